@@ -1,0 +1,145 @@
+package schemas
+
+import "time"
+
+// Level is a rule's or an alert's severity, in Sigma's words.
+type Level string
+
+// The levels, from lowest to highest.
+const (
+	Informational Level = "informational"
+	Low           Level = "low"
+	Medium        Level = "medium"
+	High          Level = "high"
+	Critical      Level = "critical"
+)
+
+// MatchKind says what kind of finding a Match carries.
+type MatchKind string
+
+// The kinds of match.
+const (
+	MatchRule   MatchKind = "rule"   // a rule's condition held for one event
+	MatchMining MatchKind = "mining" // one piece of mining evidence
+)
+
+// Satisfied is one field value that satisfied one selection of a rule.
+type Satisfied struct {
+	Selection string `json:"selection"`
+	Field     string `json:"field"`
+	Value     string `json:"value"`
+}
+
+// Rule is what a match and an alert repeat of the rule that made them.
+type Rule struct {
+	ID    string   `json:"id"`
+	Title string   `json:"title"`
+	Level Level    `json:"level"`
+	Tags  []string `json:"tags,omitempty"`
+}
+
+// Window says how many matches make an alert (Sigma correlation event_count).
+// The zero Window is a rule of its own: each match alerts.
+type Window struct {
+	AtLeast  int           `json:"at_least,omitempty"`
+	Timespan time.Duration `json:"timespan,omitempty"` // nanoseconds in JSON
+}
+
+// Match is a record of the topic matches: one event met one rule, or carried
+// one piece of mining evidence. Its id is EventID with the rule's id (or the
+// evidence's kind), and redelivery repeats it unchanged.
+type Match struct {
+	Kind      MatchKind       `json:"kind"`
+	EventID   string          `json:"event_id"`
+	Time      time.Time       `json:"time"` // event time
+	Received  time.Time       `json:"received"`
+	Unit      string          `json:"unit,omitempty"`
+	Host      string          `json:"host,omitempty"`
+	Rule      Rule            `json:"rule,omitzero"`
+	Group     []GroupValue    `json:"group,omitempty"` // what alerts are grouped by, in the rule's order
+	Window    Window          `json:"window,omitzero"`
+	Quiet     time.Duration   `json:"quiet,omitempty"` // matches of a group within this time of its alert's first join it; 0 is the default
+	Satisfied []Satisfied     `json:"satisfied,omitempty"`
+	Summary   string          `json:"summary,omitempty"` // the event in one line
+	Drill     bool            `json:"drill,omitempty"`
+	Mining    *MiningEvidence `json:"mining,omitempty"`
+}
+
+// GroupValue is one field of a group with its value in this match.
+type GroupValue struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+}
+
+// ID is the match's own id.
+func (m *Match) ID() string {
+	if m.Kind == MatchMining && m.Mining != nil {
+		return m.EventID + "/mining/" + string(m.Mining.Kind) + "/" + m.Mining.Pool
+	}
+	return m.EventID + "/" + m.Rule.ID
+}
+
+// Key is the record's key: all matches that one alert or one detection can be
+// made of share it, so they share a partition.
+func (m *Match) Key() string {
+	if m.Kind == MatchMining {
+		return "mining/" + m.Unit + "/" + m.Host
+	}
+	k := m.Rule.ID
+	for _, g := range m.Group {
+		k += "\x1f" + g.Value
+	}
+	return k
+}
+
+// AlertStatus is where an alert is in its life.
+type AlertStatus string
+
+// The states of an alert.
+const (
+	AlertOpen   AlertStatus = "open"
+	AlertClosed AlertStatus = "closed"
+)
+
+// AlertKind says which part of the analyzer raised the alert.
+type AlertKind string
+
+// The kinds of alert.
+const (
+	AlertRule   AlertKind = "rule"
+	AlertMining AlertKind = "mining"
+	AlertDrift  AlertKind = "drift"
+)
+
+// Alert is what a person is told, once for one cause. It is updated in place:
+// the same id with a higher Version replaces it.
+type Alert struct {
+	ID        string       `json:"id"` // from rule, group and first match, or the drift's id
+	Version   uint64       `json:"version"`
+	Kind      AlertKind    `json:"kind"`
+	Status    AlertStatus  `json:"status"`
+	Rule      Rule         `json:"rule"`
+	Unit      string       `json:"unit,omitempty"`
+	Host      string       `json:"host,omitempty"`
+	Group     []GroupValue `json:"group,omitempty"`
+	First     time.Time    `json:"first"`  // event time of the first match
+	Last      time.Time    `json:"last"`   // event time of the latest match
+	Raised    time.Time    `json:"raised"` // when the alert was first written
+	Updated   time.Time    `json:"updated"`
+	Received  time.Time    `json:"received"` // when the collector accepted the event that raised it
+	Count     uint64       `json:"count"`    // matches so far
+	EventIDs  []string     `json:"event_ids,omitempty"`
+	Satisfied []Satisfied  `json:"satisfied,omitempty"` // of the match that raised it
+	Summary   string       `json:"summary,omitempty"`
+	Reason    string       `json:"reason,omitempty"` // why it closed
+	Drill     bool         `json:"drill,omitempty"`
+
+	// Partition and Offset are the last record of the source topic that is
+	// counted in: a record at or before Offset is not counted again.
+	Partition int   `json:"partition"`
+	Offset    int64 `json:"offset"`
+}
+
+// MaxAlertEvents bounds Alert.EventIDs and the evidence kept in a detection:
+// the first half stays, the newest replace one another in the second.
+const MaxAlertEvents = 100

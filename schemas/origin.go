@@ -1,0 +1,113 @@
+package schemas
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Header is one header of a Kafka record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Origin is where a raw record came from. The collector gives it once, in the
+// record's headers, and it never changes after.
+//
+// Stream and Seq together are the event's id. Within one partition of the topic
+// a stream's records stand in the order of Seq, so a consumer that has stored
+// (stream, seq) knows every record of that stream with a lower or equal Seq to
+// be a repetition.
+type Origin struct {
+	Stream   string    // a run of a collector's input, or a file's identity
+	Seq      uint64    // counts up within the stream; for a file, the line's byte offset
+	Unit     string    // code of the unit that the input belongs to
+	Source   string    // who sent it: an address, or a file's path; the record's key
+	Input    string    // name of the input in the collector's configuration
+	Format   string    // name of the parser, or "auto"
+	Received time.Time // when the collector accepted it
+	Drill    bool      // belongs to an exercise
+	Reject   string    // why the collector could not take it as a record of its format: it goes straight to the dead letters
+}
+
+// The names of the headers.
+const (
+	headerStream   = "stream"
+	headerSeq      = "seq"
+	headerUnit     = "unit"
+	headerSource   = "source"
+	headerInput    = "input"
+	headerFormat   = "format"
+	headerReceived = "received"
+	headerDrill    = "drill"
+	headerReject   = "reject"
+)
+
+// EventID is the id of the event that the record becomes.
+func (o Origin) EventID() string { return o.Stream + "-" + strconv.FormatUint(o.Seq, 10) }
+
+// Headers encodes the origin. Received is in microseconds since 1970.
+func (o Origin) Headers() []Header {
+	hs := make([]Header, 0, 9)
+	add := func(k, v string) {
+		if v != "" {
+			hs = append(hs, Header{k, []byte(v)})
+		}
+	}
+	add(headerStream, o.Stream)
+	add(headerSeq, strconv.FormatUint(o.Seq, 10))
+	add(headerUnit, o.Unit)
+	add(headerSource, o.Source)
+	add(headerInput, o.Input)
+	add(headerFormat, o.Format)
+	add(headerReceived, strconv.FormatInt(o.Received.UnixMicro(), 10))
+	add(headerReject, o.Reject)
+	if o.Drill {
+		add(headerDrill, "1")
+	}
+	return hs
+}
+
+// ParseOrigin decodes a record's headers. A record that another producer wrote
+// has no stream: then its place in the topic is its id, and at is when the
+// broker took it. Unknown headers are left alone.
+func ParseOrigin(headers []Header, topic string, partition int, offset int64, at time.Time) (Origin, error) {
+	o := Origin{Received: at}
+	for _, h := range headers {
+		v := string(h.Value)
+		switch h.Key {
+		case headerStream:
+			o.Stream = v
+		case headerSeq:
+			n, err := strconv.ParseUint(v, 10, 64)
+			if err != nil {
+				return o, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
+			}
+			o.Seq = n
+		case headerUnit:
+			o.Unit = v
+		case headerSource:
+			o.Source = v
+		case headerInput:
+			o.Input = v
+		case headerFormat:
+			o.Format = v
+		case headerReceived:
+			us, err := strconv.ParseInt(v, 10, 64)
+			if err != nil {
+				return o, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
+			}
+			o.Received = time.UnixMicro(us).UTC()
+		case headerDrill:
+			o.Drill = v == "1"
+		case headerReject:
+			o.Reject = v
+		}
+	}
+	if o.Stream == "" {
+		o.Stream = fmt.Sprintf("%s/%d", topic, partition)
+		o.Seq = uint64(offset) //nolint:gosec // Kafka's offsets are not negative
+	}
+	return o, nil
+}

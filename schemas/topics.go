@@ -1,0 +1,44 @@
+package schemas
+
+import "time"
+
+// Topic is a Kafka topic as it is to be created.
+type Topic struct {
+	Name           string
+	Partitions     int
+	Compact        bool          // keeps the newest record of each key, for ever
+	Retention      time.Duration // how long records are kept; 0 with Compact
+	RetentionBytes int64         // per partition; whichever comes first
+}
+
+// The topics.
+const (
+	TopicLogs         = "logs"         // raw records, keyed by source; headers: Origin
+	TopicMatches      = "matches"      // Match, keyed by Match.Key
+	TopicAlerts       = "alerts"       // Alert, keyed by id, for other tiers and tools
+	TopicDeadLetters  = "dead-letters" // raw records that could not be parsed, whole, with Origin and the header "reason"
+	TopicObservations = "observations" // Observation, keyed by host
+	TopicScanTasks    = "scan.tasks"   // ScanTask, keyed by shard
+	TopicRegistry     = "registry"     // RegistryRecord, keyed by kind/id; an empty value deletes
+	TopicIndicators   = "indicators"   // for joint warning
+)
+
+// HeaderReason is the header of a dead letter that says why it is one.
+const HeaderReason = "reason"
+
+const gib = 1 << 30
+
+// Topics is every topic, with the defaults for one machine.
+func Topics() []Topic {
+	day := 24 * time.Hour
+	return []Topic{
+		{Name: TopicLogs, Partitions: 4, Retention: 3 * day, RetentionBytes: 1 * gib},
+		{Name: TopicMatches, Partitions: 4, Retention: 7 * day, RetentionBytes: gib / 4},
+		{Name: TopicAlerts, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 4},
+		{Name: TopicDeadLetters, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 2},
+		{Name: TopicObservations, Partitions: 2, Retention: 7 * day, RetentionBytes: gib / 4},
+		{Name: TopicScanTasks, Partitions: 4, Retention: 1 * day, RetentionBytes: gib / 16},
+		{Name: TopicRegistry, Partitions: 1, Compact: true},
+		{Name: TopicIndicators, Partitions: 1, Compact: true},
+	}
+}

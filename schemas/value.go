@@ -1,0 +1,200 @@
+package schemas
+
+import (
+	"encoding/json"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Kind is what a Value holds.
+type Kind uint8
+
+// The kinds of value. None is a missing field.
+const (
+	None Kind = iota
+	KindString
+	KindInt
+	KindFloat
+	KindBool
+	KindTime
+	KindList
+)
+
+// Value is one field's value. The zero Value is a missing field.
+type Value struct {
+	kind Kind
+	num  int64 // int, bool, time in ns since 1970, or the bits of a float
+	str  string
+	list []Value
+}
+
+// String, Int, Float, Bool, Time and List make values. An address is a string
+// in its canonical form.
+func String(s string) Value   { return Value{kind: KindString, str: s} }
+func Int(n int64) Value       { return Value{kind: KindInt, num: n} }
+func Float(f float64) Value   { return Value{kind: KindFloat, num: int64(math.Float64bits(f))} }
+func Time(t time.Time) Value  { return Value{kind: KindTime, num: t.UnixNano()} }
+func List(vs ...Value) Value  { return Value{kind: KindList, list: vs} }
+func Addr(a netip.Addr) Value { return String(a.Unmap().String()) }
+
+// Bool makes a truth value.
+func Bool(b bool) Value {
+	v := Value{kind: KindBool}
+	if b {
+		v.num = 1
+	}
+	return v
+}
+
+// Strings makes a list of strings.
+func Strings(ss ...string) Value {
+	vs := make([]Value, len(ss))
+	for i, s := range ss {
+		vs[i] = String(s)
+	}
+	return List(vs...)
+}
+
+// Kind says what the value holds.
+func (v Value) Kind() Kind { return v.kind }
+
+// IsNone says that the field is missing.
+func (v Value) IsNone() bool { return v.kind == None }
+
+// Str is the string held, or "" for another kind.
+func (v Value) Str() string {
+	if v.kind != KindString {
+		return ""
+	}
+	return v.str
+}
+
+// Int is the integer held, or 0 for another kind.
+func (v Value) Int() int64 {
+	if v.kind != KindInt {
+		return 0
+	}
+	return v.num
+}
+
+// Float is the number held, whole or not, or 0 for another kind.
+func (v Value) Float() float64 {
+	switch v.kind {
+	case KindFloat:
+		return math.Float64frombits(uint64(v.num))
+	case KindInt:
+		return float64(v.num)
+	}
+	return 0
+}
+
+// Bool is the truth held, or false for another kind.
+func (v Value) Bool() bool { return v.kind == KindBool && v.num != 0 }
+
+// Time is the time held in UTC, or the zero time for another kind.
+func (v Value) Time() time.Time {
+	if v.kind != KindTime {
+		return time.Time{}
+	}
+	return time.Unix(0, v.num).UTC()
+}
+
+// List is the list held, or the value itself as a list of one; none is empty.
+func (v Value) List() []Value {
+	switch v.kind {
+	case None:
+		return nil
+	case KindList:
+		return v.list
+	}
+	return []Value{v}
+}
+
+// Text is the value as a person reads it; a list is joined by ", ".
+func (v Value) Text() string {
+	switch v.kind {
+	case KindString:
+		return v.str
+	case KindInt:
+		return strconv.FormatInt(v.num, 10)
+	case KindFloat:
+		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
+	case KindBool:
+		return strconv.FormatBool(v.num != 0)
+	case KindTime:
+		return v.Time().Format(time.RFC3339Nano)
+	case KindList:
+		parts := make([]string, len(v.list))
+		for i, e := range v.list {
+			parts[i] = e.Text()
+		}
+		return strings.Join(parts, ", ")
+	}
+	return ""
+}
+
+// Equal says that both values are the same in kind and content.
+func (v Value) Equal(o Value) bool {
+	if v.kind != o.kind || v.num != o.num || v.str != o.str || len(v.list) != len(o.list) {
+		return false
+	}
+	for i := range v.list {
+		if !v.list[i].Equal(o.list[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// AppendJSON appends the value as JSON. A float that JSON cannot say is null.
+func (v Value) AppendJSON(dst []byte) []byte {
+	switch v.kind {
+	case KindString:
+		return appendJSONString(dst, v.str)
+	case KindInt:
+		return strconv.AppendInt(dst, v.num, 10)
+	case KindFloat:
+		f := v.Float()
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return append(dst, "null"...)
+		}
+		return strconv.AppendFloat(dst, f, 'g', -1, 64)
+	case KindBool:
+		return strconv.AppendBool(dst, v.num != 0)
+	case KindTime:
+		dst = append(dst, '"')
+		dst = v.Time().AppendFormat(dst, time.RFC3339Nano)
+		return append(dst, '"')
+	case KindList:
+		dst = append(dst, '[')
+		for i, e := range v.list {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = e.AppendJSON(dst)
+		}
+		return append(dst, ']')
+	}
+	return append(dst, "null"...)
+}
+
+// appendJSONString quotes s. The common line of printable ASCII is copied; what
+// needs escaping, and bytes that are not UTF-8, go the library's way.
+func appendJSONString(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf || c == '<' || c == '>' || c == '&' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // cannot happen for a string
+				return append(dst, `""`...)
+			}
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
