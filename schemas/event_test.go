@@ -110,7 +110,7 @@ func TestOriginHeadersRoundTrip(t *testing.T) {
 			Stream: "s" + text.Draw(t, "stream"), Seq: rapid.Uint64().Draw(t, "seq"),
 			Unit: text.Draw(t, "unit"), Source: text.Draw(t, "source"), Input: text.Draw(t, "input"),
 			Format: text.Draw(t, "format"), Received: time.UnixMicro(rapid.Int64Range(0, 1<<50).Draw(t, "received")).UTC(),
-			Drill: rapid.Bool().Draw(t, "drill"), Reject: text.Draw(t, "reject"),
+			Drill: rapid.Bool().Draw(t, "drill"), Reject: text.Draw(t, "reject"), Preamble: text.Draw(t, "preamble"),
 		}
 		got, err := ParseOrigin(o.Headers(), "logs", 0, 0, time.Time{})
 		if err != nil {

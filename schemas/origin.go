@@ -28,6 +28,7 @@ type Origin struct {
 	Format   string    // name of the parser, or "auto"
 	Received time.Time // when the collector accepted it
 	Drill    bool      // belongs to an exercise
+	Preamble string    // header lines of the file it came from (Zeek's #fields), newline between; else ""
 	Reject   string    // why the collector could not take it as a record of its format: it goes straight to the dead letters
 }
 
@@ -41,6 +42,7 @@ const (
 	headerFormat   = "format"
 	headerReceived = "received"
 	headerDrill    = "drill"
+	headerPreamble = "preamble"
 	headerReject   = "reject"
 )
 
@@ -49,7 +51,7 @@ func (o Origin) EventID() string { return o.Stream + "-" + strconv.FormatUint(o.
 
 // Headers encodes the origin. Received is in microseconds since 1970.
 func (o Origin) Headers() []Header {
-	hs := make([]Header, 0, 9)
+	hs := make([]Header, 0, 10)
 	add := func(k, v string) {
 		if v != "" {
 			hs = append(hs, Header{k, []byte(v)})
@@ -62,6 +64,7 @@ func (o Origin) Headers() []Header {
 	add(headerInput, o.Input)
 	add(headerFormat, o.Format)
 	add(headerReceived, strconv.FormatInt(o.Received.UnixMicro(), 10))
+	add(headerPreamble, o.Preamble)
 	add(headerReject, o.Reject)
 	if o.Drill {
 		add(headerDrill, "1")
@@ -101,6 +104,8 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 			o.Received = time.UnixMicro(us).UTC()
 		case headerDrill:
 			o.Drill = v == "1"
+		case headerPreamble:
+			o.Preamble = v
 		case headerReject:
 			o.Reject = v
 		}
