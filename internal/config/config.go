@@ -269,4 +269,3 @@ func durationText(d time.Duration) string {
 	}
 	return d.String()
 }
-

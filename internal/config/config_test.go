@@ -76,7 +76,7 @@ func TestLoadRefuses(t *testing.T) {
 	f("inputs: [{name: a, prot: 1}]\n", "unknown key inputs[0].prot")
 	f("keep: 3\n", "is not a duration")
 	f("keep: soon\n", `"soon" is not a duration`)
-	f("inputs: [{port: many}]\n", "many")
+	f("inputs: [{port: many}]\n", "inputs[0].port")
 	f("name: ''\n", "name is empty")
 	f("name: [\n", "reading configuration")
 }
