@@ -1,0 +1,220 @@
+// Package directory is the registry as every service holds it in memory: who
+// owns which address and name, what may be scanned, and what is whitelisted.
+//
+// It is a fold of the compacted topic registry. It never connects to anything,
+// never asks a database and never changes the registry; whoever reads the topic
+// gives it the records.
+package directory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"fengsui/schemas"
+)
+
+// readyKey is the key of the mark that ends a whole publication.
+const readyKey = "ready"
+
+// Directory follows the registry. All methods may be called at the same time.
+type Directory struct {
+	mu       sync.Mutex // guards records, caughtUp, marked
+	records  map[string]schemas.RegistryRecord
+	caughtUp bool
+	marked   bool
+	ready    chan struct{}
+
+	building sync.Mutex // held by the one caller that rebuilds
+	current  atomic.Pointer[Snapshot]
+	changes  atomic.Uint64
+	held     atomic.Uint64 // the value of changes that current holds
+}
+
+// New makes an empty directory, in which nothing is allowed.
+func New() *Directory {
+	d := &Directory{records: map[string]schemas.RegistryRecord{}, ready: make(chan struct{})}
+	d.current.Store(build(nil))
+	return d
+}
+
+// RecordKey is the record's key in the topic: "unit/CODE", "network/PREFIX",
+// "domain/NAME", "whitelist/KEY" or "ready"; "" for an empty record.
+func RecordKey(r schemas.RegistryRecord) string {
+	switch {
+	case r.Unit != nil:
+		return "unit/" + r.Unit.Code
+	case r.Network != nil:
+		return "network/" + r.Network.Prefix.String()
+	case r.Domain != nil:
+		return "domain/" + r.Domain.Name
+	case r.Whitelist != nil:
+		return "whitelist/" + r.Whitelist.Key()
+	case r.Ready != nil:
+		return readyKey
+	}
+	return ""
+}
+
+// Apply takes one record of the topic: the newest value of a key replaces the
+// former, an empty value deletes. A record that cannot be used is an error and
+// changes nothing: what was known of its key stays.
+func (d *Directory) Apply(key string, value []byte) error {
+	if len(value) == 0 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if _, known := d.records[key]; known {
+			delete(d.records, key)
+			d.changes.Add(1)
+		}
+		return nil
+	}
+	var r schemas.RegistryRecord
+	if err := json.Unmarshal(value, &r); err != nil {
+		return fmt.Errorf("registry record %q: %w", key, err)
+	}
+	if err := check(&r); err != nil {
+		return fmt.Errorf("registry record %q: %w", key, err)
+	}
+	if own := RecordKey(r); own != key {
+		return fmt.Errorf("registry record %q: its content belongs to the key %q", key, own)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r.Ready != nil {
+		d.marked = true
+		d.openLocked()
+		return nil
+	}
+	d.records[key] = r
+	d.changes.Add(1)
+	return nil
+}
+
+// CaughtUp says that the reader has reached the end that the topic had when it
+// began.
+func (d *Directory) CaughtUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.caughtUp = true
+	d.openLocked()
+}
+
+// Ready is closed once the registry is known: the end of the topic was reached
+// and the registry has been published whole at least once. A topic without the
+// mark is one that nobody has filled yet; judging by it would call everything
+// unlisted.
+func (d *Directory) Ready() <-chan struct{} { return d.ready }
+
+func (d *Directory) openLocked() {
+	if !d.caughtUp || !d.marked {
+		return
+	}
+	select {
+	case <-d.ready:
+	default:
+		close(d.ready)
+	}
+}
+
+// Snapshot is the registry as it is now. It is never changed; the same pointer
+// comes back until something changes. Of many callers after a change one
+// rebuilds, and the others have the former snapshot until it is done, so a
+// burst of changes costs few rebuilds and stops nobody.
+func (d *Directory) Snapshot() *Snapshot {
+	if d.held.Load() == d.changes.Load() || !d.building.TryLock() {
+		return d.current.Load()
+	}
+	defer d.building.Unlock()
+	d.mu.Lock()
+	seen := d.changes.Load()
+	records := maps.Clone(d.records)
+	d.mu.Unlock()
+	if seen == d.held.Load() {
+		return d.current.Load()
+	}
+	s := build(records)
+	d.current.Store(s)
+	d.held.Store(seen)
+	return s
+}
+
+// check says what is wrong with a record by itself.
+func check(r *schemas.RegistryRecord) error {
+	set := 0
+	for _, is := range []bool{r.Unit != nil, r.Network != nil, r.Domain != nil, r.Whitelist != nil, r.Ready != nil} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		return fmt.Errorf("holds %d things, not one", set)
+	}
+	switch {
+	case r.Unit != nil:
+		if r.Unit.Code == "" {
+			return errors.New("a unit without a code")
+		}
+		if r.Unit.Parent == r.Unit.Code {
+			return fmt.Errorf("unit %q is its own parent", r.Unit.Code)
+		}
+	case r.Network != nil:
+		return checkPrefix("network", r.Network.Prefix)
+	case r.Domain != nil:
+		return checkName(r.Domain.Name)
+	case r.Whitelist != nil:
+		return checkEntry(r.Whitelist)
+	}
+	return nil
+}
+
+func checkPrefix(what string, p netip.Prefix) error {
+	if !p.IsValid() {
+		return fmt.Errorf("%s without an address block", what)
+	}
+	if p.Addr().Is4In6() {
+		return fmt.Errorf("%s %s: write an IPv4 block as IPv4", what, p)
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("%s %s has bits beyond its length; %s is meant?", what, p, p.Masked())
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > 253 {
+		return fmt.Errorf("domain name %q: not 1 to 253 bytes long", name)
+	}
+	if name != strings.ToLower(name) || strings.HasSuffix(name, ".") {
+		return fmt.Errorf("domain name %q: not in lower case without a final dot", name)
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return fmt.Errorf("domain name %q: a label is empty or longer than 63 bytes", name)
+		}
+	}
+	return nil
+}
+
+func checkEntry(w *schemas.WhitelistEntry) error {
+	switch w.Kind {
+	case schemas.WhitelistDomain:
+		return checkName(strings.TrimPrefix(w.Domain, "*."))
+	case schemas.WhitelistHost:
+		return checkPrefix("whitelisted host", w.Host)
+	case schemas.WhitelistPort:
+		if w.Port < 1 || w.Port > 65535 {
+			return fmt.Errorf("whitelisted port %d: not 1 to 65535", w.Port)
+		}
+		if t := w.Transport; t != "" && t != "tcp" && t != "udp" {
+			return fmt.Errorf("whitelisted port %d: transport %q is neither tcp nor udp", w.Port, t)
+		}
+		return checkPrefix("whitelisted port", w.Host)
+	}
+	return fmt.Errorf("whitelist entry of unknown kind %q", w.Kind)
+}

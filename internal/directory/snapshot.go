@@ -1,0 +1,424 @@
+package directory
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"fengsui/schemas"
+)
+
+// ErrOutOfScope says that the registry does not authorise a target.
+var ErrOutOfScope = errors.New("out of scope")
+
+// Snapshot is the registry at one moment. It is safe for concurrent use; what
+// it returns must not be changed.
+type Snapshot struct {
+	units    map[string]*unit
+	order    []schemas.Unit // by code
+	networks bart.Table[*schemas.Network]
+	byPrefix []schemas.Network // in CIDR order
+	domains  map[string]*schemas.Domain
+	byName   []schemas.Domain // by name
+
+	whitelist []schemas.WhitelistEntry           // by key
+	names     map[string]*schemas.WhitelistEntry // by name
+	belows    map[string]*schemas.WhitelistEntry // "*.name" entries, by the name
+	hosts     bart.Table[*listed]
+}
+
+type unit struct {
+	schemas.Unit
+	parent   *unit
+	children []schemas.Unit // by code
+}
+
+// listed is what the whitelist says about one address block.
+type listed struct {
+	host  *schemas.WhitelistEntry
+	ports []*schemas.WhitelistEntry
+}
+
+// NewSnapshot makes a snapshot of records that did not come from the topic. It
+// is an error when one of them is invalid, given twice or (a unit) its own
+// ancestor.
+func NewSnapshot(units []schemas.Unit, networks []schemas.Network, domains []schemas.Domain, whitelist []schemas.WhitelistEntry) (*Snapshot, error) {
+	records := map[string]schemas.RegistryRecord{}
+	var errs []error
+	add := func(r schemas.RegistryRecord) {
+		key := RecordKey(r)
+		if err := check(&r); err != nil {
+			errs = append(errs, err)
+		} else if _, twice := records[key]; twice {
+			errs = append(errs, fmt.Errorf("%s is given twice", key))
+		}
+		records[key] = r
+	}
+	for i := range units {
+		add(schemas.RegistryRecord{Unit: &units[i]})
+	}
+	for i := range networks {
+		add(schemas.RegistryRecord{Network: &networks[i]})
+	}
+	for i := range domains {
+		add(schemas.RegistryRecord{Domain: &domains[i]})
+	}
+	for i := range whitelist {
+		add(schemas.RegistryRecord{Whitelist: &whitelist[i]})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s := build(records)
+	for code, u := range s.units {
+		if u.Parent != "" && u.parent == nil && s.units[u.Parent] != nil {
+			return nil, fmt.Errorf("unit %q is its own ancestor", code)
+		}
+	}
+	return s, nil
+}
+
+// build makes a snapshot of checked records. It copies them.
+func build(records map[string]schemas.RegistryRecord) *Snapshot {
+	s := &Snapshot{
+		units:   map[string]*unit{},
+		domains: map[string]*schemas.Domain{},
+		names:   map[string]*schemas.WhitelistEntry{},
+		belows:  map[string]*schemas.WhitelistEntry{},
+	}
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		r := records[key]
+		switch {
+		case r.Unit != nil:
+			s.order = append(s.order, *r.Unit)
+		case r.Network != nil:
+			s.byPrefix = append(s.byPrefix, *r.Network)
+		case r.Domain != nil:
+			s.byName = append(s.byName, *r.Domain)
+		case r.Whitelist != nil:
+			w := *r.Whitelist
+			if w.Kind == schemas.WhitelistPort && w.Transport == "" {
+				w.Transport = "tcp"
+			}
+			s.whitelist = append(s.whitelist, w)
+		}
+	}
+	slices.SortFunc(s.byPrefix, func(a, b schemas.Network) int {
+		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
+	})
+	s.link()
+	for i := range s.byPrefix {
+		s.networks.Insert(s.byPrefix[i].Prefix, &s.byPrefix[i])
+	}
+	for i := range s.byName {
+		s.domains[s.byName[i].Name] = &s.byName[i]
+	}
+	for i := range s.whitelist {
+		s.list(&s.whitelist[i])
+	}
+	return s
+}
+
+// link makes the tree. Records come in any order and one at a time, so a parent
+// may be unknown for a while and a move of two units may look like a circle:
+// such a unit has no parent until the rest arrives.
+func (s *Snapshot) link() {
+	for _, u := range s.order {
+		s.units[u.Code] = &unit{Unit: u}
+	}
+	for _, u := range s.order {
+		child, parent := s.units[u.Code], s.units[u.Parent]
+		if parent == nil || parent.under(child) {
+			continue
+		}
+		child.parent = parent
+		parent.children = append(parent.children, u)
+	}
+}
+
+func (u *unit) under(ancestor *unit) bool {
+	for ; u != nil; u = u.parent {
+		if u == ancestor {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Snapshot) list(w *schemas.WhitelistEntry) {
+	if w.Kind == schemas.WhitelistDomain {
+		if above, wild := strings.CutPrefix(w.Domain, "*."); wild {
+			s.belows[above] = w
+		} else {
+			s.names[w.Domain] = w
+		}
+		return
+	}
+	at, ok := s.hosts.Get(w.Host)
+	if !ok {
+		at = &listed{}
+		s.hosts.Insert(w.Host, at)
+	}
+	if w.Kind == schemas.WhitelistHost {
+		at.host = w
+	} else {
+		at.ports = append(at.ports, w)
+	}
+}
+
+// Unit finds a unit by its code.
+func (s *Snapshot) Unit(code string) (schemas.Unit, bool) {
+	u := s.units[code]
+	if u == nil {
+		return schemas.Unit{}, false
+	}
+	return u.Unit, true
+}
+
+// Units is every unit, by code.
+func (s *Snapshot) Units() []schemas.Unit { return s.order }
+
+// Children is the units directly below one, by code.
+func (s *Snapshot) Children(code string) []schemas.Unit {
+	if u := s.units[code]; u != nil {
+		return u.children
+	}
+	return nil
+}
+
+// Under says whether a unit is the ancestor or somewhere below it. Nothing is
+// under the empty code.
+func (s *Snapshot) Under(code, ancestor string) bool {
+	if ancestor == "" {
+		return false
+	}
+	if code == ancestor {
+		return true
+	}
+	a := s.units[ancestor]
+	return a != nil && s.units[code].under(a)
+}
+
+// NetworkOf is the most specific registered network that holds an address.
+func (s *Snapshot) NetworkOf(ip netip.Addr) (schemas.Network, bool) {
+	n, ok := s.networks.Lookup(plain(ip))
+	if !ok {
+		return schemas.Network{}, false
+	}
+	return *n, true
+}
+
+// UnitOf is the unit that an address belongs to, or "".
+func (s *Snapshot) UnitOf(ip netip.Addr) string {
+	if n, ok := s.networks.Lookup(plain(ip)); ok {
+		return n.Unit
+	}
+	return ""
+}
+
+// DomainOf is the most specific registered domain that is the name or above it.
+func (s *Snapshot) DomainOf(name string) (schemas.Domain, bool) {
+	for name = canonical(name); name != ""; _, name, _ = strings.Cut(name, ".") {
+		if d := s.domains[name]; d != nil {
+			return *d, true
+		}
+	}
+	return schemas.Domain{}, false
+}
+
+// Networks is the networks of a unit, with below also those of all units under
+// it, in CIDR order.
+func (s *Snapshot) Networks(code string, below bool) []schemas.Network {
+	return owned(s, s.byPrefix, code, below, func(n *schemas.Network) string { return n.Unit })
+}
+
+// Domains is the domains of a unit, with below also those of all units under
+// it, by name.
+func (s *Snapshot) Domains(code string, below bool) []schemas.Domain {
+	return owned(s, s.byName, code, below, func(d *schemas.Domain) string { return d.Unit })
+}
+
+// WhitelistIn is the entries of a unit and of all units under it, by key.
+func (s *Snapshot) WhitelistIn(code string) []schemas.WhitelistEntry {
+	return owned(s, s.whitelist, code, true, func(w *schemas.WhitelistEntry) string { return w.Unit })
+}
+
+// Whitelist is every entry, by key, in force or not.
+func (s *Snapshot) Whitelist() []schemas.WhitelistEntry { return s.whitelist }
+
+func owned[T any](s *Snapshot, all []T, code string, below bool, owner func(*T) string) []T {
+	var out []T
+	for i := range all {
+		if o := owner(&all[i]); o == code || below && s.Under(o, code) {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+// MayScan is nil when packets may be sent to the address: the most specific
+// network that holds it is registered for scanning. Otherwise it is an
+// ErrOutOfScope that says why.
+func (s *Snapshot) MayScan(ip netip.Addr) error {
+	ip = plain(ip)
+	if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() {
+		return fmt.Errorf("%w: %s is not a host's address", ErrOutOfScope, ip)
+	}
+	n, ok := s.networks.Lookup(ip)
+	if !ok {
+		return fmt.Errorf("%w: %s is in no registered network", ErrOutOfScope, ip)
+	}
+	if !n.Scan {
+		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, ip, n.Prefix, n.Unit)
+	}
+	return nil
+}
+
+// MayScanPrefix is nil when every address of the block may be scanned. The
+// block may lie in several networks that fill it without a gap.
+func (s *Snapshot) MayScanPrefix(p netip.Prefix) error {
+	if !p.IsValid() || p.Addr().Is4In6() {
+		return fmt.Errorf("%w: %s is not an address block", ErrOutOfScope, p)
+	}
+	p = p.Masked()
+	for _, never := range neverHosts {
+		if p.Overlaps(never) {
+			return fmt.Errorf("%w: %s holds addresses of %s, which are not hosts'", ErrOutOfScope, p, never)
+		}
+	}
+	return s.mayScanPrefix(p)
+}
+
+// neverHosts are the addresses that MayScan refuses whatever is registered.
+var neverHosts = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/32"), netip.MustParsePrefix("224.0.0.0/4"),
+	netip.MustParsePrefix("::/128"), netip.MustParsePrefix("ff00::/8"),
+}
+
+// mayScanPrefix halves the block while registered networks lie inside it, so it
+// takes at most 128 steps for each of them.
+func (s *Snapshot) mayScanPrefix(p netip.Prefix) error {
+	for inner := range s.networks.Subnets(p) {
+		if inner.Bits() == p.Bits() {
+			continue
+		}
+		low, high := halves(p)
+		if err := s.mayScanPrefix(low); err != nil {
+			return err
+		}
+		return s.mayScanPrefix(high)
+	}
+	n, ok := s.networks.LookupPrefix(p)
+	if !ok {
+		return fmt.Errorf("%w: %s is in no registered network", ErrOutOfScope, p)
+	}
+	if !n.Scan {
+		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, p, n.Prefix, n.Unit)
+	}
+	return nil
+}
+
+func halves(p netip.Prefix) (low, high netip.Prefix) {
+	bytes := p.Addr().AsSlice()
+	bytes[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	upper, _ := netip.AddrFromSlice(bytes)
+	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(upper, p.Bits()+1)
+}
+
+// MayResolve is nil when the name may be asked about: the most specific
+// registered domain above it, or itself, is registered for scanning.
+func (s *Snapshot) MayResolve(name string) error {
+	d, ok := s.DomainOf(name)
+	if !ok {
+		return fmt.Errorf("%w: %s is in no registered domain", ErrOutOfScope, name)
+	}
+	if !d.Scan {
+		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, name, d.Name, d.Unit)
+	}
+	return nil
+}
+
+// Internal says whether an address is on our side: in a registered network, or
+// private (RFC 1918, RFC 4193), since a log only holds the private addresses of
+// its own network.
+func (s *Snapshot) Internal(ip netip.Addr) bool {
+	ip = plain(ip)
+	return ip.IsPrivate() || s.networks.Contains(ip)
+}
+
+// WhitelistedDomain finds the entry in force at a time that allows a name: its
+// own, or the nearest "*." entry above it.
+func (s *Snapshot) WhitelistedDomain(name string, at time.Time) (schemas.WhitelistEntry, bool) {
+	name = canonical(name)
+	if w := s.names[name]; w != nil && w.In(at) {
+		return *w, true
+	}
+	for {
+		_, above, ok := strings.Cut(name, ".")
+		if !ok {
+			return schemas.WhitelistEntry{}, false
+		}
+		if w := s.belows[above]; w != nil && w.In(at) {
+			return *w, true
+		}
+		name = above
+	}
+}
+
+// WhitelistedHost finds the entry in force at a time that allows an address to
+// be up: the host's own, or one of a port of it; the most specific block first.
+func (s *Snapshot) WhitelistedHost(ip netip.Addr, at time.Time) (schemas.WhitelistEntry, bool) {
+	for l := range s.listings(ip) {
+		if l.host != nil && l.host.In(at) {
+			return *l.host, true
+		}
+		for _, w := range l.ports {
+			if w.In(at) {
+				return *w, true
+			}
+		}
+	}
+	return schemas.WhitelistEntry{}, false
+}
+
+// WhitelistedPort finds the entry in force at a time that allows a port of an
+// address to be open. An entry of a block applies to every address in it; the
+// most specific comes first. A host entry allows no port.
+func (s *Snapshot) WhitelistedPort(ip netip.Addr, transport string, port int, at time.Time) (schemas.WhitelistEntry, bool) {
+	for l := range s.listings(ip) {
+		for _, w := range l.ports {
+			if w.Port == port && w.Transport == transport && w.In(at) {
+				return *w, true
+			}
+		}
+	}
+	return schemas.WhitelistEntry{}, false
+}
+
+// listings goes through the whitelist's blocks around an address, the most
+// specific first.
+func (s *Snapshot) listings(ip netip.Addr) func(func(*listed) bool) {
+	ip = plain(ip)
+	return func(yield func(*listed) bool) {
+		if !s.hosts.Contains(ip) {
+			return
+		}
+		for _, l := range s.hosts.Supernets(netip.PrefixFrom(ip, ip.BitLen())) {
+			if !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// plain is the address as tables hold it: an IPv4 address as one, no zone.
+func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
