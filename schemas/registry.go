@@ -75,7 +75,7 @@ const (
 type WhitelistEntry struct {
 	Kind      WhitelistKind `json:"kind" yaml:"kind"`
 	Domain    string        `json:"domain,omitempty" yaml:"domain,omitempty"` // a name, or "*.name" for all below it
-	Host      netip.Prefix  `json:"host,omitzero" yaml:"host,omitempty"`      // an address is a /32 or /128
+	Host      netip.Prefix  `json:"host,omitzero" yaml:"host"`                // no omitempty: yaml.v3 takes every netip.Prefix for empty. An address is a /32 or /128
 	Port      int           `json:"port,omitempty" yaml:"port,omitempty"`
 	Transport string        `json:"transport,omitempty" yaml:"transport,omitempty"` // tcp by default
 	Service   string        `json:"service,omitempty" yaml:"service,omitempty"`     // expected service name; empty is any

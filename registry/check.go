@@ -1,0 +1,217 @@
+package registry
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"fengsui/schemas"
+)
+
+// maxErrors bounds what one refused file says.
+const maxErrors = 50
+
+// problems collects the errors of many entries.
+type problems struct {
+	errs  []error
+	count int
+}
+
+func (p *problems) add(where string, err error) {
+	if err == nil {
+		return
+	}
+	if p.count++; p.count <= maxErrors {
+		p.errs = append(p.errs, fmt.Errorf("%s: %w", where, err))
+	}
+}
+
+func (p *problems) err() error {
+	if p.count > maxErrors {
+		p.errs = append(p.errs, fmt.Errorf("and %d more", p.count-maxErrors))
+	}
+	return errors.Join(p.errs...)
+}
+
+// normalise brings every entry into its one form and checks it by itself.
+func (c *Content) normalise() error {
+	var p problems
+	for i := range c.Units {
+		p.add(fmt.Sprintf("unit %d %q", i+1, c.Units[i].Code), normaliseUnit(&c.Units[i]))
+	}
+	for i := range c.Networks {
+		p.add(fmt.Sprintf("network %d %q", i+1, c.Networks[i].Prefix), normaliseNetwork(&c.Networks[i]))
+	}
+	for i := range c.Domains {
+		p.add(fmt.Sprintf("domain %d %q", i+1, c.Domains[i].Name), normaliseDomain(&c.Domains[i]))
+	}
+	for i := range c.Whitelist {
+		p.add(fmt.Sprintf("whitelist entry %d", i+1), normaliseEntry(&c.Whitelist[i]))
+	}
+	return p.err()
+}
+
+func normaliseUnit(u *schemas.Unit) error {
+	u.Code, u.Name, u.Parent = strings.TrimSpace(u.Code), strings.TrimSpace(u.Name), strings.TrimSpace(u.Parent)
+	switch {
+	case u.Code == "":
+		return errors.New("code is missing")
+	case len(u.Code) > 64 || strings.ContainsAny(u.Code, " /\t\n"):
+		return errors.New("code may have at most 64 bytes, no space and no slash")
+	case u.Name == "":
+		return errors.New("name is missing")
+	case u.Parent == u.Code:
+		return errors.New("is its own parent")
+	}
+	switch u.Level {
+	case schemas.Province, schemas.City, schemas.University, schemas.County, schemas.School:
+		return nil
+	}
+	return fmt.Errorf("level %q is none of province, city, university, county, school", u.Level)
+}
+
+func normaliseNetwork(n *schemas.Network) error {
+	if !n.Prefix.IsValid() {
+		return errors.New("prefix is missing or invalid")
+	}
+	n.Prefix = normalPrefix(n.Prefix)
+	if n.Unit == "" {
+		return errors.New("unit is missing")
+	}
+	return nil
+}
+
+func normalPrefix(p netip.Prefix) netip.Prefix {
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked()
+}
+
+func normaliseDomain(d *schemas.Domain) error {
+	d.Name = normalName(d.Name)
+	if d.Unit == "" {
+		return errors.New("unit is missing")
+	}
+	return checkName(d.Name)
+}
+
+func normalName(s string) string {
+	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(s), "."))
+}
+
+func checkName(name string) error {
+	if labels, ok := dns.IsDomainName(name); name == "" || !ok || labels < 2 {
+		return fmt.Errorf("%q is no domain name", name)
+	}
+	return nil
+}
+
+func normaliseEntry(w *schemas.WhitelistEntry) error {
+	if w.Unit == "" {
+		return errors.New("unit is missing")
+	}
+	if !w.From.IsZero() && !w.Until.IsZero() && !w.From.Before(w.Until) {
+		return fmt.Errorf("ends (%s) before it begins (%s)", w.Until.Format(time.DateOnly), w.From.Format(time.DateOnly))
+	}
+	switch w.Kind {
+	case schemas.WhitelistDomain:
+		w.Domain = normalName(w.Domain)
+		w.Host, w.Port, w.Transport, w.Service = netip.Prefix{}, 0, "", ""
+		return checkName(strings.TrimPrefix(w.Domain, "*."))
+	case schemas.WhitelistHost, schemas.WhitelistPort:
+		if !w.Host.IsValid() {
+			return fmt.Errorf("a %s entry needs a host", w.Kind)
+		}
+		w.Host, w.Domain = normalPrefix(w.Host), ""
+		if w.Kind == schemas.WhitelistHost {
+			w.Port, w.Transport, w.Service = 0, "", ""
+			return nil
+		}
+		w.Transport = cmp.Or(strings.ToLower(w.Transport), "tcp")
+		if w.Port < 1 || w.Port > 65535 {
+			return fmt.Errorf("port %d is not between 1 and 65535", w.Port)
+		}
+		if w.Transport != "tcp" && w.Transport != "udp" {
+			return fmt.Errorf("transport %q is neither tcp nor udp", w.Transport)
+		}
+		w.Service = strings.ToLower(w.Service)
+		return nil
+	}
+	return fmt.Errorf("kind %q is none of domain, host, port", w.Kind)
+}
+
+// checkTree checks that every unit that is named exists, before or in c, and
+// that the units form a forest.
+func checkTree(before []schemas.Unit, c *Content) error {
+	parent := make(map[string]string, len(before)+len(c.Units))
+	for _, u := range slices.Concat(before, c.Units) {
+		parent[u.Code] = u.Parent
+	}
+	var p problems
+	exists := func(where, code string) {
+		if _, ok := parent[code]; !ok {
+			p.add(where, fmt.Errorf("unit %q is not in the registry", code))
+		}
+	}
+	for _, u := range c.Units {
+		if u.Parent != "" {
+			exists("unit "+u.Code, u.Parent)
+		}
+		p.add("unit "+u.Code, checkNoCycle(u.Code, parent))
+	}
+	for _, n := range c.Networks {
+		exists("network "+n.Prefix.String(), n.Unit)
+	}
+	for _, d := range c.Domains {
+		exists("domain "+d.Name, d.Unit)
+	}
+	for i := range c.Whitelist {
+		exists("whitelist entry "+c.Whitelist[i].Key(), c.Whitelist[i].Unit)
+	}
+	return p.err()
+}
+
+func checkNoCycle(code string, parent map[string]string) error {
+	at := code
+	for range len(parent) + 1 {
+		if at = parent[at]; at == "" {
+			return nil
+		}
+		if at == code {
+			return errors.New("is below itself")
+		}
+	}
+	return nil // a cycle above code is reported at its own units
+}
+
+// parentsFirst orders units so that a parent comes before its children.
+func parentsFirst(units []schemas.Unit) []schemas.Unit {
+	byCode := make(map[string]schemas.Unit, len(units))
+	for _, u := range units {
+		byCode[u.Code] = u
+	}
+	out := make([]schemas.Unit, 0, len(units))
+	done := make(map[string]bool, len(units))
+	var visit func(u schemas.Unit)
+	visit = func(u schemas.Unit) {
+		if done[u.Code] {
+			return
+		}
+		done[u.Code] = true
+		if p, ok := byCode[u.Parent]; ok {
+			visit(p)
+		}
+		out = append(out, byCode[u.Code])
+	}
+	for _, u := range units {
+		visit(u)
+	}
+	return out
+}
