@@ -131,7 +131,8 @@ func TestOriginOfForeignRecord(t *testing.T) {
 	if got, want := o.EventID(), "logs/2-77"; got != want || !o.Received.Equal(at) {
 		t.Errorf("id %s received %v, want %s %v", got, o.Received, want, at)
 	}
-	if _, err := ParseOrigin([]Header{{"seq", []byte("x")}}, "logs", 0, 0, at); err == nil {
-		t.Error("a broken seq was accepted")
+	o, err = ParseOrigin([]Header{{"stream", []byte("s")}, {"seq", []byte("x")}}, "logs", 0, 5, at)
+	if err == nil || o.EventID() != "logs/0-5" {
+		t.Errorf("a broken seq: id %s, %v", o.EventID(), err)
 	}
 }

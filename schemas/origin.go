@@ -74,8 +74,10 @@ func (o Origin) Headers() []Header {
 
 // ParseOrigin decodes a record's headers. A record that another producer wrote
 // has no stream: then its place in the topic is its id, and at is when the
-// broker took it. Unknown headers are left alone.
+// broker took it; so it is with a record whose headers are broken, beside the
+// error. Unknown headers are left alone.
 func ParseOrigin(headers []Header, topic string, partition int, offset int64, at time.Time) (Origin, error) {
+	foreign := Origin{Stream: fmt.Sprintf("%s/%d", topic, partition), Seq: uint64(offset), Received: at} //nolint:gosec // Kafka's offsets are not negative
 	o := Origin{Received: at}
 	for _, h := range headers {
 		v := string(h.Value)
@@ -85,7 +87,7 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 		case headerSeq:
 			n, err := strconv.ParseUint(v, 10, 64)
 			if err != nil {
-				return o, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
+				return foreign, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
 			}
 			o.Seq = n
 		case headerUnit:
@@ -99,7 +101,7 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 		case headerReceived:
 			us, err := strconv.ParseInt(v, 10, 64)
 			if err != nil {
-				return o, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
+				return foreign, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
 			}
 			o.Received = time.UnixMicro(us).UTC()
 		case headerDrill:
@@ -111,8 +113,7 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 		}
 	}
 	if o.Stream == "" {
-		o.Stream = fmt.Sprintf("%s/%d", topic, partition)
-		o.Seq = uint64(offset) //nolint:gosec // Kafka's offsets are not negative
+		o.Stream, o.Seq = foreign.Stream, foreign.Seq
 	}
 	return o, nil
 }
