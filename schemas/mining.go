@@ -51,6 +51,7 @@ type MiningDetection struct {
 	First      time.Time        `json:"first"`
 	Last       time.Time        `json:"last"`
 	Raised     time.Time        `json:"raised"`
+	Received   time.Time        `json:"received"` // when the collector accepted the event that raised it
 	Updated    time.Time        `json:"updated"`
 	Count      uint64           `json:"count"` // pieces of evidence so far
 	Evidence   []MiningEvidence `json:"evidence"`
