@@ -1,0 +1,90 @@
+package parse
+
+import (
+	"strings"
+
+	"fengsui/schemas"
+)
+
+// bodies are the parsers of messages, by program. A message that its parser
+// does not know is left as it is: the event has it in message.
+var bodies map[string]func(ev *schemas.Event, message string)
+
+func init() {
+	bodies = map[string]func(*schemas.Event, string){
+		"sshd":           sshd,
+		"sshd-session":   sshd, // OpenSSH 9.8 and later
+		"sshd-auth":      sshd, // OpenSSH 10 and later
+		"sudo":           sudo,
+		"su":             su,
+		"cron":           cron,
+		"crond":          cron,
+		"CRON":           cron,
+		"CROND":          cron,
+		"anacron":        cron,
+		"crontab":        cron,
+		"login":          login,
+		"useradd":        accounts,
+		"usermod":        accounts,
+		"userdel":        accounts,
+		"groupadd":       accounts,
+		"groupmod":       accounts,
+		"groupdel":       accounts,
+		"gpasswd":        accounts,
+		"passwd":         accounts,
+		"chpasswd":       accounts,
+		"chage":          accounts,
+		"systemd":        systemd,
+		"systemd-logind": logind,
+		"kernel":         kernel,
+		"named":          named,
+		"dnsmasq":        dnsmasq,
+		"nginx":          httpBody,
+		"httpd":          httpBody,
+		"apache2":        httpBody,
+		"ftpd":           ftpd,
+		"vsftpd":         vsftpd,
+		"klogind":        klogind,
+		"rshd":           klogind,
+	}
+}
+
+// body reads a message by the program that wrote it.
+func body(ev *schemas.Event, app, message string) {
+	message = strings.TrimLeft(message, " ")
+	module := "system"
+	if !ev.Get(schemas.FieldEventCode).IsNone() { // a network device's line
+		module = "device"
+	}
+	ev.SetString(schemas.FieldEventModule, module)
+	ev.SetString(schemas.FieldEventDataset, module+".syslog")
+	if inner, times, ok := repeated(message); ok {
+		message = inner
+		label(ev, "labels.repeated", times)
+	}
+	if pam(ev, app, message) {
+		return
+	}
+	if f := bodies[app]; f != nil {
+		f(ev, message)
+	}
+}
+
+// repeated opens rsyslog's "message repeated 5 times: [ … ]".
+func repeated(s string) (inner, times string, ok bool) {
+	s, ok = strings.CutPrefix(s, "message repeated ")
+	if !ok {
+		return "", "", false
+	}
+	times, s, ok = strings.Cut(s, " times: [")
+	if _, d := number(times); !ok || d == 0 || d != len(times) {
+		return "", "", false
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(s, " "), "]"), times, true
+}
+
+// auth marks an event of the authentication log.
+func auth(ev *schemas.Event, w what) {
+	ev.SetString(schemas.FieldEventDataset, "system.auth")
+	w.set(ev)
+}
