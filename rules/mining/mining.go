@@ -45,7 +45,7 @@ type Knowledge struct {
 	names      map[string]Pool
 	webLabels  map[string]bool
 	coins      map[string]string
-	addresses  map[netip.Addr][]int
+	addresses  map[string][]int // by canonical text
 	ports      map[int]bool
 	processes  map[string]bool
 	schemes    map[string]bool
@@ -112,7 +112,7 @@ func Parse(text []byte) (*Knowledge, error) {
 	p := parser{k: &Knowledge{
 		names:     map[string]Pool{},
 		coins:     map[string]string{},
-		addresses: map[netip.Addr][]int{},
+		addresses: map[string][]int{},
 		ports:     map[int]bool{},
 		values:    map[string]ValueOption{},
 		methods:   map[string]string{},
@@ -269,7 +269,7 @@ func (p *parser) addresses(addresses map[string][]int) {
 		for _, port := range ports {
 			p.port("addresses", port)
 		}
-		p.k.addresses[ip] = ports
+		p.k.addresses[ip.String()] = ports
 	}
 }
 
@@ -321,10 +321,10 @@ func (k *Knowledge) CoinIn(text string) string {
 	return ""
 }
 
-// Address says whether an address is listed as a pool's, and whether with this
-// port.
-func (k *Knowledge) Address(ip netip.Addr, port int) (listed, withPort bool) {
-	ports, ok := k.addresses[ip.Unmap()]
+// Address says whether an address, in the canonical form that events have, is
+// listed as a pool's, and whether with this port.
+func (k *Knowledge) Address(ip string, port int) (listed, withPort bool) {
+	ports, ok := k.addresses[ip]
 	return ok, slices.Contains(ports, port)
 }
 
@@ -359,6 +359,9 @@ func (k *Knowledge) Option(name string) bool { return k.options[name] }
 
 // ValueOption says what the value of an option is; 0 when it says nothing.
 func (k *Knowledge) ValueOption(name string) ValueOption { return k.values[name] }
+
+// Coin is the coin that one word, in any case, stands for; "" for none.
+func (k *Knowledge) Coin(word string) string { return k.coins[strings.ToLower(word)] }
 
 // Algorithm says whether a name, in lower case, is a mining algorithm's.
 func (k *Knowledge) Algorithm(name string) bool { return k.algorithms[name] }
