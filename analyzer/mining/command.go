@@ -220,7 +220,7 @@ func walletCoin(s string) string {
 	switch n := len(s); {
 	case (n == 95 || n == 106) && (s[0] == '4' || s[0] == '8') && all(s, base58):
 		return "XMR"
-	case n == 42 && strings.HasPrefix(s, "0x") && all(s[2:], hex):
+	case n == 42 && strings.HasPrefix(s, "0x") && all(s[2:], hexDigits):
 		return "ETH"
 	case n >= 42 && n <= 62 && strings.HasPrefix(s, "bc1") && all(s[3:], bech32):
 		return "BTC"
@@ -231,9 +231,9 @@ func walletCoin(s string) string {
 }
 
 const (
-	base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-	bech32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-	hex    = "0123456789abcdefABCDEF"
+	base58    = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+	bech32    = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+	hexDigits = "0123456789abcdefABCDEF"
 )
 
 func all(s, alphabet string) bool {
