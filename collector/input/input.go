@@ -24,12 +24,19 @@ type Line struct {
 	Seq    uint64
 }
 
+// MaxValue bounds a line's Value, so that it fits into a Kafka record together
+// with its headers. Of a longer line an input keeps the beginning, with a Reject
+// that says how long it was.
+const MaxValue = 8<<20 - 256<<10
+
 // Sink takes lines over from inputs.
 type Sink interface {
-	// Put takes the lines over, waiting while the collector is full. The sink
-	// calls done, if not nil, once all of them are durable: acknowledged by Kafka
-	// or on disk in the spool. Calls of one input keep their order. An error is
-	// the context's: the lines were not taken.
+	// Put takes the lines over, and the slice with them, waiting while the
+	// collector is full. The sink calls done, if not nil, once all of them are
+	// durable: acknowledged by Kafka or on disk in the spool. The lines of calls
+	// that follow each other keep their order, and so do the calls of done, which
+	// must not block. An error is the context's, or says that the collector has
+	// stopped: the lines were not taken.
 	Put(ctx context.Context, lines []Line, done func()) error
 }
 
