@@ -1,0 +1,308 @@
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expr-lang/expr/vm"
+
+	"fengsui/rules"
+	"fengsui/schemas"
+)
+
+// Options are what rules leave to their installation.
+type Options struct {
+	Placeholders map[string][]string // values of %name% for the modifier expand
+}
+
+// Problem is a rule that could not be loaded, or that loaded and cannot match
+// yet (Warning).
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	RuleID  string `json:"rule_id"`
+	Reason  string `json:"reason"`
+	Warning bool   `json:"warning,omitempty"` // the rule is loaded
+}
+
+func (p Problem) String() string {
+	return (&rules.Error{File: p.File, Line: p.Line, RuleID: p.RuleID, Reason: p.Reason}).Error()
+}
+
+// ProblemOf is a loader's error as a problem.
+func ProblemOf(e *rules.Error) Problem {
+	return Problem{File: e.File, Line: e.Line, RuleID: e.RuleID, Reason: e.Reason}
+}
+
+// CompiledRule is what an event can match: a detection, or a correlation by way
+// of one of its base rules.
+type CompiledRule struct {
+	Rule   *rules.Rule // whose identity a match carries
+	Base   *rules.Rule // whose condition held: Rule itself, or a base rule of the correlation
+	Source string      // text of the expr program
+
+	program *vm.Program
+	tree    *node
+	group   []groupField
+	window  schemas.Window
+	raises  []*CompiledRule // what a match of this program is reported as
+}
+
+// groupField is a field of the group with where its value is found.
+type groupField struct {
+	name   string
+	fields []string
+}
+
+// Engine holds compiled rules. It does not change, and any number of goroutines
+// may match with it at once.
+type Engine struct {
+	rules      []*CompiledRule
+	predicates []*predicate
+	slots      []slotDef
+	routes     []*route
+	planned    []plannedField
+
+	states   sync.Pool
+	mu       sync.Mutex
+	plans    map[string]*plan
+	failures atomic.Uint64
+}
+
+// Compile makes an engine of the rules. A rule with a problem is left out, unless
+// the problem is a warning; the others work.
+func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
+	b := &builder{
+		opt:      opt,
+		compiler: &compiler{byText: map[string]int{}, slotOf: map[string]int{}},
+		byName:   map[string]*CompiledRule{},
+		routes:   map[*schemas.SigmaSource]*route{},
+		sources:  map[*CompiledRule]*schemas.SigmaSource{},
+	}
+	for _, r := range rs {
+		if r.Detection != nil {
+			b.detection(r)
+		}
+	}
+	for _, r := range rs {
+		if r.Correlation != nil {
+			b.correlation(r)
+		}
+	}
+	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}}
+	e.addRoutes(b)
+	e.slots = b.compiler.slots
+	e.states.New = func() any { return newState(e) }
+	slices.SortStableFunc(b.problems, func(x, y Problem) int {
+		return cmp.Or(strings.Compare(x.File, y.File), x.Line-y.Line)
+	})
+	return e, b.problems
+}
+
+type builder struct {
+	opt      Options
+	compiler *compiler
+	rules    []*CompiledRule
+	byName   map[string]*CompiledRule // by id and by name
+	routes   map[*schemas.SigmaSource]*route
+	sources  map[*CompiledRule]*schemas.SigmaSource
+	problems []Problem
+}
+
+func (b *builder) fail(r *rules.Rule, line int, format string, args ...any) {
+	b.problems = append(b.problems, Problem{File: r.File, Line: line, RuleID: r.ID, Reason: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) detection(r *rules.Rule) {
+	source, ok := schemas.LookupSigma(r.LogSource.Product, r.LogSource.Category, r.LogSource.Service)
+	if !ok {
+		b.fail(r, r.LogSource.Line, "log source %s is not mapped", r.LogSource)
+		return
+	}
+	reader := &reader{rule: r, source: source, opt: b.opt}
+	tree := reader.tree()
+	if reader.problem != nil {
+		b.problems = append(b.problems, *reader.problem)
+		return
+	}
+	var text strings.Builder
+	tree.source(&text)
+	program, err := b.compiler.program(text.String())
+	if err != nil {
+		b.fail(r, r.Detection.Conditions[0].Line, "%v", err)
+		return
+	}
+	c := &CompiledRule{Rule: r, Base: r, Source: text.String(), program: program, tree: tree}
+	if c.group, err = groupFields(source, r.Alerting.Group); err != nil {
+		b.fail(r, r.Line, "fengsui.group: %v", err)
+		return
+	}
+	for _, name := range []string{r.ID, r.Name} {
+		if other := b.byName[name]; other != nil && name != "" {
+			b.fail(r, r.Line, "the id or name %q is that of the rule at %s:%d, too", name, other.Rule.File, other.Rule.Line)
+			return
+		}
+	}
+	if c.raises = []*CompiledRule{c}; source.FedBy == "" {
+		b.problems = append(b.problems, Problem{
+			File: r.File, Line: r.LogSource.Line, RuleID: r.ID, Warning: true,
+			Reason: fmt.Sprintf("log source %s has no parser yet: only events whose sender names it (%s) can match", r.LogSource, whenText(source)),
+		})
+	}
+	b.byName[r.ID] = c
+	if r.Name != "" {
+		b.byName[r.Name] = c
+	}
+	b.rules = append(b.rules, c)
+	b.sources[c] = source
+	if b.routes[source] == nil {
+		b.routes[source] = &route{source: source}
+	}
+	b.routes[source].rules = append(b.routes[source].rules, c)
+}
+
+// whenText is the first way by which an event belongs to a log source.
+func whenText(s *schemas.SigmaSource) string {
+	var parts []string
+	for _, t := range s.When[0] {
+		parts = append(parts, t.Field+": "+t.Values[0])
+	}
+	return strings.Join(parts, ", ")
+}
+
+func groupFields(source *schemas.SigmaSource, names []string) ([]groupField, error) {
+	var out []groupField
+	for _, name := range names {
+		fields, err := source.Fields(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, groupField{fields[0], fields})
+	}
+	return out, nil
+}
+
+// correlation makes each base rule report the correlation. Specification 2.0.0,
+// "Generate": base rules do not alert by themselves unless it says so.
+func (b *builder) correlation(r *rules.Rule) {
+	c := r.Correlation
+	var bases, links []*CompiledRule
+	for _, ref := range c.Rules {
+		base := b.byName[ref.Rule]
+		if base == nil {
+			b.fail(r, ref.Line, "it refers to %q, which is no detection rule that is loaded", ref.Rule)
+			return
+		}
+		names := slices.Clone(c.GroupBy)
+		for i, n := range names {
+			for _, of := range []string{base.Rule.Name, base.Rule.ID} {
+				if field, ok := c.Aliases[n][of]; ok {
+					names[i] = field
+				}
+			}
+		}
+		group, err := groupFields(b.sources[base], names)
+		if err != nil {
+			b.fail(r, c.Line, "group-by: %v", err)
+			return
+		}
+		bases = append(bases, base)
+		links = append(links, &CompiledRule{
+			Rule: r, Base: base.Rule, Source: base.Source, program: base.program, tree: base.tree, group: group,
+			window: schemas.Window{AtLeast: c.AtLeast, Timespan: c.Timespan},
+		})
+	}
+	for i, base := range bases {
+		alone := slices.Index(base.raises, base)
+		if alone >= 0 && !c.Generate && !b.generated(base) {
+			base.raises = slices.Delete(base.raises, alone, alone+1)
+		}
+		if c.Generate && alone < 0 {
+			base.raises = append(base.raises, base)
+		}
+		base.raises = append(base.raises, links[i])
+	}
+}
+
+// generated says that another correlation lets the base rule alert by itself.
+func (b *builder) generated(base *CompiledRule) bool {
+	return slices.ContainsFunc(base.raises, func(c *CompiledRule) bool {
+		return c.Rule.Correlation != nil && c.Rule.Correlation.Generate
+	})
+}
+
+// Rules are the programs of the engine: one for each detection rule that loaded.
+func (e *Engine) Rules() []*CompiledRule { return e.rules }
+
+// Failures counts programs that ended in an error instead of an answer. It stays
+// zero unless the engine is at fault.
+func (e *Engine) Failures() uint64 { return e.failures.Load() }
+
+// Hit is a rule that an event met.
+type Hit struct {
+	Rule      *CompiledRule
+	Satisfied []schemas.Satisfied
+}
+
+// Match calls emit for each rule that the event meets, and for each correlation
+// that counts it, once.
+func (e *Engine) Match(ev *schemas.Event, emit func(Hit)) {
+	s := e.states.Get().(*state)
+	defer e.states.Put(s)
+	s.begin(ev)
+	clear(s.fired)
+	for _, r := range e.planOf(s).rules {
+		if s.holds(r) {
+			r.report(ev, s.fired, emit)
+		}
+	}
+	s.ev = nil
+}
+
+// MatchPlain is Match by the oracle: every rule's tree, evaluated plainly.
+func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
+	fired := map[*CompiledRule]struct{}{}
+	for _, route := range e.routes {
+		if !route.takes(ev) {
+			continue
+		}
+		for _, r := range route.rules {
+			if r.tree.eval(ev) {
+				r.report(ev, fired, emit)
+			}
+		}
+	}
+}
+
+// report emits what the program's match is reported as. A correlation of which
+// several base rules hold for one event counts it once.
+func (r *CompiledRule) report(ev *schemas.Event, fired map[*CompiledRule]struct{}, emit func(Hit)) {
+	satisfied := r.satisfied(ev)
+	for _, as := range r.raises {
+		if as.alreadyIn(fired) {
+			continue
+		}
+		fired[as] = struct{}{}
+		emit(Hit{Rule: as, Satisfied: satisfied})
+	}
+}
+
+func (r *CompiledRule) alreadyIn(fired map[*CompiledRule]struct{}) bool {
+	if r.Rule.Correlation == nil {
+		return false
+	}
+	for f := range fired {
+		if f.Rule == r.Rule {
+			return true
+		}
+	}
+	return false
+}
+
+// quiet is the rule's own time during which further matches join an alert.
+func (r *CompiledRule) quiet() time.Duration { return r.Rule.Alerting.Quiet }

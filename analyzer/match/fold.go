@@ -1,0 +1,61 @@
+package match
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// Sigma's texts match in any case of letters. Two letters are the same when
+// Unicode's simple case folding says so: what strings.EqualFold calls equal.
+
+// fold brings a text to one case.
+func fold(s string) string {
+	if foldedAlready(s) {
+		return s
+	}
+	return string(appendFold(make([]byte, 0, len(s)+4), s))
+}
+
+func foldedAlready(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendFold keeps bytes that are not UTF-8 as they are.
+func appendFold(dst []byte, s string) []byte {
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, c)
+		} else {
+			dst = utf8.AppendRune(dst, foldRune(r))
+		}
+		i += n
+	}
+	return dst
+}
+
+// foldRune is the least letter that folds to the same, in lower case if ASCII.
+func foldRune(r rune) rune {
+	least := r
+	for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
+		least = min(least, o)
+	}
+	if 'A' <= least && least <= 'Z' {
+		least += 'a' - 'A'
+	}
+	return least
+}

@@ -1,0 +1,259 @@
+package match
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"fengsui/schemas"
+)
+
+// predicate is a test made ready: its field has a slot, its texts are folded,
+// its expressions compiled.
+type predicate struct {
+	test  *test
+	slot  int // -1: the whole event
+	other int
+	texts []string
+	set   map[string]struct{} // of opIs with many texts
+	globs []pattern
+	res   []*regexp.Regexp
+	nets  []netip.Prefix
+	nums  []float64
+}
+
+// manyTexts is from how many texts on a set is quicker than looking through.
+const manyTexts = 8
+
+// intern gives equal tests one number.
+func (c *compiler) intern(t *test) (int, error) {
+	var b strings.Builder
+	t.source(&b)
+	if id, ok := c.byText[b.String()]; ok {
+		return id, nil
+	}
+	p, err := c.prepare(t)
+	if err != nil {
+		return 0, err
+	}
+	id := len(c.predicates)
+	c.predicates = append(c.predicates, p)
+	c.byText[b.String()] = id
+	return id, nil
+}
+
+func (c *compiler) prepare(t *test) (*predicate, error) {
+	p := &predicate{test: t, slot: -1}
+	for _, f := range slices.Concat(t.field, t.other) {
+		if err := schemas.CheckField(f); err != nil {
+			return nil, err
+		}
+	}
+	if t.op.ofField() {
+		p.slot = c.slot(t.field)
+	}
+	if t.other != nil {
+		p.other = c.slot(t.other)
+	}
+	for _, w := range t.want {
+		switch t.op {
+		case opLike, opWordLike:
+			g := parsePattern(w)
+			if !t.cased {
+				g = g.folded()
+			}
+			p.globs = append(p.globs, g)
+		case opRe, opWordRe:
+			re, err := regexp.Compile(w)
+			if err != nil {
+				return nil, fmt.Errorf("not a regular expression of RE2: %w", err)
+			}
+			p.res = append(p.res, re)
+		case opCIDR:
+			n, err := parseNet(w)
+			if err != nil {
+				return nil, fmt.Errorf("not a network: %w", err)
+			}
+			p.nets = append(p.nets, n)
+		case opGt, opGte, opLt, opLte:
+			x, err := strconv.ParseFloat(w, 64)
+			if err != nil {
+				return nil, fmt.Errorf("not a number: %q", w)
+			}
+			p.nums = append(p.nums, x)
+		default:
+			if !t.cased {
+				w = fold(w)
+			}
+			p.texts = append(p.texts, w)
+		}
+	}
+	if t.op == opIs && len(p.texts) >= manyTexts {
+		p.set = make(map[string]struct{}, len(p.texts))
+		for _, w := range p.texts {
+			p.set[w] = struct{}{}
+		}
+	}
+	return p, nil
+}
+
+// slotDef is where an event's value is found: the first of these that it has.
+type slotDef struct {
+	names []string
+	refs  []fieldRef
+}
+
+type fieldRef struct {
+	id   schemas.FieldID
+	open string // name in an open namespace; "" for a field of the catalogue
+}
+
+func (c *compiler) slot(fields []string) int {
+	key := strings.Join(fields, "\x00")
+	if s, ok := c.slotOf[key]; ok {
+		return s
+	}
+	def := slotDef{names: fields}
+	for _, name := range fields {
+		ref := fieldRef{open: name}
+		if f, ok := schemas.LookupField(name); ok {
+			ref = fieldRef{id: f.ID}
+		}
+		def.refs = append(def.refs, ref)
+	}
+	c.slots = append(c.slots, def)
+	c.slotOf[key] = len(c.slots) - 1
+	return len(c.slots) - 1
+}
+
+func (d *slotDef) lookup(ev *schemas.Event) schemas.Value {
+	for _, r := range d.refs {
+		if r.open == "" {
+			if v := ev.Get(r.id); !v.IsNone() {
+				return v
+			}
+			continue
+		}
+		for _, o := range ev.Open() {
+			if o.Name == r.open {
+				return o.Value
+			}
+		}
+	}
+	return schemas.Value{}
+}
+
+// eval answers the predicate for the event that the state holds.
+func (p *predicate) eval(s *state) bool {
+	if p.slot < 0 {
+		return p.anyOf(s.words(p.test.cased || p.test.op == opWordRe), s)
+	}
+	v := s.value(p.slot)
+	switch p.test.op {
+	case opExists:
+		return v.there()
+	case opNull:
+		return !v.there()
+	}
+	if !v.there() {
+		return false
+	}
+	raw := p.test.cased
+	switch p.test.op {
+	case opRe, opCIDR, opGt, opGte, opLt, opLte:
+		raw = true
+	}
+	return p.anyOf(s.texts(v, raw), s)
+}
+
+func (p *predicate) anyOf(texts []string, s *state) bool {
+	for _, text := range texts {
+		if p.holds(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *predicate) holds(text string, s *state) bool {
+	switch p.test.op {
+	case opIs:
+		if p.set != nil {
+			_, ok := p.set[text]
+			return ok
+		}
+		return slices.Contains(p.texts, text)
+	case opHas, opWord:
+		for _, w := range p.texts {
+			if strings.Contains(text, w) {
+				return true
+			}
+		}
+	case opStarts:
+		for _, w := range p.texts {
+			if strings.HasPrefix(text, w) {
+				return true
+			}
+		}
+	case opEnds:
+		for _, w := range p.texts {
+			if strings.HasSuffix(text, w) {
+				return true
+			}
+		}
+	case opLike, opWordLike:
+		for _, g := range p.globs {
+			if g.match(text) {
+				return true
+			}
+		}
+	case opRe, opWordRe:
+		for _, re := range p.res {
+			if re.MatchString(text) {
+				return true
+			}
+		}
+	case opCIDR:
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return false
+		}
+		for _, n := range p.nets {
+			if n.Contains(a.Unmap()) {
+				return true
+			}
+		}
+	case opGt, opGte, opLt, opLte:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return false
+		}
+		for _, n := range p.nums {
+			if compare(p.test.op, x, n) {
+				return true
+			}
+		}
+	case opSame, opSameHas, opSameStarts, opSameEnds:
+		for _, w := range s.texts(s.value(p.other), p.test.cased) {
+			if sameAs(p.test.op, text, w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sameAs(o op, text, other string) bool {
+	switch o {
+	case opSameHas:
+		return strings.Contains(text, other)
+	case opSameStarts:
+		return strings.HasPrefix(text, other)
+	case opSameEnds:
+		return strings.HasSuffix(text, other)
+	}
+	return text == other
+}

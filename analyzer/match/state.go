@@ -1,0 +1,182 @@
+package match
+
+import (
+	"strconv"
+	"unsafe"
+
+	"github.com/expr-lang/expr/vm"
+
+	"fengsui/schemas"
+)
+
+// state is what one goroutine needs to try rules on one event after another.
+// Everything in it is worked out at most once an event, when first asked for.
+type state struct {
+	engine *Engine
+	ev     *schemas.Event
+	vm     vm.VM
+	env    map[string]any
+
+	turn   uint32   // this event's number; what was written in another turn is stale
+	slots  []slot   // of the engine's fields
+	memo   []uint32 // of each predicate: turn*2, plus one if it holds
+	list   []string // texts of this event's slots
+	buf    []byte   // and the memory of those that had to be made
+	event  words    // all texts of the event
+	folded words
+	key    []byte
+	plans  map[string]*plan
+	fired  map[*CompiledRule]struct{}
+}
+
+// slot is one field's value in this event, as texts in state.list.
+type slot struct {
+	turn, foldedTurn uint32
+	from, to         int32 // none when equal
+	foldFrom         int32 // the same texts in one case, when foldedTurn is now
+}
+
+func (s *slot) there() bool { return s.from < s.to }
+
+type words struct {
+	turn  uint32
+	texts []string
+}
+
+func newState(e *Engine) *state {
+	s := &state{
+		engine: e,
+		slots:  make([]slot, len(e.slots)),
+		memo:   make([]uint32, len(e.predicates)),
+		plans:  map[string]*plan{},
+		fired:  map[*CompiledRule]struct{}{},
+	}
+	s.env = map[string]any{"p": s.p}
+	return s
+}
+
+// begin takes the next event.
+func (s *state) begin(ev *schemas.Event) {
+	s.ev = ev
+	s.list, s.buf = s.list[:0], s.buf[:0]
+	if s.turn++; s.turn == 1<<31 { // memo has one bit less
+		clear(s.slots)
+		clear(s.memo)
+		s.event.turn, s.folded.turn = 0, 0
+		s.turn = 1
+	}
+}
+
+// p is the function that programs call.
+func (s *state) p(id int) bool {
+	if m := s.memo[id]; m>>1 == s.turn {
+		return m&1 == 1
+	}
+	ok := s.engine.predicates[id].eval(s)
+	m := s.turn << 1
+	if ok {
+		m |= 1
+	}
+	s.memo[id] = m
+	return ok
+}
+
+// holds runs a rule's program.
+func (s *state) holds(r *CompiledRule) bool {
+	out, err := s.vm.Run(r.program, s.env)
+	if err != nil {
+		s.engine.failures.Add(1)
+		return false
+	}
+	return out == true
+}
+
+func (s *state) value(id int) *slot {
+	v := &s.slots[id]
+	if v.turn != s.turn {
+		v.turn = s.turn
+		v.from = int32(len(s.list)) //nolint:gosec // a record is at most 1 MiB
+		s.list = s.appendTexts(s.list, s.engine.slots[id].lookup(s.ev))
+		v.to = int32(len(s.list)) //nolint:gosec // as above
+	}
+	return v
+}
+
+// texts are a value's texts as they are, or in one case.
+func (s *state) texts(v *slot, raw bool) []string {
+	if raw {
+		return s.list[v.from:v.to]
+	}
+	if v.foldedTurn != s.turn {
+		v.foldedTurn = s.turn
+		v.foldFrom = int32(len(s.list)) //nolint:gosec // a record is at most 1 MiB
+		for i := v.from; i < v.to; i++ {
+			s.list = append(s.list, s.fold(s.list[i]))
+		}
+	}
+	return s.list[v.foldFrom : v.foldFrom+v.to-v.from]
+}
+
+// words are all texts of the event.
+func (s *state) words(raw bool) []string {
+	if s.event.turn != s.turn {
+		s.event.turn = s.turn
+		out := s.event.texts[:0]
+		if s.ev.Original != "" {
+			out = append(out, s.ev.Original)
+		}
+		s.ev.Each(func(_ schemas.FieldID, v schemas.Value) { out = s.appendTexts(out, v) })
+		for _, o := range s.ev.Open() {
+			out = s.appendTexts(out, o.Value)
+		}
+		s.event.texts = out
+	}
+	if raw {
+		return s.event.texts
+	}
+	if s.folded.turn != s.turn {
+		s.folded.turn = s.turn
+		s.folded.texts = s.folded.texts[:0]
+		for _, t := range s.event.texts {
+			s.folded.texts = append(s.folded.texts, s.fold(t))
+		}
+	}
+	return s.folded.texts
+}
+
+func (s *state) appendTexts(dst []string, v schemas.Value) []string {
+	switch v.Kind() {
+	case schemas.None:
+		return dst
+	case schemas.KindString:
+		return append(dst, v.Str())
+	case schemas.KindInt:
+		from := len(s.buf)
+		s.buf = strconv.AppendInt(s.buf, v.Int(), 10)
+		return append(dst, s.made(from))
+	case schemas.KindList:
+		for _, e := range v.List() {
+			dst = s.appendTexts(dst, e)
+		}
+		return dst
+	}
+	return append(dst, v.Text())
+}
+
+func (s *state) fold(text string) string {
+	if foldedAlready(text) {
+		return text
+	}
+	from := len(s.buf)
+	s.buf = appendFold(s.buf, text)
+	return s.made(from)
+}
+
+// made is the text at the end of the buffer. It lives until the next event: a
+// buffer that grows leaves the old memory to the texts made in it.
+func (s *state) made(from int) string {
+	if from == len(s.buf) {
+		return ""
+	}
+	return unsafe.String(&s.buf[from], len(s.buf)-from)
+}

@@ -1,0 +1,169 @@
+package match
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fengsui/schemas"
+)
+
+// Limits of what a match repeats of its event.
+const (
+	maxSatisfied = 32
+	maxValue     = 256 // bytes of one value
+	maxSummary   = 400 // bytes
+)
+
+// satisfied says which values met which selections. Values that met nothing by
+// being absent, and whatever stands under a not, are left out.
+func (r *CompiledRule) satisfied(ev *schemas.Event) []schemas.Satisfied {
+	var out []schemas.Satisfied
+	var walk func(n *node, selection string)
+	walk = func(n *node, selection string) {
+		if len(out) >= maxSatisfied || n.kind == notNode || !n.eval(ev) {
+			return
+		}
+		if n.kind == selectionNode {
+			selection = n.name
+		}
+		for _, k := range n.kids {
+			walk(k, selection)
+		}
+		if n.test == nil {
+			return
+		}
+		text, ok := n.test.eval(ev)
+		if field := n.test.present(ev); ok && n.test.op != opNull {
+			out = append(out, schemas.Satisfied{Selection: selection, Field: field, Value: cut(text, maxValue)})
+		}
+	}
+	walk(r.tree, "")
+	return out
+}
+
+// present is the field that the event has, of those the test looks at.
+func (t *test) present(ev *schemas.Event) string {
+	if !t.op.ofField() {
+		return "event.original"
+	}
+	for _, f := range t.field {
+		if !ev.Lookup(f).IsNone() {
+			return f
+		}
+	}
+	return t.field[0]
+}
+
+// cut shortens a text to at most n bytes, never within a character.
+func cut(s string, n int) string {
+	const dots = "…"
+	if len(s) <= n {
+		return s
+	}
+	n -= len(dots)
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + dots
+}
+
+// Group of a rule that names none: one alert for a host, whoever attacked it and
+// as whom. Host is where it happened, however the source says that.
+var (
+	hostFields   = []string{"host.name", "winlog.computer_name", "log.syslog.hostname", "observer.hostname"}
+	defaultGroup = []groupField{
+		{"host.name", hostFields},
+		{"source.ip", []string{"source.ip"}},
+		{"user.name", []string{"user.name", "winlog.event_data.TargetUserName"}},
+	}
+)
+
+// ToMatch makes the record for the topic matches. It reads the event but keeps
+// nothing of it besides texts.
+func (h Hit) ToMatch(ev *schemas.Event) schemas.Match {
+	r := h.Rule.Rule
+	m := schemas.Match{
+		Kind:      schemas.MatchRule,
+		EventID:   ev.EventID(),
+		Time:      ev.Time(),
+		Received:  ev.Received,
+		Unit:      firstText(ev, []string{"organization.id"}),
+		Host:      cut(firstText(ev, hostFields), maxValue),
+		Rule:      schemas.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Tags: r.Tags},
+		Group:     h.Rule.groupOf(ev),
+		Window:    h.Rule.window,
+		Quiet:     h.Rule.quiet(),
+		Satisfied: h.Satisfied,
+		Summary:   Summary(ev),
+		Drill:     ev.Drill,
+	}
+	if m.Unit == "" {
+		m.Unit = ev.Unit
+	}
+	if m.Time.IsZero() {
+		m.Time = ev.Received
+	}
+	return m
+}
+
+// groupOf keeps fields that the rule names even when the event lacks them: a
+// missing value is a group of its own.
+func (r *CompiledRule) groupOf(ev *schemas.Event) []schemas.GroupValue {
+	fields, named := r.group, true
+	if len(fields) == 0 && r.Rule.Correlation == nil {
+		fields, named = defaultGroup, false
+	}
+	var out []schemas.GroupValue
+	for _, f := range fields {
+		if v := firstText(ev, f.fields); v != "" || named {
+			out = append(out, schemas.GroupValue{Field: f.name, Value: cut(v, maxValue)})
+		}
+	}
+	if len(out) == 0 && !named && ev.Source != "" {
+		out = append(out, schemas.GroupValue{Field: "log.file.path", Value: cut(ev.Source, maxValue)})
+	}
+	return out
+}
+
+func firstText(ev *schemas.Event, fields []string) string {
+	return strings.Join(fieldTexts(ev, fields), ", ")
+}
+
+// Summary is an event in one line, for people: what it says of itself, or else
+// what its most telling fields hold.
+func Summary(ev *schemas.Event) string {
+	text := ev.Str(schemas.FieldMessage)
+	for _, fields := range [][]string{
+		{"process.command_line"},
+		{"winlog.event_data.CommandLine"},
+		{"http.request.method", "url.original", "http.response.status_code", "user_agent.original"},
+		{"rule.name", "rule.category"},
+		{"dns.question.name", "dns.question.type", "dns.answers.data"},
+		{"winlog.channel", "winlog.event_id"},
+	} {
+		if text != "" {
+			break
+		}
+		if ev.Lookup(fields[0]).IsNone() {
+			continue
+		}
+		var parts []string
+		for _, f := range fields {
+			if t := firstText(ev, []string{f}); t != "" {
+				parts = append(parts, t)
+			}
+		}
+		text = strings.Join(parts, " ")
+	}
+	if text == "" {
+		text = ev.Original
+	}
+	if at := ev.Time(); text == "" && !at.IsZero() {
+		text = at.Format(time.RFC3339)
+	}
+	if len(text) > 4*maxSummary { // before looking for spaces in all of it
+		text = text[:4*maxSummary]
+	}
+	return cut(strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " "), maxSummary)
+}

@@ -1,0 +1,81 @@
+package rules
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+//go:embed sigma
+var shipped embed.FS
+
+// Shipped returns the rules that are part of the program.
+func Shipped() ([]*Rule, []*Error) { return Load(shipped, "sigma", "rules/") }
+
+// LoadDir reads every .yml and .yaml file under a folder, or one file.
+func LoadDir(name string) ([]*Rule, []*Error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, []*Error{{File: name, Line: 1, Reason: err.Error()}}
+	}
+	if !info.IsDir() {
+		return Load(os.DirFS(filepath.Dir(name)), filepath.Base(name), filepath.Dir(name)+"/")
+	}
+	return Load(os.DirFS(name), ".", filepath.Clean(name)+"/")
+}
+
+// Load reads every .yml and .yaml file of a tree. Files are named in rules and
+// errors with the prefix before their path in the tree. Two rules of one id are
+// an error of the later.
+func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
+	var rs []*Rule
+	var errs []*Error
+	first := map[string]*Rule{}
+	fail := func(name string, line int, id, format string, args ...any) {
+		errs = append(errs, &Error{File: prefix + name, Line: line, RuleID: id, Reason: fmt.Sprintf(format, args...)})
+	}
+	walk := func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			fail(name, 1, "", "reading: %v", err)
+			return nil
+		}
+		if ext := path.Ext(name); d.IsDir() || ext != ".yml" && ext != ".yaml" {
+			return nil
+		}
+		data, err := readBounded(fsys, name)
+		if err != nil {
+			fail(name, 1, "", "reading: %v", err)
+			return nil
+		}
+		found, bad := Parse(prefix+name, data)
+		errs = append(errs, bad...)
+		for _, r := range found {
+			if f := first[r.ID]; f != nil {
+				fail(name, r.Line, r.ID, "the id is taken by %s:%d", f.File, f.Line)
+				continue
+			}
+			first[r.ID] = r
+			rs = append(rs, r)
+		}
+		return nil
+	}
+	if err := fs.WalkDir(fsys, root, walk); err != nil {
+		fail(root, 1, "", "reading: %v", err)
+	}
+	return rs, errs
+}
+
+// readBounded reads no file that Parse would refuse for its size.
+func readBounded(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > MaxFileBytes {
+		return nil, fmt.Errorf("%d bytes, more than the %d that a rule file may have", info.Size(), MaxFileBytes)
+	}
+	return fs.ReadFile(fsys, name)
+}

@@ -1,0 +1,418 @@
+package rules
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"fengsui/schemas"
+)
+
+// Limits on what one file may hold.
+const (
+	MaxFileBytes = 1 << 20
+	MaxDocuments = 1000
+)
+
+// Parse reads a file of one or more YAML documents. A broken document costs
+// itself alone: the others are returned beside its error.
+func Parse(file string, data []byte) ([]*Rule, []*Error) {
+	if len(data) > MaxFileBytes {
+		return nil, []*Error{{File: file, Line: 1, Reason: fmt.Sprintf("%d bytes, more than the %d that a rule file may have", len(data), MaxFileBytes)}}
+	}
+	var rs []*Rule
+	var errs []*Error
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for n := 0; ; n++ {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return rs, errs
+		}
+		if err == nil && n == MaxDocuments {
+			err = fmt.Errorf("more than %d documents", MaxDocuments)
+		}
+		if err != nil { // the decoder cannot find the next document after it
+			return rs, append(errs, &Error{File: file, Line: yamlErrorLine(err), Reason: err.Error()})
+		}
+		if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
+			continue
+		}
+		r, e := parseRule(file, doc.Content[0])
+		if e != nil {
+			errs = append(errs, e)
+			continue
+		}
+		rs = append(rs, r)
+	}
+}
+
+var yamlLine = regexp.MustCompile(`\bline (\d+)`)
+
+func yamlErrorLine(err error) int {
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			return n
+		}
+	}
+	return 1
+}
+
+// reader collects the first error of a document, so that reading it is a list
+// of the keys it may have.
+type reader struct {
+	rule *Rule
+	err  *Error
+}
+
+func (r *reader) fail(n *yaml.Node, format string, args ...any) {
+	if r.err == nil {
+		r.err = &Error{File: r.rule.File, Line: n.Line, RuleID: r.rule.ID, Reason: fmt.Sprintf(format, args...)}
+	}
+}
+
+func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
+	rule := &Rule{File: file, Line: doc.Line, Level: schemas.Medium}
+	r := &reader{rule: rule}
+	var logsource, detection, correlation, generate *yaml.Node
+	keys := map[string]func(*yaml.Node){
+		"title":       func(n *yaml.Node) { rule.Title = r.text(n) },
+		"name":        func(n *yaml.Node) { rule.Name = r.text(n) },
+		"description": func(n *yaml.Node) { rule.Description = r.text(n) },
+		"status": func(n *yaml.Node) {
+			rule.Status = r.oneOf(n, "stable", "test", "experimental", "deprecated", "unsupported")
+		},
+		"level": func(n *yaml.Node) {
+			rule.Level = schemas.Level(r.oneOf(n, string(schemas.Informational), string(schemas.Low), string(schemas.Medium), string(schemas.High), string(schemas.Critical)))
+		},
+		"author":         func(n *yaml.Node) { rule.Author = r.text(n) },
+		"tags":           func(n *yaml.Node) { rule.Tags = r.texts(n) },
+		"references":     func(n *yaml.Node) { rule.References = r.texts(n) },
+		"fields":         func(n *yaml.Node) { rule.Fields = r.texts(n) },
+		"falsepositives": func(n *yaml.Node) { rule.FalsePositives = r.texts(n) },
+		"logsource":      func(n *yaml.Node) { logsource = n },
+		"detection":      func(n *yaml.Node) { detection = n },
+		"correlation":    func(n *yaml.Node) { correlation = n },
+		"generate":       func(n *yaml.Node) { generate = n },
+		"fengsui":        func(n *yaml.Node) { rule.Alerting = r.alerting(n) },
+		"action": func(n *yaml.Node) {
+			r.fail(n, "action (Sigma 1's document collections) is not supported; write each rule out")
+		},
+		"filter": func(n *yaml.Node) { r.fail(n, "Sigma filters are not supported in this version") },
+	}
+	for _, known := range []string{"id", "related", "license", "date", "modified", "taxonomy", "scope"} {
+		keys[known] = func(*yaml.Node) {}
+	}
+	// The id first: every other error names it.
+	r.pairs(doc, func(key string, _, value *yaml.Node) {
+		if key == "id" {
+			rule.ID = r.text(value)
+		}
+	})
+	r.pairs(doc, func(key string, at, value *yaml.Node) {
+		if read, ok := keys[key]; ok {
+			read(value)
+			return
+		}
+		// Sigma leaves custom attributes to people, so an unknown key is no
+		// error; one letter beside a known key is a slip.
+		for known := range keys {
+			if oneSlip(key, known) {
+				r.fail(at, "unknown key %q; did you mean %q?", key, known)
+			}
+		}
+	})
+	if rule.Title == "" {
+		r.fail(doc, "title is missing")
+	}
+	if rule.ID == "" {
+		r.fail(doc, "id is missing")
+	}
+	if strings.ContainsAny(rule.ID, "/\x1f \t\n") {
+		r.fail(doc, "id %q has a space, a slash or a control character", rule.ID)
+	}
+	switch {
+	case correlation != nil && detection != nil:
+		r.fail(correlation, "a document is a detection or a correlation, not both")
+	case correlation != nil:
+		rule.Correlation = r.correlation(correlation)
+		if generate != nil {
+			rule.Correlation.Generate = r.boolean(generate)
+		}
+	case detection == nil:
+		r.fail(doc, "detection is missing")
+	case logsource == nil:
+		r.fail(doc, "logsource is missing")
+	default:
+		rule.LogSource = r.logsource(logsource)
+		rule.Detection = r.detection(detection)
+	}
+	if r.err != nil {
+		r.err.RuleID = rule.ID
+		return nil, r.err
+	}
+	return rule, nil
+}
+
+func (r *reader) logsource(n *yaml.Node) LogSource {
+	l := LogSource{Line: n.Line}
+	r.pairs(n, func(key string, at, value *yaml.Node) {
+		switch key {
+		case "product":
+			l.Product = strings.ToLower(r.text(value))
+		case "category":
+			l.Category = strings.ToLower(r.text(value))
+		case "service":
+			l.Service = strings.ToLower(r.text(value))
+		case "definition":
+		default:
+			r.fail(at, "logsource: unknown key %q", key)
+		}
+	})
+	if l.Product == "" && l.Category == "" && l.Service == "" {
+		r.fail(n, "logsource names no product, category or service")
+	}
+	return l
+}
+
+func (r *reader) detection(n *yaml.Node) *Detection {
+	d := &Detection{}
+	r.pairs(n, func(key string, at, value *yaml.Node) {
+		switch key {
+		case "condition":
+			for _, c := range r.items(value) {
+				d.Conditions = append(d.Conditions, Condition{Text: r.text(c), Line: c.Line})
+			}
+		case "timeframe":
+			r.fail(at, "detection: timeframe (Sigma 1's aggregation) is not supported; write a correlation")
+		default:
+			d.Selections = append(d.Selections, Selection{Name: key, Node: value})
+		}
+	})
+	if len(d.Conditions) == 0 {
+		r.fail(n, "detection: condition is missing")
+	}
+	if len(d.Selections) == 0 {
+		r.fail(n, "detection: no selection")
+	}
+	return d
+}
+
+func (r *reader) correlation(n *yaml.Node) *Correlation {
+	c := &Correlation{Line: n.Line}
+	var condition *yaml.Node
+	r.pairs(n, func(key string, at, value *yaml.Node) {
+		switch key {
+		case "type":
+			c.Type = r.text(value)
+			if c.Type != "event_count" {
+				r.fail(value, "correlation: not supported in this version: %s", c.Type)
+			}
+		case "rules":
+			for _, ref := range r.items(value) {
+				c.Rules = append(c.Rules, Reference{Rule: r.text(ref), Line: ref.Line})
+			}
+		case "group-by":
+			c.GroupBy = r.texts(value)
+		case "timespan":
+			c.Timespan = r.timespan(value)
+		case "condition":
+			condition = value
+		case "generate":
+			c.Generate = r.boolean(value)
+		case "aliases":
+			c.Aliases = r.aliases(value)
+		default:
+			r.fail(at, "correlation: unknown key %q", key)
+		}
+	})
+	switch {
+	case c.Type == "":
+		r.fail(n, "correlation: type is missing")
+	case len(c.Rules) == 0:
+		r.fail(n, "correlation: rules is missing")
+	case c.Timespan == 0:
+		r.fail(n, "correlation: timespan is missing")
+	case condition == nil:
+		r.fail(n, "correlation: condition is missing")
+	default:
+		c.AtLeast = r.atLeast(condition)
+	}
+	return c
+}
+
+// atLeast reads an event_count condition as the least number of matches that
+// meets it. eq is met on reaching the number, when the alert is raised.
+func (r *reader) atLeast(n *yaml.Node) int {
+	least := 0
+	r.pairs(n, func(key string, at, value *yaml.Node) {
+		var v int
+		if err := value.Decode(&v); err != nil || v < 0 {
+			r.fail(value, "correlation: condition %s: %q is not a count", key, value.Value)
+			return
+		}
+		switch key {
+		case "gte", "eq":
+		case "gt":
+			v++
+		default:
+			r.fail(at, "correlation: condition not supported in this version: %s", key)
+		}
+		if least != 0 {
+			r.fail(at, "correlation: a range of counts is not supported in this version")
+		}
+		least = v
+	})
+	if least < 1 {
+		r.fail(n, "correlation: condition must ask for one match at least")
+	}
+	return least
+}
+
+func (r *reader) aliases(n *yaml.Node) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	r.pairs(n, func(alias string, _, rules *yaml.Node) {
+		out[alias] = map[string]string{}
+		r.pairs(rules, func(rule string, _, field *yaml.Node) { out[alias][rule] = r.text(field) })
+	})
+	return out
+}
+
+func (r *reader) alerting(n *yaml.Node) Alerting {
+	var a Alerting
+	r.pairs(n, func(key string, at, value *yaml.Node) {
+		switch key {
+		case "group":
+			a.Group = r.texts(value)
+		case "quiet":
+			a.Quiet = r.timespan(value)
+		default:
+			r.fail(at, "fengsui: unknown key %q", key)
+		}
+	})
+	return a
+}
+
+var timespanForm = regexp.MustCompile(`^([1-9][0-9]{0,6})([smhd])$`)
+
+// timespan reads Sigma's number and letter: s, m, h or d.
+func (r *reader) timespan(n *yaml.Node) time.Duration {
+	m := timespanForm.FindStringSubmatch(n.Value)
+	if m == nil {
+		r.fail(n, "%q is not a time span such as 30s, 5m, 1h or 7d", n.Value)
+		return 0
+	}
+	count, err := strconv.Atoi(m[1])
+	if err != nil { // cannot happen: seven digits
+		r.fail(n, "%q: %v", n.Value, err)
+	}
+	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
+	return time.Duration(count) * unit
+}
+
+// pairs calls f for each key of a map, in order. A repeated key is an error:
+// YAML libraries differ in which of the two they keep.
+func (r *reader) pairs(n *yaml.Node, f func(key string, at, value *yaml.Node)) {
+	n = Resolve(n)
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, "a map is needed here")
+		return
+	}
+	seen := make(map[string]bool, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if seen[k.Value] {
+			r.fail(k, "key %q is said twice", k.Value)
+			return
+		}
+		seen[k.Value] = true
+		f(k.Value, k, Resolve(n.Content[i+1]))
+	}
+}
+
+// items is a list's items, or the node itself as a list of one.
+func (r *reader) items(n *yaml.Node) []*yaml.Node {
+	n = Resolve(n)
+	if n.Kind == yaml.SequenceNode {
+		return n.Content
+	}
+	return []*yaml.Node{n}
+}
+
+func (r *reader) text(n *yaml.Node) string {
+	n = Resolve(n)
+	if n.Kind != yaml.ScalarNode {
+		r.fail(n, "a text is needed here")
+		return ""
+	}
+	return strings.TrimSpace(n.Value)
+}
+
+func (r *reader) texts(n *yaml.Node) []string {
+	if Resolve(n).Tag == "!!null" {
+		return nil
+	}
+	var out []string
+	for _, i := range r.items(n) {
+		if s := r.text(i); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (r *reader) boolean(n *yaml.Node) bool {
+	var b bool
+	if err := Resolve(n).Decode(&b); err != nil {
+		r.fail(n, "%q is neither true nor false", n.Value)
+	}
+	return b
+}
+
+func (r *reader) oneOf(n *yaml.Node, allowed ...string) string {
+	s := strings.ToLower(r.text(n))
+	for _, a := range allowed {
+		if s == a {
+			return s
+		}
+	}
+	r.fail(n, "%q is none of %s", s, strings.Join(allowed, ", "))
+	return ""
+}
+
+// Resolve follows a YAML alias to what it stands for.
+func Resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// oneSlip says that a becomes b by changing, adding or leaving out one byte, or
+// by swapping two neighbours.
+func oneSlip(a, b string) bool {
+	if a == b {
+		return false
+	}
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	switch len(b) - len(a) {
+	case 0:
+		return a[i+1:] == b[i+1:] || i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+	case 1:
+		return a[i:] == b[i+1:]
+	}
+	return false
+}

@@ -1,0 +1,111 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"fengsui/schemas"
+)
+
+// Rule is one Sigma document: a detection or a correlation, never both.
+// Source: Sigma rules specification 2.1.0 and correlation specification 2.0.0.
+type Rule struct {
+	File string // as it was given to the loader
+	Line int    // of the document's first key
+
+	ID             string
+	Name           string // short name that correlations may refer to
+	Title          string
+	Description    string
+	Status         string
+	Level          schemas.Level // medium when the document does not say
+	Author         string
+	Tags           []string
+	References     []string
+	Fields         []string
+	FalsePositives []string
+
+	LogSource   LogSource
+	Detection   *Detection   // nil for a correlation
+	Correlation *Correlation // nil for a detection
+	Alerting    Alerting
+}
+
+// LogSource says which logs a detection reads.
+type LogSource struct {
+	Product  string
+	Category string
+	Service  string
+	Line     int
+}
+
+// String is the log source as product/category/service, "*" for what is unsaid.
+func (l LogSource) String() string {
+	part := func(s string) string {
+		if s == "" {
+			return "*"
+		}
+		return s
+	}
+	return part(l.Product) + "/" + part(l.Category) + "/" + part(l.Service)
+}
+
+// Detection is a rule's searches and how they combine.
+type Detection struct {
+	Selections []Selection // in the document's order
+	Conditions []Condition // more than one are alternatives
+}
+
+// Selection is one named search, as it stands in the document: a map, a list of
+// maps, or a list of keywords.
+type Selection struct {
+	Name string
+	Node *yaml.Node
+}
+
+// Condition is the text that combines selections.
+type Condition struct {
+	Text string
+	Line int
+}
+
+// Correlation raises what its base rules found when it is often enough.
+type Correlation struct {
+	Type     string // event_count in this version
+	Rules    []Reference
+	GroupBy  []string
+	Aliases  map[string]map[string]string // alias -> base rule's name or id -> field
+	Timespan time.Duration
+	AtLeast  int  // matches within Timespan
+	Generate bool // the base rules alert by themselves, too
+	Line     int
+}
+
+// Reference names a base rule by its id or name.
+type Reference struct {
+	Rule string
+	Line int
+}
+
+// Alerting is our own attribute `fengsui`: how matches of the rule become alerts.
+type Alerting struct {
+	Group []string      // fields that tell one alert from another; empty is the matcher's default
+	Quiet time.Duration // matches within this time of an alert's first join it; 0 is the default
+}
+
+// Error says what is wrong with a rule, and where.
+type Error struct {
+	File   string
+	Line   int
+	RuleID string // "" when it could not be read
+	Reason string
+}
+
+func (e *Error) Error() string {
+	if e.RuleID == "" {
+		return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Reason)
+	}
+	return fmt.Sprintf("%s:%d: rule %s: %s", e.File, e.Line, e.RuleID, e.Reason)
+}
