@@ -85,7 +85,8 @@ func (f *framer) next() bool {
 	f.octet = true
 	switch {
 	case len(b) >= head+length:
-		f.add(b[head:head+length], head+length)
+		// rsyslog counts a newline of its template in.
+		f.add(bytes.TrimSuffix(b[head:head+length], []byte("\n")), head+length)
 		return true
 	case head+length <= cap(f.buf) && length <= input.MaxValue:
 		return false

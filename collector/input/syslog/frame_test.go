@@ -63,6 +63,7 @@ func TestFraming(t *testing.T) {
 	f("4 <1>a\n4 <2>b\n", "<1>a", "<2>b")
 	f("7 <1>a\nbc4 <2>b", "<1>a\nbc", "<2>b")
 	f("4 <1>a<2>line\n5 <3>bc", "<1>a", "<2>line", "<3>bc")
+	f("5 <1>a\n4 <2>b", "<1>a", "<2>b")
 	f("4 <1>a3 xyz", "<1>a", "xyz")
 	f("3 xyz\n", "3 xyz")
 	f("2026-11-22 a line that begins with digits\n", "2026-11-22 a line that begins with digits")
