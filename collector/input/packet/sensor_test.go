@@ -1,0 +1,107 @@
+package packet
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"fengsui/collector/input"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// collect is a sink that keeps everything.
+type collect struct {
+	mu    sync.Mutex
+	lines []input.Line
+}
+
+func (c *collect) Put(_ context.Context, lines []input.Line, done func()) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines = append(c.lines, lines...)
+	if done != nil {
+		done()
+	}
+	return nil
+}
+
+func (c *collect) all() []input.Line {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]input.Line(nil), c.lines...)
+}
+
+// captures is the corpus's folder of mining captures.
+func captures(t testing.TB) string {
+	t.Helper()
+	root := os.Getenv("FENGSUI_CORPUS")
+	if root == "" {
+		dir, err := os.Getwd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+				break
+			}
+			if filepath.Dir(dir) == dir {
+				t.Fatal("no go.mod above the test")
+			}
+			dir = filepath.Dir(dir)
+		}
+		root = filepath.Join(dir, "..", "shared", "corpus")
+	}
+	folder := filepath.Join(root, "pcap-mining", "testing", "Traces")
+	if _, err := os.Stat(folder); err != nil {
+		t.Skipf("the corpus is not here (set FENGSUI_CORPUS): %v", err)
+	}
+	return folder
+}
+
+// read runs the sensor over a capture.
+func read(t testing.TB, file string, change ...func(*Config)) []input.Line {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.File = file
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := New(cfg, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var sink collect
+	if err := s.Run(ctx, &sink); err != nil {
+		t.Fatal(err)
+	}
+	return sink.all()
+}
+
+type fields = map[string]any
+
+// decode reads the records of one kind; every record must be JSON with a time.
+func decode(t testing.TB, lines []input.Line, path string) (records []fields) {
+	t.Helper()
+	for _, l := range lines {
+		var r fields
+		if err := json.Unmarshal(l.Value, &r); err != nil {
+			t.Fatalf("record is no JSON: %v\n%s", err, l.Value)
+		}
+		if _, err := time.Parse(timeLayout, r["ts"].(string)); err != nil {
+			t.Fatalf("record's time: %v\n%s", err, l.Value)
+		}
+		if r["_path"] == path {
+			records = append(records, r)
+		}
+	}
+	return records
+}
