@@ -239,6 +239,9 @@ func (s *Snapshot) Networks(code string, below bool) []schemas.Network {
 	return owned(s, s.byPrefix, code, below, func(n *schemas.Network) string { return n.Unit })
 }
 
+// AllNetworks is every registered network, whoever owns it, in CIDR order.
+func (s *Snapshot) AllNetworks() []schemas.Network { return s.byPrefix }
+
 // Domains is the domains of a unit, with below also those of all units under
 // it, by name.
 func (s *Snapshot) Domains(code string, below bool) []schemas.Domain {
