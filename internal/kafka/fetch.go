@@ -145,6 +145,8 @@ func (a *arena) read(b protocol.Bytes) ([]byte, error) {
 	n := b.Len()
 	var p []byte
 	switch {
+	case n == 0: // not nil: an empty value is no tombstone
+		p = []byte{}
 	case n > arenaBytes/4:
 		p = make([]byte, n)
 	default:
