@@ -32,14 +32,28 @@ type Value struct {
 	list []Value
 }
 
-// String, Int, Float, Bool, Time and List make values. An address is a string
+// String, Int, Float and List make values. An address is a string
 // in its canonical form.
 func String(s string) Value   { return Value{kind: KindString, str: s} }
 func Int(n int64) Value       { return Value{kind: KindInt, num: n} }
 func Float(f float64) Value   { return Value{kind: KindFloat, num: int64(math.Float64bits(f))} }
-func Time(t time.Time) Value  { return Value{kind: KindTime, num: t.UnixNano()} }
 func List(vs ...Value) Value  { return Value{kind: KindList, list: vs} }
 func Addr(a netip.Addr) Value { return String(a.Unmap().String()) }
+
+// The times that a Value can hold: nanoseconds since 1970 in 64 bits.
+var minTime, maxTime = time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
+
+// Time makes a time. One before 1677 or after 2262 becomes the nearest that a
+// Value can hold, so that a wrong clock stays visibly wrong.
+func Time(t time.Time) Value {
+	switch {
+	case t.Before(minTime):
+		t = minTime
+	case t.After(maxTime):
+		t = maxTime
+	}
+	return Value{kind: KindTime, num: t.UnixNano()}
+}
 
 // Bool makes a truth value.
 func Bool(b bool) Value {
