@@ -1,0 +1,279 @@
+package scanner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fengsui/internal/directory"
+	"fengsui/scanner/portset"
+	"fengsui/scanner/resolve"
+	"fengsui/scanner/sweep"
+	"fengsui/schemas"
+)
+
+// The limits of one task.
+const (
+	MaxNames   = 10_000
+	MaxTargets = 10_000
+	maxText    = 256 // bytes of job, shard and the like
+	maxReverse = 1 << 16
+)
+
+// ErrRefused says that a task was not carried out, and why: it is malformed,
+// beyond the limits, or wholly outside what the registry authorises.
+var ErrRefused = errors.New("scan task refused")
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
+}
+
+// Emit takes an observation over. Those about one address or name come one after
+// the other: the host, its ports, and the sweep that closes them.
+type Emit func(schemas.Observation) error
+
+// Looker carries scan tasks out. It knows no topic.
+type Looker struct {
+	cfg       Config
+	id        string
+	resolvers []netip.AddrPort // nil: ask the system each time
+	m         *metrics
+	log       *seldom
+}
+
+// NewLooker checks the configuration and sends nothing.
+func NewLooker(cfg Config, deps Deps) (*Looker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("scanner: %w", err)
+	}
+	l := &Looker{cfg: cfg, id: cfg.ID, m: newMetrics(deps.Metrics), log: &seldom{log: deps.log()}}
+	if l.id == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("scanner: an id for this scanner: %w", err)
+		}
+		l.id = name
+	}
+	for _, r := range cfg.Resolvers {
+		at, err := resolve.ParseServer(r)
+		if err != nil {
+			return nil, fmt.Errorf("scanner: %w", err)
+		}
+		l.resolvers = append(l.resolvers, at)
+	}
+	return l, nil
+}
+
+// Look carries one task out, as far as the snapshot authorises it: what it does
+// not is left out, counted and logged. An ErrRefused says that nothing was sent.
+// After another error, or when ctx ends, what was emitted stands and the rest is
+// unknown; the same task may be looked at again and repeats its ids.
+func (l *Looker) Look(ctx context.Context, task schemas.ScanTask, snap *directory.Snapshot, emit Emit) error {
+	if snap == nil {
+		return refuse("no registry is known")
+	}
+	ports, err := check(&task)
+	if err != nil {
+		return err
+	}
+	k := &look{Looker: l, task: &task, ports: ports, snap: snap, emit: emit}
+	k.inScope()
+	if len(k.targets) == 0 && len(k.names) == 0 {
+		return refuse("none of its %d targets and %d names is authorised", len(task.Targets), len(task.Names))
+	}
+	if task.Kind == schemas.TaskNames || len(k.names) > 0 {
+		if err := k.lookAtNames(ctx); err != nil {
+			return fmt.Errorf("names of %s: %w", k.what(), err)
+		}
+	}
+	if task.Kind != schemas.TaskNames && len(k.targets) > 0 {
+		if err := k.lookAtPorts(ctx); err != nil {
+			return fmt.Errorf("ports of %s: %w", k.what(), err)
+		}
+	}
+	return nil
+}
+
+// check refuses what is no sensible task, whatever the scope. It says which
+// ports are asked for.
+func check(t *schemas.ScanTask) (ports portset.Set, err error) {
+	for what, text := range map[string]string{"job": t.Job, "shard": t.Shard} {
+		if text == "" || len(text) > maxText {
+			return ports, refuse("%s is not 1 to %d bytes long", what, maxText)
+		}
+	}
+	switch {
+	case t.Kind != schemas.TaskNames && t.Kind != schemas.TaskSweep && t.Kind != schemas.TaskConfirm:
+		return ports, refuse("kind %.20q is not known", t.Kind)
+	case len(t.Targets) > MaxTargets:
+		return ports, refuse("%d targets, at most %d", len(t.Targets), MaxTargets)
+	case len(t.Names) > MaxNames:
+		return ports, refuse("%d names, at most %d", len(t.Names), MaxNames)
+	case len(t.Targets)+len(t.Names) == 0:
+		return ports, refuse("neither targets nor names")
+	case t.Kind == schemas.TaskSweep && len(t.Names) > 0:
+		return ports, refuse("a sweep of names")
+	case t.Rate < 0 || t.Rate > sweep.MaxRate:
+		return ports, refuse("rate %d is not 0 to %d", t.Rate, sweep.MaxRate)
+	}
+	each := maxReverse
+	if t.Kind != schemas.TaskNames && len(t.Targets) > 0 {
+		if ports, err = portset.Parse(t.Ports); err != nil {
+			return ports, refuse("%v", err)
+		}
+		each = sweep.MaxProbes / ports.Len()
+	}
+	addresses := 0
+	for _, p := range t.Targets {
+		if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			return ports, refuse("target %q is not an address block", p)
+		}
+		free := p.Addr().BitLen() - p.Bits()
+		if free > 20 {
+			return ports, refuse("target %s is too large", p)
+		}
+		if addresses += 1 << free; addresses > each {
+			return ports, refuse("more than %d addresses with %d ports each", each, ports.Len())
+		}
+	}
+	for _, n := range t.Names {
+		if n != resolve.Canonical(n) || !validName(n) {
+			return ports, refuse("%.80q is not a name in lower case without a final dot", n)
+		}
+	}
+	return ports, nil
+}
+
+func validName(n string) bool {
+	if n == "" || len(n) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(n, ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if c <= ' ' || c >= 0x7f || c == '\\' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// look is one task at work.
+type look struct {
+	*Looker
+	task  *schemas.ScanTask
+	ports portset.Set
+	snap  *directory.Snapshot
+	emit  Emit
+
+	targets []netip.Prefix // authorised, in order, none inside another
+	single  []netip.Addr   // those that were given one by one
+	names   []string       // authorised
+}
+
+func (k *look) what() string { return "shard " + k.task.Job + "/" + k.task.Shard }
+
+// inScope keeps what the registry authorises.
+func (k *look) inScope() {
+	for _, p := range k.task.Targets {
+		if err := k.snap.MayScanPrefix(p); err != nil {
+			k.refused("target", err)
+			continue
+		}
+		k.targets = append(k.targets, p)
+		if p.IsSingleIP() {
+			k.single = append(k.single, p.Addr())
+		}
+	}
+	k.targets = disjoint(k.targets)
+	for _, n := range k.task.Names {
+		if err := k.snap.MayResolve(n); err != nil {
+			k.refused("name", err)
+			continue
+		}
+		k.names = append(k.names, n)
+	}
+}
+
+// disjoint sorts blocks and leaves out those that are inside another.
+func disjoint(blocks []netip.Prefix) []netip.Prefix {
+	slices.SortFunc(blocks, func(a, b netip.Prefix) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
+	var out []netip.Prefix
+	for _, p := range blocks {
+		if n := len(out); n == 0 || !out[n-1].Contains(p.Addr()) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (k *look) refused(what string, err error) {
+	k.m.refused.WithLabelValues(what).Inc()
+	k.log.warn("refused: nothing is sent outside the registry's scope", "what", what, "job", k.task.Job,
+		"shard", k.task.Shard, "by", k.task.By, "error", err)
+}
+
+// send stamps an observation and gives it away. Its id is from job, shard, kind
+// and what it is about, so that a shard looked at again repeats its ids.
+func (k *look) send(o schemas.Observation) error {
+	o.Time = time.Now().UTC()
+	o.Source = "scan"
+	o.Job, o.Shard, o.Scanner = k.task.Job, k.task.Shard, k.id
+	about := o.Key()
+	switch o.Kind {
+	case schemas.ObservedName:
+		about += "/" + o.RecordType
+		o.Unit = k.task.Unit
+		if d, ok := k.snap.DomainOf(o.Name); ok {
+			o.Unit = d.Unit
+		}
+	case schemas.ObservedPort:
+		about += "/" + o.Transport + "/" + strconv.Itoa(o.Port)
+	}
+	if o.Kind != schemas.ObservedName {
+		o.Unit = k.snap.UnitOf(o.IP)
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{o.Job, o.Shard, string(o.Kind), about}, "\x00")))
+	o.ID = hex.EncodeToString(sum[:16])
+	k.m.observations.WithLabelValues(string(o.Kind)).Inc()
+	return k.emit(o)
+}
+
+// rate is the packets a second that this task may send.
+func (k *look) rate() int {
+	if k.task.Rate > 0 && k.task.Rate < k.cfg.Rate {
+		return k.task.Rate
+	}
+	return k.cfg.Rate
+}
+
+// mode is how this process sweeps.
+func (k *look) mode() sweep.Mode {
+	if k.cfg.Mode != ModeAuto {
+		return k.cfg.Mode
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_RAW) != 0 {
+		return sweep.SYN
+	}
+	return sweep.Connect
+}
