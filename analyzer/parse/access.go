@@ -4,10 +4,29 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"fengsui/schemas"
 )
+
+func parseNginxAccess(ev *schemas.Event, line string) error {
+	ev.SetString(schemas.FieldEventModule, "nginx")
+	ev.SetString(schemas.FieldEventDataset, "nginx.access")
+	if strings.HasPrefix(line, "{") {
+		return accessJSON(ev, line)
+	}
+	return accessLine(ev, line)
+}
+
+func parseApacheAccess(ev *schemas.Event, line string) error {
+	ev.SetString(schemas.FieldEventModule, "apache")
+	ev.SetString(schemas.FieldEventDataset, "apache.access")
+	if strings.HasPrefix(line, "{") {
+		return accessJSON(ev, line)
+	}
+	return accessLine(ev, line)
+}
 
 var (
 	errNoTime    = errors.New(`no "[time]" after the client`)
@@ -86,12 +105,11 @@ func accessLine(ev *schemas.Event, s string) error {
 func accessClient(ev *schemas.Event, s string) error {
 	first, rest := word(s)
 	second, user := word(rest)
-	if next, after := word(user); after != "" { // four words or more: a virtual host, or a user with spaces
+	if _, after := word(user); after != "" { // four words or more: a virtual host, or a user with spaces
 		if _, isIP := canonicalIP(first); !isIP || second != "-" {
 			host, port := splitHostPort(first)
 			setHost(ev, host, port)
 			first, user = second, after
-			_ = next // ident: nobody answers it since the last century
 		}
 	}
 	if first == "" || user == "" {
@@ -112,35 +130,37 @@ func setHost(ev *schemas.Event, host, port string) {
 
 // setAccessTime reads "10/Oct/2026:13:55:36 +0800".
 func setAccessTime(ev *schemas.Event, s string) error {
+	t, err := accessClock(s, ev.Received.Location())
+	ev.SetTime(schemas.FieldTimestamp, t)
+	return err
+}
+
+// accessClock reads an access log's time; without a zone it is in loc.
+func accessClock(s string, loc *time.Location) (time.Time, error) {
 	c := civil{}
-	var ok bool
-	year, digits := int64(0), 0
+	ok, digits := false, 0
 	if len(s) >= 20 {
-		c.day, ok = two(s, 0)
-		c.month = month(s[3:6])
+		var year int64
 		year, digits = number(s[7:11])
+		c.day, ok = two(s, 0)
+		c.month, c.year = month(s[3:6]), int(year)
 	}
 	if !ok || digits != 4 || s[11] != ':' || c.clock(s[12:]) == 0 {
-		return fmt.Errorf("time %q cannot be read", clip(s))
+		return time.Time{}, fmt.Errorf("time %q cannot be read", clip(s))
 	}
-	c.year = int(year)
 	offset, n, err := zone(strings.TrimLeft(s[20:], " "))
-	if err == nil && n > 0 {
-		var t, err = c.in(offset)
-		if err != nil {
-			return fmt.Errorf("time %q: %w", clip(s), err)
-		}
-		ev.SetTime(schemas.FieldTimestamp, t)
-		return nil
+	var t time.Time
+	switch {
+	case err != nil:
+	case n > 0:
+		t, err = c.in(offset)
+	default:
+		t, err = c.local(loc)
 	}
-	if err == nil {
-		t, err := c.local(ev.Received.Location())
-		if err == nil {
-			ev.SetTime(schemas.FieldTimestamp, t)
-			return nil
-		}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time %q: %w", clip(s), err)
 	}
-	return fmt.Errorf("time %q: %w", clip(s), errors.Join(err, errNoDate))
+	return t, nil
 }
 
 // quotedText reads a quoted text at the start of s, in which Apache and nginx
@@ -203,7 +223,7 @@ func unhex(c byte) byte {
 	if isDigit(c) {
 		return c - '0'
 	}
-	return (c|0x20)-'a' + 10
+	return (c | 0x20) - 'a' + 10
 }
 
 // setLogged sets a field unless it was logged as "-".

@@ -42,6 +42,7 @@ func init() {
 		"nginx":          httpBody,
 		"httpd":          httpBody,
 		"apache2":        httpBody,
+		"suricata":       eveBody,
 		"ftpd":           ftpd,
 		"vsftpd":         vsftpd,
 		"klogind":        klogind,
@@ -81,10 +82,4 @@ func repeated(s string) (inner, times string, ok bool) {
 		return "", "", false
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(s, " "), "]"), times, true
-}
-
-// auth marks an event of the authentication log.
-func auth(ev *schemas.Event, w what) {
-	ev.SetString(schemas.FieldEventDataset, "system.auth")
-	w.set(ev)
 }

@@ -73,6 +73,12 @@ func (w *jsonWalker) walk(s string, to jsonVisitor) error {
 	return nil
 }
 
+// forget lets the record go, so that a pooled walker does not keep its memory.
+func (w *jsonWalker) forget() {
+	clear(w.scalars[:cap(w.scalars)])
+	*w = jsonWalker{path: w.path[:0], scalars: w.scalars[:0]}
+}
+
 func (w *jsonWalker) space() {
 	for w.i < len(w.s) && (w.s[w.i] == ' ' || w.s[w.i] == '\t' || w.s[w.i] == '\n' || w.s[w.i] == '\r') {
 		w.i++

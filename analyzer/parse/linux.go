@@ -531,3 +531,13 @@ func httpBody(ev *schemas.Event, s string) {
 	}
 }
 
+// tagBodyUnparsed marks a sound syslog line around a broken record.
+const tagBodyUnparsed = "body_unparsed"
+
+// eveBody reads a Suricata event that came by syslog.
+func eveBody(ev *schemas.Event, s string) {
+	s = strings.TrimPrefix(s, "@cee: ")
+	if strings.HasPrefix(s, "{") && parseSuricata(ev, s) != nil {
+		addTag(ev, tagBodyUnparsed) // the header is sound, and message has it all
+	}
+}

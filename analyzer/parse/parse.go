@@ -70,19 +70,19 @@ var formats []Format
 // Filled here because the parsers look formats up themselves.
 func init() {
 	formats = []Format{
-//SOON		{"auto", "自动识别（逐条）", "Recognised record by record", parseAuto, true},
+		{"auto", "自动识别（逐条）", "Recognised record by record", parseAuto, true},
 		{"syslog", "syslog（RFC 5424、RFC 3164），按程序解析正文", "Syslog (RFC 5424, RFC 3164), body by program", parseSyslog, true},
 		{"linux", "Linux 日志文件（auth.log、messages 等）", "Linux log files (auth.log, messages …)", parseSyslog, true},
-//SOON		{"nginx-access", "nginx 访问日志（combined、common 或 JSON）", "nginx access log (combined, common or JSON)", parseNginxAccess, true},
+		{"nginx-access", "nginx 访问日志（combined、common 或 JSON）", "nginx access log (combined, common or JSON)", parseNginxAccess, true},
 		{"nginx-error", "nginx 错误日志", "nginx error log", parseNginxError, true},
-//SOON		{"apache-access", "Apache 访问日志（combined、common、vhost_combined）", "Apache access log (combined, common, vhost_combined)", parseApacheAccess, true},
+		{"apache-access", "Apache 访问日志（combined、common、vhost_combined）", "Apache access log (combined, common, vhost_combined)", parseApacheAccess, true},
 		{"apache-error", "Apache 错误日志", "Apache error log", parseApacheError, true},
-//SOON		{"zeek", "Zeek 日志，TSV 或 JSON", "Zeek logs, TSV or JSON", parseZeek, false},
-//SOON		{"zeek-tsv", "Zeek 日志，TSV（需文件头）", "Zeek logs, TSV (needs the file's header)", parseZeekTSV, false},
-//SOON		{"zeek-json", "Zeek 日志，JSON；内置流量传感器也用此格式", "Zeek logs, JSON; the built-in packet sensor writes it too", parseZeekJSON, false},
-//SOON		{"suricata", "Suricata EVE JSON", "Suricata EVE JSON", parseSuricata, false},
-//SOON		{"windows", "Windows 事件，平铺 JSON", "Windows events, flat JSON", parseWindows, true},
-//SOON		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", parseJSON, true},
+		{"zeek", "Zeek 日志，TSV 或 JSON", "Zeek logs, TSV or JSON", parseZeek, false},
+		{"zeek-tsv", "Zeek 日志，TSV（需文件头）", "Zeek logs, TSV (needs the file's header)", parseZeekTSV, false},
+		{"zeek-json", "Zeek 日志，JSON；内置流量传感器也用此格式", "Zeek logs, JSON; the built-in packet sensor writes it too", parseZeekJSON, false},
+		{"suricata", "Suricata EVE JSON", "Suricata EVE JSON", parseSuricata, false},
+		{"windows", "Windows 事件，平铺 JSON", "Windows events, flat JSON", parseWindows, true},
+		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", parseJSON, true},
 	}
 	for i := range formats {
 		parsers[formats[i].Name] = formats[i].run

@@ -360,3 +360,9 @@ func microsExponent(s string) (int64, bool) {
 	}
 	return int64(math.Round(f * 1e6)), true
 }
+
+// float reads a finite decimal number.
+func float(s string) (float64, bool) {
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
+}
