@@ -15,6 +15,7 @@ const (
 	ObservedHost  ObservationKind = "host"  // an address answers, or does not
 	ObservedPort  ObservationKind = "port"  // a port is open, with what runs there, or is closed
 	ObservedSweep ObservationKind = "sweep" // these ports of an address were looked at: those without a port observation of the same shard are closed
+	ObservedDone  ObservationKind = "done"  // a shard was worked through; Name is its job and shard
 )
 
 // Observation is one fact that a scanner or a log saw, at one time. It never
@@ -47,7 +48,7 @@ type Observation struct {
 
 // Key is the Kafka key: the host or name that the observation is about.
 func (o *Observation) Key() string {
-	if o.Kind == ObservedName {
+	if o.Kind == ObservedName || o.Kind == ObservedDone {
 		return o.Name
 	}
 	return o.IP.String()

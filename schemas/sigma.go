@@ -61,15 +61,25 @@ func (s *SigmaSource) Fields(name string) ([]string, error) {
 	if ours, ok := s.fields.names[name]; ok {
 		return ours, nil
 	}
-	err := CheckField(name)
-	dotted := strings.Contains(name, ".") || strings.HasPrefix(name, "@")
-	switch {
-	case err == nil && (dotted || s.fields.rest == ""):
-		return []string{name}, nil
-	case s.fields.rest != "":
+	if s.fields.rest != "" && !(dottedName(name) && knownField(name)) {
 		return []string{s.fields.rest + name}, nil
 	}
-	return nil, err
+	if err := CheckField(name); err != nil {
+		return nil, err
+	}
+	return []string{name}, nil
+}
+
+// dottedName tells the catalogue's full names from its aliases, which are words
+// that a log source may use for something else.
+func dottedName(name string) bool {
+	return strings.Contains(name, ".") || strings.HasPrefix(name, "@")
+}
+
+func knownField(name string) bool {
+	_, open := OpenField(name)
+	_, ok := byName[name]
+	return ok || open
 }
 
 // The document sigma.yml.
