@@ -1,0 +1,103 @@
+// Package fengsui has no code: it is the place of the tests of the whole tree.
+package fengsui
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is who may import whom: a room, and the rooms that it stands on beside
+// itself. cmd may import everything.
+var allowed = map[string][]string{
+	"schemas":   {},
+	"internal":  {"schemas"},
+	"rules":     {"schemas"},
+	"registry":  {"internal", "schemas"},
+	"collector": {"internal", "schemas"},
+	"scanner":   {"internal", "schemas"},
+	"analyzer":  {"internal", "schemas", "rules", "registry"},
+	"console":   {"internal", "schemas", "rules", "registry"},
+}
+
+// pure are the packages of judgement: they never reach a topic, a database or
+// the network.
+var pure = []string{
+	"fengsui/analyzer/parse", "fengsui/analyzer/match", "fengsui/analyzer/correlate", "fengsui/analyzer/mining",
+	"fengsui/analyzer/assets", "fengsui/analyzer/drift", "fengsui/internal/directory", "fengsui/internal/query",
+}
+
+var impure = []string{"fengsui/internal/kafka", "fengsui/internal/clickhouse", "database/sql", "net/http", "os/exec"}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return strings.Fields(string(out))
+}
+
+// room is the top-level folder of one of our packages, "" for another's.
+func room(pkg string) string {
+	rest, ours := strings.CutPrefix(pkg, "fengsui/")
+	if !ours {
+		return ""
+	}
+	top, _, _ := strings.Cut(rest, "/")
+	return top
+}
+
+func TestWhoMayImportWhom(t *testing.T) {
+	for _, pkg := range list(t, "./...") {
+		from := room(pkg)
+		stands, known := allowed[from]
+		if from == "" || from == "cmd" {
+			continue
+		}
+		if !known {
+			t.Errorf("%s is in no room of the house", pkg)
+			continue
+		}
+		for _, dep := range list(t, "-deps", pkg) {
+			if to := room(dep); to != "" && to != from && !slices.Contains(stands, to) {
+				t.Errorf("%s imports %s: %s may stand on %v only", pkg, dep, from, stands)
+			}
+		}
+	}
+}
+
+func TestJudgementIsPure(t *testing.T) {
+	for _, pkg := range pure {
+		deps := list(t, "-deps", pkg)
+		for _, bad := range impure {
+			if slices.Contains(deps, bad) {
+				t.Errorf("%s reaches %s", pkg, bad)
+			}
+		}
+	}
+}
+
+// TestOnlySweepNeedsC holds that the main binary is built without cgo and
+// without naabu, whose import alone opens sockets.
+func TestOnlySweepNeedsC(t *testing.T) {
+	for _, dep := range list(t, "-deps", "./cmd/fengsui") {
+		if strings.HasPrefix(dep, "github.com/projectdiscovery/naabu") || strings.HasPrefix(dep, "github.com/gopacket/gopacket/pcap") && dep != "github.com/gopacket/gopacket/pcapgo" {
+			t.Errorf("cmd/fengsui reaches %s", dep)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}\t{{.Doc}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, doc, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
+		if doc == "" {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+}
