@@ -237,6 +237,18 @@ func TestWhitelist(t *testing.T) {
 	if w, _ := s.WhitelistedPort(ip("10.0.0.2"), "tcp", 443, now); w.Service != "https" {
 		t.Errorf("an entry past its end is used: %+v", w)
 	}
+	if got := s.ListedAt(ip("10.0.0.2")); len(got) != 1 || got[0].Service != "ssh" {
+		t.Errorf("expected at 10.0.0.2: %+v", got)
+	}
+	if got := s.ListedAt(ip("10.0.0.3")); got != nil {
+		t.Errorf("a block expects something of an address: %+v", got)
+	}
+	if _, ok := s.ListedName("x.b.cn"); ok {
+		t.Error("a wildcard expects a name")
+	}
+	if w, ok := s.ListedName("www.a.cn"); !ok || w.Domain != "www.a.cn" {
+		t.Errorf("%+v", w)
+	}
 	if _, ok := s.WhitelistedPort(ip("10.0.0.2"), "udp", 443, now); ok {
 		t.Error("udp allowed by tcp")
 	}

@@ -405,6 +405,36 @@ func (s *Snapshot) WhitelistedPort(ip netip.Addr, transport string, port int, at
 	return schemas.WhitelistEntry{}, false
 }
 
+// ListedAt is the host and port entries of exactly one address, in force or not:
+// what is expected to be there. Entries of larger blocks allow, but do not expect.
+func (s *Snapshot) ListedAt(ip netip.Addr) []schemas.WhitelistEntry {
+	ip = plain(ip)
+	if !ip.IsValid() {
+		return nil
+	}
+	l, ok := s.hosts.Get(netip.PrefixFrom(ip, ip.BitLen()))
+	if !ok {
+		return nil
+	}
+	var out []schemas.WhitelistEntry
+	if l.host != nil {
+		out = append(out, *l.host)
+	}
+	for _, w := range l.ports {
+		out = append(out, *w)
+	}
+	return out
+}
+
+// ListedName is the entry of exactly one name, in force or not.
+func (s *Snapshot) ListedName(name string) (schemas.WhitelistEntry, bool) {
+	w := s.names[canonical(name)]
+	if w == nil {
+		return schemas.WhitelistEntry{}, false
+	}
+	return *w, true
+}
+
 // listings goes through the whitelist's blocks around an address, the most
 // specific first.
 func (s *Snapshot) listings(ip netip.Addr) func(func(*listed) bool) {
