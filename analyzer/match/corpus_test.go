@@ -4,16 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"fengsui/analyzer/parse"
 	"fengsui/rules"
 	"fengsui/schemas"
 )
@@ -79,64 +79,20 @@ func eventLines(t testing.TB, name string, limit, step int) [][]byte {
 	return lines
 }
 
-// decodeWindows is flat JSON as an event, without the parse package, which may
-// not be what decides this package's tests.
+var parseWindows = sync.OnceValue(func() parse.Parser {
+	p, err := parse.Lookup("windows")
+	if err != nil {
+		panic(err)
+	}
+	return p
+})
+
+// decodeWindows is a line of flat JSON as the analyzer sees it.
 func decodeWindows(line []byte, ev *schemas.Event) error {
 	ev.Reset()
-	var m map[string]any
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.UseNumber()
-	if err := dec.Decode(&m); err != nil {
-		return err
-	}
-	names := make([]string, 0, len(m))
-	for k := range m {
-		names = append(names, k)
-	}
-	slices.Sort(names)
-	for _, k := range names {
-		var v schemas.Value
-		switch x := m[k].(type) {
-		case nil:
-			continue
-		case string:
-			v = schemas.String(x)
-		case json.Number:
-			v = schemas.String(x.String())
-		case bool:
-			v = schemas.Bool(x)
-		case []any:
-			var ss []string
-			for _, e := range x {
-				ss = append(ss, fmt.Sprint(e))
-			}
-			v = schemas.Strings(ss...)
-		default:
-			b, err := json.Marshal(x)
-			if err != nil {
-				return err
-			}
-			v = schemas.String(string(b))
-		}
-		ev.SetOpen("winlog.event_data."+k, v)
-		switch k {
-		case "Channel":
-			ev.Set(schemas.FieldWinlogChannel, v)
-		case "EventID":
-			n, err := strconv.ParseInt(v.Text(), 10, 64)
-			if err == nil {
-				ev.SetInt(schemas.FieldWinlogEventID, n)
-			}
-		case "Provider_Name", "SourceName":
-			ev.Set(schemas.FieldWinlogProviderName, v)
-		case "Computer", "Hostname":
-			ev.Set(schemas.FieldHostName, v)
-		case "Message":
-			ev.Set(schemas.FieldMessage, v)
-		}
-	}
 	ev.Original = string(line)
-	return nil
+	ev.Received = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	return parseWindows()(ev)
 }
 
 // Every rule of the corpus loads but the few named here with their reasons.
@@ -163,4 +119,75 @@ func TestCorpusLoads(t *testing.T) {
 	if len(e.Rules())+failed != len(rs) {
 		t.Errorf("%d rules, %d compiled, %d problems", len(rs), len(e.Rules()), failed)
 	}
+}
+
+// compareWithOracle matches the event both ways and reports any difference.
+func compareWithOracle(t testing.TB, e *Engine, ev *schemas.Event, describe func() string) (hits int) {
+	t.Helper()
+	collect := func(match func(*schemas.Event, func(Hit))) []string {
+		var ids []string
+		match(ev, func(h Hit) { ids = append(ids, fmt.Sprint(h.Rule.Rule.ID, h.Rule.Rule.Title, h.Satisfied)) })
+		slices.Sort(ids)
+		return ids
+	}
+	fast, plain := collect(e.Match), collect(e.MatchPlain)
+	if !slices.Equal(fast, plain) {
+		t.Errorf("programs and oracle differ\nprograms: %q\noracle:   %q\nevent:    %s", fast, plain, describe())
+	}
+	if n := e.Failures(); n > 0 {
+		t.Fatalf("%d programs failed on %s", n, describe())
+	}
+	return len(fast)
+}
+
+// Programs and oracle agree on real events, with every rule of the corpus.
+// FENGSUI_CORPUS_ALL=1 takes every event, which needs an hour.
+func TestCorpusOracle(t *testing.T) {
+	e, _ := Compile(corpusRules(t), Options{Placeholders: map[string][]string{"known_cdcs": {"dc1*"}}})
+	f := func(file string, step int) {
+		t.Helper()
+		limit := 1 << 30
+		if os.Getenv("FENGSUI_CORPUS_ALL") != "" {
+			step = 1
+		}
+		events, hits := 0, 0
+		var ev schemas.Event
+		for _, line := range eventLines(t, file, limit, step) {
+			if err := decodeWindows(line, &ev); err != nil {
+				t.Fatal(err)
+			}
+			events++
+			hits += compareWithOracle(t, e, &ev, func() string { return string(line) })
+		}
+		if hits == 0 {
+			t.Errorf("%s: not one hit in %d events", file, events)
+		}
+		t.Logf("%s: %d events, %d hits, no difference but those reported", file, events, hits)
+	}
+	f("evtx-dev.jsonl.gz", 25)
+	f("otrf-dev.jsonl.gz", 25)
+}
+
+func BenchmarkCorpus(b *testing.B) {
+	rs := corpusRules(b)
+	for _, file := range []string{"evtx-dev.jsonl.gz", "otrf-dev.jsonl.gz"} {
+		lines := eventLines(b, file, 2000, 5)
+		b.Run(file, func(b *testing.B) {
+			for b.Loop() {
+				res, err := Bench(windowsOnly(rs), Options{}, lines, 3, decodeWindows)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(res.ColdEventsPerS, "cold-events/s")
+				b.ReportMetric(res.WarmEventsPerS, "warm-events/s")
+				b.ReportMetric(res.CandidatesPerEvent, "candidates/event")
+				b.ReportMetric(float64(res.CompileBytes)/1e6, "compile-MB")
+				b.ReportMetric(res.CompileS, "compile-s")
+			}
+		})
+	}
+}
+
+func windowsOnly(rs []*rules.Rule) []*rules.Rule {
+	return slices.DeleteFunc(slices.Clone(rs), func(r *rules.Rule) bool { return r.LogSource.Product != "windows" })
 }

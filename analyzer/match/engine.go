@@ -133,6 +133,9 @@ func (b *builder) detection(r *rules.Rule) {
 	var text strings.Builder
 	tree.source(&text)
 	program, err := b.compiler.program(text.String())
+	if err == nil {
+		err = tree.ready()
+	}
 	if err != nil {
 		b.fail(r, r.Detection.Conditions[0].Line, "%v", err)
 		return

@@ -3,6 +3,7 @@ package match
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -86,6 +87,35 @@ type test struct {
 	field []string // of these, the first that the event has
 	other []string // the field that opSame… compares with
 	want  []string // texts; of opLike and opWordLike, patterns in Sigma's notation
+
+	letters [][]letter       // of want, for the oracle
+	res     []*regexp.Regexp // likewise
+}
+
+// ready prepares the tests below for eval. It does so apart from what programs
+// use, so that a mistake in either shows.
+func (n *node) ready() error {
+	for _, k := range n.kids {
+		if err := k.ready(); err != nil {
+			return err
+		}
+	}
+	if n.test == nil {
+		return nil
+	}
+	t := n.test
+	for _, w := range t.want {
+		if t.op != opRe && t.op != opWordRe {
+			t.letters = append(t.letters, t.lettersOf(w))
+			continue
+		}
+		re, err := regexp.Compile(w)
+		if err != nil {
+			return err
+		}
+		t.res = append(t.res, re)
+	}
+	return nil
 }
 
 func (n *node) eval(ev *schemas.Event) bool {
@@ -125,47 +155,56 @@ func (t *test) eval(ev *schemas.Event) (string, bool) {
 	case opNull:
 		return "", texts == nil
 	}
-	want := t.want
+	want := t.letters
 	if t.op >= opSame && t.op <= opSameEnds {
-		want = fieldTexts(ev, t.other)
+		for _, w := range fieldTexts(ev, t.other) {
+			want = append(want, t.lettersOf(w))
+		}
 	}
 	for _, text := range texts {
-		for _, w := range want {
-			if t.meets(text, w) {
-				return text, true
-			}
+		if t.meets(text, want) {
+			return text, true
 		}
 	}
 	return "", false
 }
 
-func (t *test) meets(text, want string) bool {
-	star := elem{kind: many}
-	body := elem{lit, want}
+// meets says whether the text meets any of what is wanted.
+func (t *test) meets(text string, want [][]letter) bool {
 	switch t.op {
-	case opIs, opSame:
-		return fits(pattern{body}, text, t.cased)
-	case opHas, opSameHas, opWord:
-		return fits(pattern{star, body, star}, text, t.cased)
-	case opStarts, opSameStarts:
-		return fits(pattern{body, star}, text, t.cased)
-	case opEnds, opSameEnds:
-		return fits(pattern{star, body}, text, t.cased)
-	case opLike, opWordLike:
-		return fits(parsePattern(want), text, t.cased)
 	case opRe, opWordRe:
-		ok, err := regexp.MatchString(want, text)
-		return err == nil && ok
-	case opCIDR:
+		for _, re := range t.res {
+			if re.MatchString(text) {
+				return true
+			}
+		}
+		return false
+	case opCIDR, opGt, opGte, opLt, opLte:
+		for _, w := range t.want {
+			if t.measures(text, w) {
+				return true
+			}
+		}
+		return false
+	}
+	given := letters(text, t.cased)
+	for _, w := range want {
+		if fits(w, given) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *test) measures(text, want string) bool {
+	if t.op == opCIDR {
 		net, err1 := parseNet(want)
 		a, err2 := netip.ParseAddr(text)
 		return err1 == nil && err2 == nil && net.Contains(a.Unmap())
-	case opGt, opGte, opLt, opLte:
-		a, err1 := strconv.ParseFloat(text, 64)
-		b, err2 := strconv.ParseFloat(want, 64)
-		return err1 == nil && err2 == nil && compare(t.op, a, b)
 	}
-	return false
+	a, err1 := strconv.ParseFloat(text, 64)
+	b, err2 := strconv.ParseFloat(want, 64)
+	return err1 == nil && err2 == nil && compare(t.op, a, b)
 }
 
 func compare(o op, a, b float64) bool {
@@ -194,61 +233,78 @@ func parseNet(s string) (netip.Prefix, error) {
 	return n.Masked(), err
 }
 
-// fits is the oracle's own matcher, character by character.
-func fits(p pattern, text string, cased bool) bool {
-	letter := func(r rune) rune {
-		if cased || r > utf8.MaxRune {
-			return r
-		}
-		return foldRune(r)
-	}
-	var want []rune // -1 is ?, -2 is *
-	for _, e := range p {
-		switch e.kind {
-		case one:
-			want = append(want, -1)
-		case many:
-			want = append(want, -2)
-		default:
-			for _, r := range runes(e.text) {
-				want = append(want, letter(r))
+// letter is a character in one case, a byte that is not UTF-8 (above every
+// character), or a wildcard.
+type letter = rune
+
+const (
+	anyOne  letter = -1
+	anyMany letter = -2
+)
+
+// lettersOf is what the whole text of a field must fit.
+func (t *test) lettersOf(want string) []letter {
+	body := letters(want, t.cased)
+	switch t.op {
+	case opHas, opSameHas, opWord:
+		return slices.Concat([]letter{anyMany}, body, []letter{anyMany})
+	case opStarts, opSameStarts:
+		return append(body, anyMany)
+	case opEnds, opSameEnds:
+		return append([]letter{anyMany}, body...)
+	case opLike, opWordLike:
+		body = nil
+		for _, e := range parsePattern(want) {
+			switch e.kind {
+			case one:
+				body = append(body, anyOne)
+			case many:
+				body = append(body, anyMany)
+			default:
+				body = append(body, letters(e.text, t.cased)...)
 			}
 		}
 	}
-	reach := make([]bool, len(want)+1) // which beginnings of want fit the text so far
-	reach[0] = true
-	spread := func() {
-		for i, w := range want {
-			if w == -2 && reach[i] {
-				reach[i+1] = true
-			}
-		}
-	}
-	spread()
-	for _, r := range runes(text) {
-		r = letter(r)
-		for i := len(want) - 1; i >= 0; i-- {
-			w := want[i]
-			reach[i+1] = w == -2 && reach[i+1] || (w == -1 || w == r) && reach[i]
-		}
-		reach[0] = false
-		spread()
-	}
-	return reach[len(want)]
+	return body
 }
 
-// runes keeps each byte that is not UTF-8 apart from every character.
-func runes(s string) []rune {
-	var out []rune
+func letters(s string, cased bool) []letter {
+	out := make([]letter, 0, len(s)+2)
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 {
+		switch {
+		case r == utf8.RuneError && n == 1:
 			r = utf8.MaxRune + 1 + rune(s[i])
+		case !cased:
+			r = foldRune(r)
 		}
 		out = append(out, r)
 		i += n
 	}
 	return out
+}
+
+// fits is the oracle's own matcher: it follows every way to read the wildcards
+// at once, letter by letter.
+func fits(want, text []letter) bool {
+	reach := make([]bool, len(want)+1) // which beginnings of want fit the text so far
+	reach[0] = true
+	for i := 0; i < len(want) && want[i] == anyMany; i++ {
+		reach[i+1] = true
+	}
+	for _, r := range text {
+		alive, before := false, reach[0]
+		reach[0] = false
+		for i, w := range want {
+			here := w == anyMany && (reach[i] || before || reach[i+1]) || (w == anyOne || w == r) && before
+			before, reach[i+1] = reach[i+1], here
+			alive = alive || here
+		}
+		if !alive {
+			return false
+		}
+	}
+	return reach[len(want)]
 }
 
 // fieldTexts are the values of the first of the fields that the event has, as

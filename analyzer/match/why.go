@@ -18,28 +18,48 @@ const (
 // satisfied says which values met which selections. Values that met nothing by
 // being absent, and whatever stands under a not, are left out.
 func (r *CompiledRule) satisfied(ev *schemas.Event) []schemas.Satisfied {
-	var out []schemas.Satisfied
-	var walk func(n *node, selection string)
-	walk = func(n *node, selection string) {
-		if len(out) >= maxSatisfied || n.kind == notNode || !n.eval(ev) {
-			return
+	w := why{ev: ev}
+	w.walk(r.tree, "")
+	return w.found
+}
+
+type why struct {
+	ev    *schemas.Event
+	found []schemas.Satisfied
+}
+
+// walk evaluates the node and keeps what was found below it only if it holds.
+// Unlike eval it looks at all alternatives, until enough is found.
+func (w *why) walk(n *node, selection string) bool {
+	before := len(w.found)
+	holds := n.kind != orNode
+	switch n.kind {
+	case testNode:
+		text, ok := n.test.eval(w.ev)
+		if ok && n.test.op != opNull && len(w.found) < maxSatisfied {
+			w.found = append(w.found, schemas.Satisfied{Selection: selection, Field: n.test.present(w.ev), Value: cut(text, maxValue)})
 		}
-		if n.kind == selectionNode {
-			selection = n.name
-		}
-		for _, k := range n.kids {
-			walk(k, selection)
-		}
-		if n.test == nil {
-			return
-		}
-		text, ok := n.test.eval(ev)
-		if field := n.test.present(ev); ok && n.test.op != opNull {
-			out = append(out, schemas.Satisfied{Selection: selection, Field: field, Value: cut(text, maxValue)})
+		return ok
+	case notNode:
+		return n.eval(w.ev)
+	case selectionNode:
+		selection = n.name
+	}
+	for _, k := range n.kids {
+		ok := w.walk(k, selection)
+		if n.kind == orNode {
+			if holds = holds || ok; holds && len(w.found) >= maxSatisfied {
+				break
+			}
+		} else if !ok {
+			holds = false
+			break
 		}
 	}
-	walk(r.tree, "")
-	return out
+	if !holds {
+		w.found = w.found[:before]
+	}
+	return holds
 }
 
 // present is the field that the event has, of those the test looks at.
