@@ -281,7 +281,7 @@ func ended(c *conn) bool {
 
 // touch puts a connection behind the others of its class.
 func (e *engine) touch(c *conn) {
-	class := c.class
+	var class class
 	switch {
 	case c.proto == protoUDP:
 		class = classUDP

@@ -88,10 +88,13 @@ func read(t testing.TB, file string, change ...func(*Config)) []input.Line {
 
 type fields = map[string]any
 
-// decode reads the records of one kind; every record must be JSON with a time.
-func decode(t testing.TB, lines []input.Line, path string) (records []fields) {
+// decodeAll reads records; each must be JSON with a time.
+func decodeAll(t testing.TB, lines []input.Line) (records []fields) {
 	t.Helper()
 	for _, l := range lines {
+		if l.Reject != "" {
+			continue
+		}
 		var r fields
 		if err := json.Unmarshal(l.Value, &r); err != nil {
 			t.Fatalf("record is no JSON: %v\n%s", err, l.Value)
@@ -99,9 +102,7 @@ func decode(t testing.TB, lines []input.Line, path string) (records []fields) {
 		if _, err := time.Parse(timeLayout, r["ts"].(string)); err != nil {
 			t.Fatalf("record's time: %v\n%s", err, l.Value)
 		}
-		if r["_path"] == path {
-			records = append(records, r)
-		}
+		records = append(records, r)
 	}
 	return records
 }
