@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -105,10 +106,18 @@ func (eventFields) Field(name string) (query.Field, error) {
 		}
 	}
 	if ns, ok := schemas.OpenField(name); ok {
-		key := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(strings.TrimPrefix(name, ns.Prefix))
+		key := strings.TrimPrefix(name, ns.Prefix)
+		if strings.ContainsFunc(key, notInKey) {
+			return query.Field{}, fmt.Errorf("the name %q may hold letters, digits, and . _ - only", name)
+		}
 		return query.Field{SQL: ns.Column() + "['" + key + "']"}, nil
 	}
 	return query.Field{}, schemas.CheckField(name)
+}
+
+// notInKey keeps out of a name whatever could end the quotes that it is put in.
+func notInKey(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
 }
 
 func (eventFields) Text() query.Field { return query.Field{SQL: "original", Type: query.Text} }
