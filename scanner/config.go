@@ -24,15 +24,16 @@ import (
 	"fengsui/scanner/sweep"
 )
 
-// ModeAuto is SYN where this process has the privilege, else connect.
-const ModeAuto sweep.Mode = "auto"
-
 // Config is the scanner's configuration.
 type Config struct {
-	ID           string        `koanf:"id"`            // in observations; empty: the machine's name
-	Group        string        `koanf:"group"`         // consumer group: its members share the shards
-	Sweep        string        `koanf:"sweep"`         // path of fengsui-sweep; empty: beside this program, or in PATH
-	Mode         sweep.Mode    `koanf:"mode"`          // auto, connect or syn
+	ID    string `koanf:"id"`    // in observations; empty: the machine's name
+	Group string `koanf:"group"` // consumer group: its members share the shards
+	Sweep string `koanf:"sweep"` // path of fengsui-sweep; empty: beside this program, or in PATH
+	// Mode is connect, or syn where the process has CAP_NET_RAW. Whole connections
+	// are the default with the privilege too: naabu captures the answers to its
+	// SYNs into a ring of 32 frames (libpcap's immediate mode with its snap length),
+	// which overflows on a busy machine, and a lost answer is a closed port.
+	Mode         sweep.Mode    `koanf:"mode"`
 	Rate         int           `koanf:"rate"`          // packets a second, and the most that a task may ask for
 	Timeout      time.Duration `koanf:"timeout"`       // for one connection; at least 1.5 s lets the kernel repeat its SYN
 	Workers      int           `koanf:"workers"`       // connections at the same time for confirming and identifying
@@ -44,7 +45,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Group:        "scanner",
-		Mode:         ModeAuto,
+		Mode:         sweep.Connect,
 		Rate:         5000,
 		Timeout:      1500 * time.Millisecond,
 		Workers:      64,
@@ -58,8 +59,8 @@ func (c Config) Validate() error {
 	if c.Group == "" {
 		errs = append(errs, errors.New("group: is empty"))
 	}
-	if c.Mode != ModeAuto && c.Mode != sweep.Connect && c.Mode != sweep.SYN {
-		errs = append(errs, fmt.Errorf("mode: %q is none of auto, connect, syn", c.Mode))
+	if c.Mode != sweep.Connect && c.Mode != sweep.SYN {
+		errs = append(errs, fmt.Errorf("mode: %q is neither connect nor syn", c.Mode))
 	}
 	if c.Rate < 1 || c.Rate > sweep.MaxRate {
 		errs = append(errs, fmt.Errorf("rate: %d is not between 1 and %d", c.Rate, sweep.MaxRate))

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"fengsui/internal/directory"
 	"fengsui/scanner/portset"
 	"fengsui/scanner/resolve"
@@ -263,17 +261,4 @@ func (k *look) rate() int {
 		return k.task.Rate
 	}
 	return k.cfg.Rate
-}
-
-// mode is how this process sweeps.
-func (k *look) mode() sweep.Mode {
-	if k.cfg.Mode != ModeAuto {
-		return k.cfg.Mode
-	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_RAW) != 0 {
-		return sweep.SYN
-	}
-	return sweep.Connect
 }

@@ -213,11 +213,10 @@ func (k *look) sweep(ctx context.Context) ([]netip.AddrPort, error) {
 // blocks, where it first looks who is up, apart from single addresses, which
 // are probed in any case.
 func (k *look) rounds() []sweep.Request {
-	mode := k.mode()
 	group := map[[2]bool][]netip.Prefix{} // IPv4, discover
 	for _, p := range k.targets {
 		v4 := p.Addr().Is4()
-		discover := mode == sweep.SYN && v4 && 1<<(p.Addr().BitLen()-p.Bits()) >= discoverFrom
+		discover := k.cfg.Mode == sweep.SYN && v4 && 1<<(p.Addr().BitLen()-p.Bits()) >= discoverFrom
 		group[[2]bool{v4, discover}] = append(group[[2]bool{v4, discover}], p)
 	}
 	var out []sweep.Request
@@ -226,11 +225,11 @@ func (k *look) rounds() []sweep.Request {
 			continue
 		}
 		retries := 1 // the kernel repeats a connection's SYN itself
-		if mode == sweep.SYN {
-			retries = 2
+		if k.cfg.Mode == sweep.SYN {
+			retries = 3
 		}
 		out = append(out, sweep.Request{
-			Targets: group[key], Ports: k.ports.String(), Rate: k.rate(), Mode: mode, Retries: retries,
+			Targets: group[key], Ports: k.ports.String(), Rate: k.rate(), Mode: k.cfg.Mode, Retries: retries,
 			Timeout: int(k.cfg.Timeout / time.Millisecond), Discover: key[1],
 		})
 	}

@@ -23,8 +23,11 @@ import (
 const (
 	maxBanner   = 512
 	maxRead     = 80 << 10 // of one answer: a page of 64 KiB and its header
-	probeWait   = 1500 * time.Millisecond
+	probeWait   = 2 * time.Second
 	maxDuration = 10 * time.Second // for one port, all probes together
+	// enoughSilence is after how many protocols without a byte of answer no more
+	// are tried: whatever speaks, answers a greeting, TLS or HTTP, if with an error.
+	enoughSilence = 3
 )
 
 // Dial makes one more connection to the port.
@@ -72,7 +75,10 @@ func Service(ctx context.Context, host string, port int, dial Dial) (*schemas.Se
 		slices.SortStableFunc(order, func(a, b probe) int { return btoi(b.name == hint) - btoi(a.name == hint) })
 	}
 	allSilent := true
-	for _, p := range order {
+	for i, p := range order {
+		if allSilent && i >= enoughSilence && p.name != hints[port] {
+			break // it says nothing to anybody
+		}
 		s, silent, err := p.try(ctx, t)
 		if s != nil {
 			return s, nil

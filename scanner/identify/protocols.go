@@ -3,6 +3,7 @@ package identify
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -42,9 +43,8 @@ var tlsConfig = func() *tls.Config {
 // tryTLS makes a handshake and then looks at what is inside.
 func tryTLS(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
 	silent = true
-	err = t.with(ctx, 3*probeWait, func(c net.Conn) {
+	err = t.with(ctx, probeWait, func(c net.Conn) {
 		heard := &listener{Conn: c}
-		_ = c.SetDeadline(time.Now().Add(2 * probeWait))
 		inner := tls.Client(heard, tlsConfig)
 		if inner.HandshakeContext(ctx) != nil {
 			silent = !heard.anything
@@ -81,9 +81,9 @@ func insideTLS(c *tls.Conn, t *target) *schemas.Service {
 			return s
 		}
 		// A connection that timed out is of no more use; the port's own name must do.
-		return &schemas.Service{Name: map[int]string{636: "ldaps", 853: "domain-s"}[t.port]}
+		return &schemas.Service{Name: cmp.Or(map[int]string{636: "ldaps", 853: "domain-s"}[t.port], "ssl")}
 	}
-	_ = c.SetDeadline(time.Now().Add(2 * probeWait))
+	_ = c.SetDeadline(time.Now().Add(probeWait))
 	if s := askHTTP(c, t.host); s != nil {
 		s.Name = "https"
 		return s
@@ -117,7 +117,7 @@ func certificate(state tls.ConnectionState) *schemas.TLS {
 
 func tryHTTP(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
 	silent = true
-	err = t.with(ctx, 2*probeWait, func(c net.Conn) {
+	err = t.with(ctx, probeWait, func(c net.Conn) {
 		heard := &listener{Conn: c}
 		s = askHTTP(heard, t.host)
 		silent = !heard.anything
@@ -187,7 +187,7 @@ var redisVersion = regexp.MustCompile(`(?m)^(redis|valkey)_version:([\w.-]+)`)
 // tryRedis sends PING, and INFO where that is allowed: neither changes anything.
 func tryRedis(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
 	silent = true
-	err = t.with(ctx, 2*probeWait, func(c net.Conn) {
+	err = t.with(ctx, probeWait, func(c net.Conn) {
 		line := func(b []byte) bool { return bytes.IndexByte(b, '\n') >= 0 }
 		pong := exchange(c, []byte("PING\r\n"), line)
 		silent = len(pong) == 0
@@ -215,7 +215,7 @@ func tryRedis(ctx context.Context, t *target) (s *schemas.Service, silent bool, 
 // server answers somehow, and for its version, as administrators do.
 func tryDNS(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
 	silent = true
-	err = t.with(ctx, 2*probeWait, func(c net.Conn) {
+	err = t.with(ctx, probeWait, func(c net.Conn) {
 		root := new(dns.Msg)
 		root.SetQuestion(".", dns.TypeNS)
 		root.RecursionDesired = false

@@ -54,8 +54,10 @@ type Helper struct {
 	Path string // as Find gives it
 }
 
-// errOutput bounds what is kept of the helper's standard error.
-const errOutput = 4 << 10
+const (
+	errOutput = 4 << 10         // what is kept of the helper's standard error
+	endWait   = 5 * time.Second // from its last line to its end
+)
 
 // Sweep has one shard swept and calls open for each open port, once, from this
 // goroutine. It ends when ctx does, by killing the helper: after it has
@@ -118,8 +120,10 @@ func (h Helper) run(ctx context.Context, shard *Shard, line []byte, dir string, 
 	if readErr != nil {
 		_ = cmd.Process.Kill() // it may still be sending; Wait tells how it ended
 	}
-	_ = stdin.Close()
+	// Its input stays open until it has ended: closing it is what ends an orphan.
+	late := time.AfterFunc(endWait, func() { _ = cmd.Process.Kill() })
 	waitErr := cmd.Wait()
+	late.Stop()
 	switch {
 	case readErr != nil && waitErr != nil:
 		return result, fmt.Errorf("sweep: %w (%w%s)", readErr, waitErr, said)

@@ -144,7 +144,7 @@ func (h *Host) Nginx(w Web) *Service {
 	if w.TLS != 0 {
 		cert, key := certificate(h, w.Name)
 		fmt.Fprintf(&conf, "listen %d ssl; listen [::]:%d ssl;\n", w.TLS, w.TLS)
-		fmt.Fprintf(&conf, "ssl_certificate %s; ssl_certificate_key %s;\n", h.file(dir+"/cert.pem", cert), h.file(dir+"/key.pem", key))
+		fmt.Fprintf(&conf, "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate %s; ssl_certificate_key %s;\n", h.file(dir+"/cert.pem", cert), h.file(dir+"/key.pem", key))
 	}
 	if w.Redirect != "" {
 		fmt.Fprintf(&conf, "return 302 %s;\n", w.Redirect)
