@@ -11,17 +11,25 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/net/netutil"
 )
 
 // Config says where the broker keeps its log and where it listens.
@@ -96,10 +104,15 @@ var ErrInUse = errors.New("another process uses this directory")
 type Broker struct {
 	cfg   Config
 	log   *slog.Logger
+	bytes *prometheus.GaugeVec
 	ready chan struct{}
 
 	mu   sync.Mutex
 	addr string
+
+	compacting atomic.Bool      // writes are put off
+	ends       map[string]int64 // as written down
+	compacted  map[string]int64 // bytes of compacted partitions after the last compaction
 }
 
 // New checks cfg; it opens and listens to nothing.
@@ -110,7 +123,16 @@ func New(cfg Config, deps Deps) (*Broker, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Broker{cfg: cfg, log: deps.Log, ready: make(chan struct{})}, nil
+	b := &Broker{cfg: cfg, log: deps.Log, ready: make(chan struct{}), compacted: make(map[string]int64)}
+	b.bytes = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "fengsui", Subsystem: "broker", Name: "log_bytes", Help: "Bytes of the records kept.",
+	}, []string{"partition"})
+	if deps.Metrics != nil {
+		if err := deps.Metrics.Register(b.bytes); err != nil {
+			return nil, fmt.Errorf("broker: metrics: %w", err)
+		}
+	}
+	return b, nil
 }
 
 // Ready is closed when the broker takes connections.
@@ -130,6 +152,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if err := prepare(b.cfg.Dir); err != nil {
+		return fmt.Errorf("preparing the broker's directory %s: %w", b.cfg.Dir, err)
+	}
 	c, err := b.start()
 	if err != nil {
 		return fmt.Errorf("starting the broker in %s: %w", b.cfg.Dir, err)
@@ -143,12 +168,20 @@ func (b *Broker) Run(ctx context.Context) error {
 
 	retention := time.NewTicker(b.cfg.RetentionInterval)
 	defer retention.Stop()
+	compaction := time.NewTicker(b.cfg.CompactInterval)
+	defer compaction.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-retention.C:
-			c.ApplyRetention()
+			if err := b.retain(c); err != nil {
+				b.log.Error("deleting old records", "error", err)
+			}
+		case <-compaction.C:
+			if err := b.compact(c); err != nil {
+				b.log.Error("compacting", "error", err)
+			}
 		}
 	}
 }
@@ -161,9 +194,10 @@ func (b *Broker) start() (*kfake.Cluster, error) {
 		kfake.ListenFn(b.listen),
 		kfake.WithLogger(logger{b.log}),
 		kfake.BrokerConfigs(map[string]string{
-			// Compaction and retention run from our own timers.
-			"log.cleaner.backoff.ms":    "315360000000",
-			"message.max.bytes":         "9437184",
+			// Compaction and retention run from our own timers: ten years.
+			"log.cleaner.backoff.ms": "315360000000",
+			"message.max.bytes":      "9437184",
+			// A group that was away comes back to its place, whatever was kept.
 			"offsets.retention.minutes": "525600",
 		}),
 	}
@@ -173,19 +207,162 @@ func (b *Broker) start() (*kfake.Cluster, error) {
 	if b.cfg.SASL.Username != "" {
 		opts = append(opts, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", b.cfg.SASL.Username, b.cfg.SASL.Password))
 	}
-	if b.cfg.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(b.cfg.TLS.Cert, b.cfg.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("reading the certificate: %w", err)
-		}
-		opts = append(opts, kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}))
+	c, err := kfake.NewCluster(opts...)
+	if err != nil {
+		return nil, err
 	}
-	return kfake.NewCluster(opts...)
+	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		res := b.putOff(req.(*kmsg.ProduceRequest))
+		return res, nil, res != nil
+	})
+	return c, nil
 }
 
 // listen replaces kfake's own choice of address.
 func (b *Broker) listen(network, _ string) (net.Listener, error) {
-	return net.Listen(network, b.cfg.Listen)
+	ln, err := net.Listen(network, b.cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	ln = netutil.LimitListener(ln, maxConnections)
+	if b.cfg.TLS.Cert == "" {
+		return guard{ln}, nil
+	}
+	pair, err := tls.LoadX509KeyPair(b.cfg.TLS.Cert, b.cfg.TLS.Key)
+	if err != nil {
+		_ = ln.Close()
+		return nil, fmt.Errorf("reading the certificate: %w", err)
+	}
+	return guard{tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})}, nil
+}
+
+// maxConnections is far more than one machine's services need.
+const maxConnections = 1024
+
+// logPartition is a partition that has a log on disk.
+type logPartition struct {
+	dir     string // its name under partitions/
+	topic   string
+	compact bool
+	*kfake.PartitionInfo
+}
+
+// partitions lists the partitions that have a log.
+func (b *Broker) partitions(c *kfake.Cluster) ([]logPartition, error) {
+	dirs, err := os.ReadDir(filepath.Join(b.cfg.Dir, partitionsDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var all []logPartition
+	for _, d := range dirs {
+		i := strings.LastIndexByte(d.Name(), '-')
+		if i < 0 {
+			continue
+		}
+		topic, terr := url.PathUnescape(d.Name()[:i])
+		n, nerr := strconv.ParseInt(d.Name()[i+1:], 10, 32)
+		if terr != nil || nerr != nil {
+			continue
+		}
+		info, t := c.PartitionInfo(topic, int32(n)), c.TopicInfo(topic)
+		if info == nil || t == nil {
+			continue // deleted
+		}
+		policy := t.Configs["cleanup.policy"]
+		all = append(all, logPartition{
+			dir: d.Name(), topic: topic, PartitionInfo: info,
+			compact: policy != nil && strings.Contains(*policy, "compact"),
+		})
+	}
+	return all, nil
+}
+
+// retain deletes what the topics' retention no longer keeps. Where the partitions
+// end is written down first: afterwards nothing else may know it.
+func (b *Broker) retain(c *kfake.Cluster) error {
+	parts, err := b.partitions(c)
+	if err != nil {
+		return err
+	}
+	ends := make(map[string]int64, len(parts))
+	for _, p := range parts {
+		ends[p.dir] = p.HighWatermark
+		b.bytes.WithLabelValues(p.dir).Set(float64(p.NumBytes))
+	}
+	if !maps.Equal(ends, b.ends) {
+		if err := writeJSON(filepath.Join(b.cfg.Dir, endsFile), ends); err != nil {
+			return fmt.Errorf("writing down where partitions end: %w", err)
+		}
+		b.ends = ends
+	}
+	c.ApplyRetention()
+	return nil
+}
+
+// compactBytes is the least that a compacted partition must have grown by.
+const compactBytes = 1 << 20
+
+// compact compacts, if a compacted partition has doubled since the last time.
+// Meanwhile, for milliseconds, writes are put off: what is kept for the case that
+// we are killed has to be all there is.
+func (b *Broker) compact(c *kfake.Cluster) error {
+	b.compacting.Store(true)
+	defer b.compacting.Store(false)
+	parts, err := b.partitions(c) // behind every write that was let through
+	if err != nil {
+		return err
+	}
+	var names []string
+	grown := false
+	for _, p := range parts {
+		if p.compact {
+			names = append(names, p.dir)
+			grown = grown || p.NumBytes > 2*b.compacted[p.dir]+compactBytes
+		}
+	}
+	if !grown {
+		return nil
+	}
+	if err := b.retain(c); err != nil { // Compact applies retention, too
+		return err
+	}
+	if err := keepForCompaction(b.cfg.Dir, names); err != nil {
+		return fmt.Errorf("keeping what is there: %w", err)
+	}
+	c.Compact()
+	if err := dropKept(b.cfg.Dir); err != nil {
+		return fmt.Errorf("forgetting what was there: %w", err)
+	}
+	parts, err = b.partitions(c)
+	for _, p := range parts {
+		if p.compact {
+			b.compacted[p.dir] = p.NumBytes
+		}
+	}
+	return err
+}
+
+// notEnoughReplicas is an error that every client answers by trying again.
+const notEnoughReplicas = 19
+
+// putOff refuses writes while compact works. It is called by kfake's one loop.
+func (b *Broker) putOff(req *kmsg.ProduceRequest) kmsg.Response {
+	if !b.compacting.Load() {
+		return nil
+	}
+	res := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, notEnoughReplicas
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		res.Topics = append(res.Topics, rt)
+	}
+	return res
 }
 
 // lock makes the directory and takes it for this process. The kernel gives it

@@ -15,12 +15,12 @@ import (
 // maxMessageBytes lets the largest record through with what surrounds it.
 const maxMessageBytes = MaxRecordBytes + 1<<20
 
-// segmentBytes is the size of a segment. Only whole segments are deleted, so a
-// bound on the disk is kept to within one of them; a restart of the embedded
-// broker holds one of each partition in memory.
+// segmentBytes is the size of a topic's segments. Only whole segments are deleted,
+// so a bound on the disk is kept to within one of them; and the embedded broker
+// holds one of each partition in memory when it starts.
 func segmentBytes(retention int64) int64 {
-	const least, most = 16 << 20, 64 << 20
-	return min(max(retention/8, least), most)
+	const least, most = 8 << 20, 1 << 30
+	return min(max(retention/32, least), most)
 }
 
 // topicConfig is a topic's configuration in Kafka's words.

@@ -164,6 +164,20 @@ func (b *Broker) Kill() {
 	b.cmd = nil
 }
 
+// Stop asks the broker to stop, and waits until it has.
+func (b *Broker) Stop(t testing.TB) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_ = b.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-b.gone:
+		b.cmd = nil
+	case <-time.After(30 * time.Second):
+		t.Fatal("the broker does not stop")
+	}
+}
+
 // NeedsKill skips the test where the broker is not ours to kill.
 func (b *Broker) NeedsKill(t testing.TB) {
 	t.Helper()
