@@ -17,7 +17,7 @@ const (
 	TopicMatches      = "matches"      // Match, keyed by Match.Key
 	TopicAlerts       = "alerts"       // Alert, keyed by id, for other tiers and tools
 	TopicDeadLetters  = "dead-letters" // raw records that could not be parsed, whole, with Origin and the header "reason"
-	TopicObservations = "observations" // Observation, keyed by host
+	TopicObservations = "observations" // Observation, keyed by host; one partition, since a name and its address are judged together
 	TopicScanTasks    = "scan.tasks"   // ScanTask, keyed by shard
 	TopicRegistry     = "registry"     // RegistryRecord, keyed by kind/id; an empty value deletes
 	TopicIndicators   = "indicators"   // for joint warning
@@ -36,7 +36,7 @@ func Topics() []Topic {
 		{Name: TopicMatches, Partitions: 4, Retention: 7 * day, RetentionBytes: gib / 4},
 		{Name: TopicAlerts, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 4},
 		{Name: TopicDeadLetters, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 2},
-		{Name: TopicObservations, Partitions: 2, Retention: 7 * day, RetentionBytes: gib / 4},
+		{Name: TopicObservations, Partitions: 1, Retention: 7 * day, RetentionBytes: gib / 4},
 		{Name: TopicScanTasks, Partitions: 4, Retention: 1 * day, RetentionBytes: gib / 16},
 		{Name: TopicRegistry, Partitions: 1, Compact: true},
 		{Name: TopicIndicators, Partitions: 1, Compact: true},

@@ -1,5 +1,9 @@
 -- Partitioned by the day of writing, not of the event: so a batch, which has one
 -- time of writing, lies in one partition, and is stored whole or not at all.
+-- The catalogue gives it some 200 columns, of which a row fills 20. So new parts
+-- are one file (compact), which writes three times as fast as a file a column;
+-- and merges into larger ones go a column at a time (vertical), which takes
+-- 0.5 GiB where all columns at once take more than 2.
 CREATE TABLE IF NOT EXISTS events {{.On}} (
     id              String,
     stream          LowCardinality(String),
@@ -21,7 +25,8 @@ CREATE TABLE IF NOT EXISTS events {{.On}} (
 ENGINE = {{.Engine "MergeTree"}}
 PARTITION BY toDate(ingested)
 ORDER BY (timestamp, unit)
-SETTINGS {{.Dedup}}, ttl_only_drop_parts = 1;
+SETTINGS {{.Dedup}}, ttl_only_drop_parts = 1,
+    min_bytes_for_wide_part = 134217728, vertical_merge_algorithm_min_rows_to_activate = 1;
 
 -- What could not be parsed, whole.
 CREATE TABLE IF NOT EXISTS dead_letters {{.On}} (

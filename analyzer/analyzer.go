@@ -1,0 +1,299 @@
+// Package analyzer is all judgement: it reads raw records, observations and
+// matches from Kafka, and writes events, alerts, mining detections, the asset
+// map and drift to ClickHouse. What it decides, it decides in the pure packages
+// below it (parse, match, correlate, mining, assets, drift); this package only
+// brings records to them and results away, so that nothing is lost and nothing
+// is counted twice. It never touches a network that is looked at.
+package analyzer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fengsui/analyzer/correlate"
+	"fengsui/analyzer/drift"
+	"fengsui/analyzer/match"
+	"fengsui/analyzer/mining"
+	"fengsui/internal/clickhouse"
+	"fengsui/internal/directory"
+	"fengsui/internal/kafka"
+	"fengsui/rules"
+	miningrules "fengsui/rules/mining"
+	"fengsui/schemas"
+)
+
+// Config is the analyzer's configuration.
+type Config struct {
+	// Group is the name of the consumer groups; analyzers with the same name share
+	// the work.
+	Group string `koanf:"group"`
+	// MaxBatch bounds the records that are parsed and stored at once.
+	MaxBatch int `koanf:"max_batch"`
+	// MaxWait is how long a batch waits to fill: the shortest time to an alert.
+	MaxWait time.Duration `koanf:"max_wait"`
+	// Timezone is the zone of log lines that name none; "Local" is this machine's.
+	Timezone string `koanf:"timezone"`
+	// RuleDirs are folders of Sigma rules beside those that are built in.
+	RuleDirs []string `koanf:"rule_dirs"`
+	// Passive says whether logs feed the asset map.
+	Passive bool `koanf:"passive"`
+	// Rewind is how much of the matches is read again after a restart to rebuild
+	// the counts of correlation rules. It must cover the longest timespan.
+	Rewind time.Duration `koanf:"rewind"`
+
+	Correlate correlate.Config  `koanf:"correlate"`
+	Mining    mining.FoldConfig `koanf:"mining"`
+	Drift     drift.Config      `koanf:"drift"`
+}
+
+// DefaultConfig is for one machine.
+func DefaultConfig() Config {
+	return Config{
+		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
+		Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
+		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(),
+	}
+}
+
+// Validate checks the configuration.
+func (c Config) Validate() error {
+	if c.Group == "" {
+		return errors.New("group is empty")
+	}
+	if c.MaxBatch < 1 || c.MaxBatch > 200_000 {
+		return fmt.Errorf("max_batch %d is not between 1 and 200000", c.MaxBatch)
+	}
+	if c.MaxWait <= 0 || c.Rewind <= 0 {
+		return errors.New("max_wait and rewind must be above zero")
+	}
+	if _, err := time.LoadLocation(c.Timezone); err != nil {
+		return fmt.Errorf("timezone: %w", err)
+	}
+	if err := c.Mining.Validate(); err != nil {
+		return fmt.Errorf("mining: %w", err)
+	}
+	if err := c.Drift.Validate(); err != nil {
+		return fmt.Errorf("drift: %w", err)
+	}
+	if err := c.Correlate.Validate(); err != nil {
+		return fmt.Errorf("correlate: %w", err)
+	}
+	return nil
+}
+
+// Deps is what the analyzer stands on.
+type Deps struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Kafka   kafka.Config
+	Store   *clickhouse.DB
+}
+
+// Analyzer is the service. It is inert until Run.
+type Analyzer struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	zone     *time.Location
+	engine   *match.Engine
+	mining   *mining.Detector
+	registry *directory.Directory
+	metrics  *metrics
+	ready    chan struct{}
+}
+
+// LoadRules compiles the shipped rules and those of the folders. A rule that
+// cannot be used is a problem, named with file and line, and left out.
+func LoadRules(dirs []string) (*match.Engine, []match.Problem) {
+	all, errs := rules.Shipped()
+	for _, dir := range dirs {
+		more, moreErrs := rules.LoadDir(dir)
+		all, errs = append(all, more...), append(errs, moreErrs...)
+	}
+	var problems []match.Problem
+	for _, e := range errs {
+		problems = append(problems, match.ProblemOf(e))
+	}
+	engine, unusable := match.Compile(all, match.Options{})
+	return engine, append(problems, unusable...)
+}
+
+// New loads the rules and checks the configuration; it connects to nothing.
+func New(cfg Config, deps Deps) (*Analyzer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
+	zone, err := time.LoadLocation(cfg.Timezone)
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
+	engine, problems := LoadRules(cfg.RuleDirs)
+	for _, p := range problems {
+		deps.Log.Warn("rule left out", "problem", p.String())
+	}
+	knowledge, err := miningrules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
+	return &Analyzer{
+		cfg: cfg, deps: deps, log: deps.Log, zone: zone, engine: engine, mining: mining.New(knowledge),
+		registry: directory.New(), metrics: m, ready: make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed when the registry is known and the consumers have started.
+func (a *Analyzer) Ready() <-chan struct{} { return a.ready }
+
+// Run analyses until ctx ends.
+func (a *Analyzer) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	producer, err := kafka.NewProducer(a.deps.Kafka, a.kafkaDeps())
+	if err != nil {
+		return fmt.Errorf("analyzer: %w", err)
+	}
+	defer producer.Close()
+	var wg sync.WaitGroup
+	run := func(what string, f func(context.Context) error) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("analyzer: %s: %w", what, err))
+			}
+		}()
+	}
+	run("following the registry", a.followRegistry)
+	// Nothing is judged before the registry is known: everything would look
+	// unlisted and belong to nobody.
+	select {
+	case <-a.registry.Ready():
+		run("logs", a.group(schemas.TopicLogs, a.openLogs(producer)))
+		run("matches", a.group(schemas.TopicMatches, a.openMatches(producer)))
+		run("observations", a.group(schemas.TopicObservations, a.openObservations(producer)))
+		close(a.ready)
+	case <-ctx.Done():
+	}
+	<-ctx.Done()
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (a *Analyzer) kafkaDeps() kafka.Deps {
+	return kafka.Deps{Log: a.log, Metrics: a.deps.Metrics}
+}
+
+func (a *Analyzer) group(topic string, open kafka.OpenFunc) func(context.Context) error {
+	return func(ctx context.Context) error {
+		cfg := kafka.DefaultGroupConfig()
+		cfg.Group, cfg.Topics = a.cfg.Group+"-"+topic, []string{topic}
+		cfg.MaxBatch, cfg.MaxWait = a.cfg.MaxBatch, a.cfg.MaxWait
+		g, err := kafka.NewGroup(a.deps.Kafka, a.kafkaDeps(), cfg, open)
+		if err != nil {
+			return err
+		}
+		return g.Run(ctx)
+	}
+}
+
+func (a *Analyzer) followRegistry(ctx context.Context) error {
+	apply := func(r kafka.Record) error {
+		if err := a.registry.Apply(string(r.Key), r.Value); err != nil {
+			a.metrics.badRecords.WithLabelValues(schemas.TopicRegistry).Inc()
+			a.log.Warn("registry record passed over", "offset", r.Offset, "error", err)
+		}
+		return nil
+	}
+	return kafka.Follow(ctx, a.deps.Kafka, a.kafkaDeps(), schemas.TopicRegistry, apply, a.registry.CaughtUp)
+}
+
+// persist calls write until it succeeds or ctx ends. A batch is never given up:
+// its records are not committed, so giving up would only mean reading them
+// again.
+func (a *Analyzer) persist(ctx context.Context, what string, write func(context.Context) error) error {
+	wait := 100 * time.Millisecond
+	for {
+		err := write(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.metrics.retries.WithLabelValues(what).Inc()
+		a.log.Warn("writing failed; trying again", "what", what, "error", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
+
+// metrics counts what passes through.
+type metrics struct {
+	received     prometheus.Counter
+	stored       prometheus.Counter
+	deadLettered prometheus.Counter
+	repeated     prometheus.Counter
+	matches      *prometheus.CounterVec
+	alerts       prometheus.Counter
+	detections   prometheus.Counter
+	drift        prometheus.Counter
+	observations prometheus.Counter
+	badRecords   *prometheus.CounterVec
+	retries      *prometheus.CounterVec
+	evicted      prometheus.Counter
+	latency      prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "fengsui", Subsystem: "analyzer", Name: name, Help: help})
+	}
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "fengsui", Subsystem: "analyzer", Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		received:     counter("records_received_total", "Raw records read from the topic logs: stored, dead-lettered and repeated ones together."),
+		stored:       counter("events_stored_total", "Events acknowledged by ClickHouse."),
+		deadLettered: counter("dead_letters_total", "Records that could not be parsed, kept whole."),
+		repeated:     counter("records_repeated_total", "Records delivered again and known to be stored."),
+		matches:      vec("matches_total", "Matches sent on, by kind.", "kind"),
+		alerts:       counter("alerts_raised_total", "Alerts raised."),
+		detections:   counter("mining_detections_raised_total", "Mining detections raised."),
+		drift:        counter("drift_changes_total", "Changes of drifts."),
+		observations: counter("observations_total", "Observations folded into the map."),
+		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
+		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
+		evicted:      counter("correlation_evicted_total", "Groups dropped to stay within the memory bound."),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "fengsui", Subsystem: "analyzer", Name: "alert_latency_seconds",
+			Help:    "From the acceptance of a line by the collector to the alert it raised being stored.",
+			Buckets: []float64{.05, .1, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 30, 60},
+		}),
+	}
+	for _, c := range []prometheus.Collector{
+		m.received, m.stored, m.deadLettered, m.repeated, m.matches, m.alerts, m.detections, m.drift,
+		m.observations, m.badRecords, m.retries, m.evicted, m.latency,
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

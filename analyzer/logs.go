@@ -1,0 +1,286 @@
+package analyzer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"fengsui/analyzer/assets"
+	"fengsui/analyzer/match"
+	"fengsui/analyzer/mining"
+	"fengsui/analyzer/parse"
+	"fengsui/internal/clickhouse"
+	"fengsui/internal/directory"
+	"fengsui/internal/kafka"
+	"fengsui/schemas"
+)
+
+// lookBack is how many records before the committed offset are asked for the
+// sequence numbers that are already stored. A producer repeats a batch within
+// moments, so this is far more than it needs.
+const lookBack = 500_000
+
+// A fact that logs tell of the asset map is passed on once an hour; this many
+// facts are remembered in each partition.
+const (
+	recentSightings = 50_000
+	sightingEvery   = time.Hour
+)
+
+// logs handles one partition of the topic logs: raw records in, events, dead
+// letters, matches and passive observations out.
+type logs struct {
+	*Analyzer
+	producer  *kafka.Producer
+	partition int
+	recent    *assets.Recent
+
+	// The highest sequence number stored, by stream: a record at or below it is
+	// a repetition. Events and dead letters are two tables that are written one
+	// after the other, so each has its own.
+	storedEvents  map[string]uint64
+	storedLetters map[string]uint64
+
+	// What one batch becomes; kept for their memory.
+	events       *clickhouse.EventBatch
+	ev           schemas.Event
+	letters      []clickhouse.DeadLetter
+	letterOut    []kafka.Record
+	matches      []kafka.Record
+	observations []kafka.Record
+	fresh        map[string]uint64 // sequence numbers of events of this batch
+	freshLetters map[string]uint64
+}
+
+func (a *Analyzer) openLogs(producer *kafka.Producer) kafka.OpenFunc {
+	return func(ctx context.Context, _ string, partition int, committed int64) (kafka.Handler, int64, error) {
+		h := &logs{
+			Analyzer: a, producer: producer, partition: partition, events: clickhouse.NewEventBatch(),
+			fresh: map[string]uint64{}, freshLetters: map[string]uint64{}, recent: assets.NewRecent(recentSightings, sightingEvery),
+		}
+		var err error
+		from := max(0, committed-lookBack)
+		if h.storedEvents, err = a.deps.Store.HighWater(ctx, "events", partition, from); err != nil {
+			return nil, 0, fmt.Errorf("asking which events are stored: %w", err)
+		}
+		if h.storedLetters, err = a.deps.Store.HighWater(ctx, "dead_letters", partition, from); err != nil {
+			return nil, 0, fmt.Errorf("asking which dead letters are stored: %w", err)
+		}
+		return h, kafka.Committed, nil
+	}
+}
+
+// Close releases nothing: everything is memory.
+func (h *logs) Close() error { return nil }
+
+// Handle stores one batch. The order makes redelivery harmless: matches and
+// letters are acknowledged by Kafka before the rows that mark their records as
+// done are in ClickHouse, so a crash in between repeats them and loses none,
+// and whoever reads them knows a repetition by its id.
+func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
+	h.reset()
+	snap := h.registry.Snapshot()
+	for i := range records {
+		h.take(snap, &records[i])
+	}
+	h.metrics.received.Add(float64(len(records)))
+	for _, out := range []struct {
+		topic   string
+		records []kafka.Record
+	}{
+		{schemas.TopicMatches, h.matches},
+		{schemas.TopicObservations, h.observations},
+		{schemas.TopicDeadLetters, h.letterOut},
+	} {
+		if len(out.records) == 0 {
+			continue
+		}
+		if err := h.producer.Produce(ctx, out.topic, out.records); err != nil {
+			return fmt.Errorf("sending to %s: %w", out.topic, err)
+		}
+	}
+	return h.store(ctx, records)
+}
+
+func (h *logs) reset() {
+	h.events.Reset()
+	h.letters, h.letterOut = h.letters[:0], h.letterOut[:0]
+	h.matches, h.observations = h.matches[:0], h.observations[:0]
+	clear(h.fresh)
+	clear(h.freshLetters)
+}
+
+func (h *logs) store(ctx context.Context, records []kafka.Record) error {
+	ingested := time.Now().UTC()
+	token := fmt.Sprintf("%s/%d/%d-%d", schemas.TopicLogs, h.partition, records[0].Offset, records[len(records)-1].Offset)
+	if len(h.letters) > 0 {
+		err := h.persist(ctx, "dead_letters", func(ctx context.Context) error {
+			return h.deps.Store.InsertDeadLetters(ctx, h.letters, ingested, token)
+		})
+		if err != nil {
+			return err
+		}
+		h.metrics.deadLettered.Add(float64(len(h.letters)))
+		raise(h.storedLetters, h.freshLetters)
+	}
+	if n := h.events.Len(); n > 0 {
+		err := h.persist(ctx, "events", func(ctx context.Context) error {
+			return h.deps.Store.InsertEvents(ctx, h.events, ingested, token)
+		})
+		if err != nil {
+			return err
+		}
+		h.metrics.stored.Add(float64(n))
+		raise(h.storedEvents, h.fresh)
+	}
+	return nil
+}
+
+func raise(stored, fresh map[string]uint64) {
+	for stream, seq := range fresh {
+		stored[stream] = seq
+	}
+}
+
+// known says whether the table holds the stream up to this record, or will with
+// this batch.
+func known(o *schemas.Origin, stored, fresh map[string]uint64) bool {
+	if seq, ok := fresh[o.Stream]; ok {
+		return o.Seq <= seq
+	}
+	seq, ok := stored[o.Stream]
+	return ok && o.Seq <= seq
+}
+
+// take turns one record into an event with its matches, or into a dead letter.
+//
+// Letters are written before events, so a stream that stands in events up to a
+// record has everything up to it in its place. The reverse does not hold: a
+// crash in between leaves letters ahead of events, so what letters hold is only
+// asked of a record that is one.
+func (h *logs) take(snap *directory.Snapshot, r *kafka.Record) {
+	origin, err := schemas.ParseOrigin(r.Headers, r.Topic, r.Partition, r.Offset, r.Time)
+	if known(&origin, h.storedEvents, h.fresh) {
+		h.metrics.repeated.Inc()
+		return
+	}
+	ev := &h.ev
+	ev.Reset()
+	origin.Received = origin.Received.In(h.zone) // a line without a zone is in this one
+	ev.Origin, ev.Original = origin, string(r.Value)
+	if err == nil && origin.Reject != "" {
+		err = errors.New(origin.Reject)
+	}
+	if err == nil {
+		err = parse.Parse(ev)
+	}
+	if err != nil {
+		h.deadLetter(r, &origin, err.Error())
+		return
+	}
+	h.enrich(snap, ev)
+	h.judge(snap, ev)
+	h.fresh[origin.Stream] = origin.Seq
+	h.events.Add(ev, r.Partition, r.Offset)
+}
+
+// deadLetter keeps a record whole, in the topic and in the table.
+func (h *logs) deadLetter(r *kafka.Record, o *schemas.Origin, reason string) {
+	if known(o, h.storedLetters, h.freshLetters) {
+		h.metrics.repeated.Inc()
+		return
+	}
+	h.freshLetters[o.Stream] = o.Seq
+	h.letters = append(h.letters, clickhouse.DeadLetter{
+		Origin: *o, Partition: r.Partition, Offset: r.Offset, Reason: reason, Raw: r.Value,
+	})
+	h.letterOut = append(h.letterOut, kafka.Record{
+		Key: r.Key, Value: r.Value, Headers: append(o.Headers(), schemas.Header{Key: schemas.HeaderReason, Value: []byte(reason)}),
+	})
+}
+
+// enrich says whose event it is: the input's unit, else the owner of the
+// internal side's address.
+func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
+	unit := ev.Unit
+	for _, id := range []schemas.FieldID{schemas.FieldSourceIP, schemas.FieldDestinationIP} {
+		if owner := ownerOf(snap, ev.Str(id)); owner != "" && (unit == "" || snap.Under(owner, unit)) {
+			unit = owner // the input's unit, or one below it that owns the address
+			break
+		}
+	}
+	if unit == "" {
+		return
+	}
+	ev.SetString(schemas.FieldOrganizationID, unit)
+	if u, ok := snap.Unit(unit); ok {
+		ev.SetString(schemas.FieldOrganizationName, u.Name)
+	}
+}
+
+func ownerOf(snap *directory.Snapshot, address string) string {
+	if address == "" {
+		return ""
+	}
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	return snap.UnitOf(ip)
+}
+
+// judge sends on what the rules, the mining detector and the asset map have to
+// say about the event.
+func (h *logs) judge(snap *directory.Snapshot, ev *schemas.Event) {
+	h.engine.Match(ev, func(hit match.Hit) {
+		m := hit.ToMatch(ev)
+		h.send(&m)
+	})
+	evidence := h.mining.Examine(ev)
+	if len(evidence) > 0 {
+		host := mining.Host(ev, snap.Internal)
+		for i := range evidence {
+			m := schemas.Match{
+				Kind: schemas.MatchMining, EventID: ev.EventID(), Time: ev.Time(), Received: ev.Received,
+				Unit: unitOfHost(snap, host, ev), Host: host, Drill: ev.Drill, Mining: &evidence[i],
+			}
+			h.send(&m)
+		}
+	}
+	if h.cfg.Passive {
+		for _, o := range assets.FromEvent(ev, snap.Internal, h.recent) {
+			h.observations = append(h.observations, observationRecord(&o))
+		}
+	}
+}
+
+// unitOfHost is the owner of the host's address, else of the event.
+func unitOfHost(snap *directory.Snapshot, host string, ev *schemas.Event) string {
+	if owner := ownerOf(snap, host); owner != "" {
+		return owner
+	}
+	return ev.Str(schemas.FieldOrganizationID)
+}
+
+func (h *logs) send(m *schemas.Match) {
+	value, err := json.Marshal(m)
+	if err != nil { // a match holds only strings, times and numbers
+		h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
+		h.log.Error("encoding a match", "rule", m.Rule.ID, "event", m.EventID, "error", err)
+		return
+	}
+	h.metrics.matches.WithLabelValues(string(m.Kind)).Inc()
+	h.matches = append(h.matches, kafka.Record{Key: []byte(m.Key()), Value: value})
+}
+
+func observationRecord(o *schemas.Observation) kafka.Record {
+	value, err := json.Marshal(o)
+	if err != nil {
+		panic(fmt.Sprintf("analyzer: encoding an observation: %v", err)) // strings, numbers, times and addresses only
+	}
+	return kafka.Record{Key: []byte(strings.ToLower(o.Key())), Value: value}
+}

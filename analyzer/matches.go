@@ -1,0 +1,228 @@
+package analyzer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"fengsui/analyzer/correlate"
+	"fengsui/analyzer/mining"
+	"fengsui/internal/clickhouse"
+	"fengsui/internal/kafka"
+	"fengsui/schemas"
+)
+
+// rewindRecords is the least number of matches that are read again after a
+// restart: a crash repeats the matches of one batch of each partition of logs,
+// and those must be recognised.
+const rewindRecords = 100_000
+
+// matches handles one partition of the topic matches: it folds them into alerts
+// and mining detections.
+type matches struct {
+	*Analyzer
+	producer  *kafka.Producer
+	partition int
+	committed int64
+	alerts    *correlate.Fold
+	mining    *mining.Fold
+	evicted   uint64
+}
+
+func (a *Analyzer) openMatches(producer *kafka.Producer) kafka.OpenFunc {
+	return func(ctx context.Context, topic string, partition int, committed int64) (kafka.Handler, int64, error) {
+		h := &matches{
+			Analyzer: a, producer: producer, partition: partition, committed: committed,
+			alerts: correlate.New(a.cfg.Correlate), mining: mining.NewFold(a.cfg.Mining),
+		}
+		if err := h.seed(ctx); err != nil {
+			return nil, 0, err
+		}
+		from, err := a.rewindTo(ctx, topic, partition, committed)
+		if err != nil {
+			return nil, 0, fmt.Errorf("finding where to read %s/%d again from: %w", topic, partition, err)
+		}
+		return h, from, nil
+	}
+}
+
+// seed puts back what was written before a restart and may still change.
+func (h *matches) seed(ctx context.Context) error {
+	now := time.Now().UTC()
+	alerts, err := clickhouse.LoadDocs[schemas.Alert](ctx, h.deps.Store, "alerts",
+		"kind = ? AND status = ? AND updated > ?", string(schemas.AlertRule), string(schemas.AlertOpen), now.Add(-2*max(h.cfg.Correlate.Quiet, h.cfg.Rewind)))
+	if err != nil {
+		return fmt.Errorf("loading open alerts: %w", err)
+	}
+	h.alerts.Seed(only(alerts, func(a *schemas.Alert) bool { return a.Partition == h.partition }))
+	detections, err := clickhouse.LoadDocs[schemas.MiningDetection](ctx, h.deps.Store, "mining_detections",
+		"status = ? AND updated > ?", string(schemas.AlertOpen), now.Add(-2*h.cfg.Mining.Quiet))
+	if err != nil {
+		return fmt.Errorf("loading open mining detections: %w", err)
+	}
+	h.mining.Seed(only(detections, func(d *schemas.MiningDetection) bool { return d.Partition == h.partition }))
+	return nil
+}
+
+func only[T any](all []T, keep func(*T) bool) []T {
+	out := all[:0]
+	for i := range all {
+		if keep(&all[i]) {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+// rewindTo is where the partition is read again from: the correlation window
+// before now, and at the least rewindRecords before the committed offset.
+func (a *Analyzer) rewindTo(ctx context.Context, topic string, partition int, committed int64) (int64, error) {
+	if committed <= 0 {
+		return kafka.Committed, nil
+	}
+	client, err := kafka.NewClient(a.deps.Kafka)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	first, _, err := client.Bounds(ctx, topic, partition)
+	if err != nil {
+		return 0, err
+	}
+	from, err := client.OffsetForTime(ctx, topic, partition, time.Now().Add(-a.cfg.Rewind))
+	if err != nil {
+		return 0, err
+	}
+	return max(first, min(from, committed-rewindRecords)), nil
+}
+
+// Close releases nothing: everything is memory.
+func (h *matches) Close() error { return nil }
+
+// Handle folds one batch and writes what changed. The topic alerts comes before
+// the tables: rows that hold a record's offset mark it as done.
+func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
+	now := time.Now().UTC()
+	var (
+		alerts     = newChanges(func(a *schemas.Alert) string { return a.ID })
+		detections = newChanges(func(d *schemas.MiningDetection) string { return d.ID })
+		first      = true
+		token      string
+	)
+	for i := range records {
+		r := &records[i]
+		var m schemas.Match
+		if err := json.Unmarshal(r.Value, &m); err != nil {
+			h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
+			h.log.Warn("match passed over", "partition", r.Partition, "offset", r.Offset, "error", err)
+			continue
+		}
+		if r.Offset < h.committed {
+			h.alerts.Warm(&m)
+			h.mining.Warm(&m, r.Partition, r.Offset)
+			continue
+		}
+		if first {
+			token, first = fmt.Sprintf("%s/%d/%d-%d", schemas.TopicMatches, h.partition, r.Offset, records[len(records)-1].Offset), false
+		}
+		if m.Kind == schemas.MatchMining {
+			if d, changed := h.mining.Add(&m, r.Partition, r.Offset, now); changed {
+				detections.add(d)
+			}
+			continue
+		}
+		if a := h.alerts.Add(&m, r.Partition, r.Offset, now); a != nil {
+			alerts.add(a)
+		}
+	}
+	h.metrics.evicted.Add(float64(h.alerts.Evicted() - h.evicted))
+	h.evicted = h.alerts.Evicted()
+	detected := detections.list()
+	for i := range detected {
+		a := mining.ToAlert(&detected[i])
+		alerts.add(&a)
+	}
+	if err := h.writeAlerts(ctx, h.producer, alerts.list(), token); err != nil {
+		return err
+	}
+	return h.writeDetections(ctx, detected, token)
+}
+
+// writeDetections stores detections, after their alerts: a detection's row marks
+// its records as done.
+func (h *matches) writeDetections(ctx context.Context, detected []schemas.MiningDetection, token string) error {
+	if len(detected) == 0 {
+		return nil
+	}
+	err := h.persist(ctx, "mining_detections", func(ctx context.Context) error {
+		return h.deps.Store.InsertDetections(ctx, detected, token)
+	})
+	if err != nil {
+		return err
+	}
+	for i := range detected {
+		if detected[i].Version == 1 {
+			h.metrics.detections.Inc()
+		}
+	}
+	return nil
+}
+
+// writeAlerts sends alerts to the topic and stores them.
+func (a *Analyzer) writeAlerts(ctx context.Context, producer *kafka.Producer, alerts []schemas.Alert, token string) error {
+	if len(alerts) == 0 {
+		return nil
+	}
+	out := make([]kafka.Record, len(alerts))
+	for i := range alerts {
+		value, err := json.Marshal(&alerts[i])
+		if err != nil {
+			return fmt.Errorf("encoding alert %s: %w", alerts[i].ID, err)
+		}
+		out[i] = kafka.Record{Key: []byte(alerts[i].ID), Value: value}
+	}
+	if err := producer.Produce(ctx, schemas.TopicAlerts, out); err != nil {
+		return fmt.Errorf("sending to %s: %w", schemas.TopicAlerts, err)
+	}
+	err := a.persist(ctx, "alerts", func(ctx context.Context) error {
+		return a.deps.Store.InsertAlerts(ctx, alerts, token)
+	})
+	if err != nil {
+		return err
+	}
+	stored := time.Now()
+	for i := range alerts {
+		if alerts[i].Version == 1 {
+			a.metrics.alerts.Inc()
+			if !alerts[i].Received.IsZero() {
+				a.metrics.latency.Observe(stored.Sub(alerts[i].Received).Seconds())
+			}
+		}
+	}
+	return nil
+}
+
+// changes keeps the newest state of each thing that a batch changed, in the
+// order in which they first changed.
+type changes[T any] struct {
+	id    func(*T) string
+	at    map[string]int
+	items []T
+}
+
+func newChanges[T any](id func(*T) string) *changes[T] {
+	return &changes[T]{id: id, at: map[string]int{}}
+}
+
+func (c *changes[T]) add(v *T) {
+	id := c.id(v)
+	if i, ok := c.at[id]; ok {
+		c.items[i] = *v
+		return
+	}
+	c.at[id] = len(c.items)
+	c.items = append(c.items, *v)
+}
+
+func (c *changes[T]) list() []T { return c.items }

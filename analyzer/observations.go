@@ -1,0 +1,212 @@
+package analyzer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"fengsui/analyzer/assets"
+	"fengsui/analyzer/drift"
+	"fengsui/internal/clickhouse"
+	"fengsui/internal/directory"
+	"fengsui/internal/kafka"
+	"fengsui/schemas"
+)
+
+// observations handles the topic observations: it keeps the asset map and finds
+// drift. The topic has one partition, since a name and its address are judged
+// together.
+type observations struct {
+	*Analyzer
+	producer  *kafka.Producer
+	partition int
+	assets    *assets.Map
+
+	// mu keeps a batch and a reconsideration apart.
+	mu     sync.Mutex
+	judge  *drift.Judge
+	judged *directory.Snapshot // the registry that the drifts were last judged by
+	at     time.Time           // and when
+
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// The registry is looked at for changes this often, and every drift is judged
+// anew this often even without one, since entries begin and end with time.
+const (
+	reconsiderEvery  = 250 * time.Millisecond
+	reconsiderAnyway = time.Minute
+)
+
+func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
+	return func(ctx context.Context, topic string, partition int, _ int64) (kafka.Handler, int64, error) {
+		if partition != 0 {
+			return nil, 0, fmt.Errorf("the topic %s has more than one partition: a name and its address must be judged together", topic)
+		}
+		h := &observations{Analyzer: a, producer: producer, partition: partition, assets: assets.NewMap(), judge: drift.NewJudge(a.cfg.Drift)}
+		known, err := clickhouse.LoadDocs[schemas.Asset](ctx, a.deps.Store, "assets", "")
+		if err != nil {
+			return nil, 0, fmt.Errorf("loading the asset map: %w", err)
+		}
+		h.assets.Seed(known)
+		h.judge.SeedAssets(known)
+		drifts, err := clickhouse.LoadDocs[schemas.Drift](ctx, a.deps.Store, "drift", "")
+		if err != nil {
+			return nil, 0, fmt.Errorf("loading drifts: %w", err)
+		}
+		h.judge.Seed(drifts)
+		var own context.Context
+		own, h.stop = context.WithCancel(ctx)
+		h.stopped = make(chan struct{})
+		go h.reconsider(own)
+		return h, kafka.Committed, nil
+	}
+}
+
+// Close ends the reconsidering.
+func (h *observations) Close() error {
+	h.stop()
+	<-h.stopped
+	return nil
+}
+
+// reconsider judges the drifts anew when the registry has changed.
+func (h *observations) reconsider(ctx context.Context) {
+	defer close(h.stopped)
+	tick := time.NewTicker(reconsiderEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := h.reconsiderOnce(ctx, now.UTC()); err != nil && ctx.Err() == nil {
+				h.metrics.retries.WithLabelValues("drift").Inc()
+				h.log.Warn("judging drifts anew", "error", err)
+			}
+		}
+	}
+}
+
+func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	snap := h.registry.Snapshot()
+	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway {
+		return nil
+	}
+	h.judged, h.at = snap, now
+	return h.writeDrift(ctx, snap, h.judge.Reconsider(snap, now), fmt.Sprintf("reconsidered/%d", now.UnixNano()))
+}
+
+// changeSet is what one batch changes.
+type changeSet struct {
+	seen   []schemas.Observation
+	assets *changes[schemas.Asset]
+	drifts *changes[schemas.Drift]
+	asked  []schemas.ScanTask
+}
+
+// Handle folds one batch and writes what changed. Assets and drifts come last:
+// their rows hold the offset that marks a record as done.
+func (h *observations) Handle(ctx context.Context, records []kafka.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	snap, now := h.registry.Snapshot(), time.Now().UTC()
+	set := &changeSet{
+		assets: newChanges(func(a *schemas.Asset) string { return a.Key }),
+		drifts: newChanges(func(d *schemas.Drift) string { return d.ID }),
+	}
+	for i := range records {
+		h.fold(snap, &records[i], now, set)
+	}
+	h.metrics.observations.Add(float64(len(set.seen)))
+	token := fmt.Sprintf("%s/%d/%d-%d", schemas.TopicObservations, h.partition, records[0].Offset, records[len(records)-1].Offset)
+	if err := h.askAgain(ctx, set.asked); err != nil {
+		return err
+	}
+	if len(set.seen) > 0 {
+		err := h.persist(ctx, "observations", func(ctx context.Context) error {
+			return h.deps.Store.InsertObservations(ctx, set.seen, token)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if changed := set.assets.list(); len(changed) > 0 {
+		err := h.persist(ctx, "assets", func(ctx context.Context) error {
+			return h.deps.Store.InsertAssets(ctx, changed, token)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return h.writeDrift(ctx, snap, set.drifts.list(), token)
+}
+
+func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.Time, set *changeSet) {
+	var o schemas.Observation
+	if err := json.Unmarshal(r.Value, &o); err != nil {
+		h.metrics.badRecords.WithLabelValues(schemas.TopicObservations).Inc()
+		h.log.Warn("observation passed over", "offset", r.Offset, "error", err)
+		return
+	}
+	set.seen = append(set.seen, o)
+	if o.Kind == schemas.ObservedDone {
+		return
+	}
+	for _, a := range h.assets.Apply(&o, r.Partition, r.Offset) {
+		set.assets.add(&a)
+	}
+	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
+	for i := range drifts {
+		set.drifts.add(&drifts[i])
+	}
+	set.asked = append(set.asked, asked...)
+}
+
+// askAgain asks the scanners for second looks.
+func (h *observations) askAgain(ctx context.Context, tasks []schemas.ScanTask) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	out := make([]kafka.Record, len(tasks))
+	for i := range tasks {
+		value, err := json.Marshal(&tasks[i])
+		if err != nil {
+			return fmt.Errorf("encoding scan task %s/%s: %w", tasks[i].Job, tasks[i].Shard, err)
+		}
+		out[i] = kafka.Record{Key: []byte(tasks[i].Job + "/" + tasks[i].Shard), Value: value}
+	}
+	if err := h.producer.Produce(ctx, schemas.TopicScanTasks, out); err != nil {
+		return fmt.Errorf("asking for a second look: %w", err)
+	}
+	return nil
+}
+
+// writeDrift stores drifts and the alerts that they open, update or close.
+func (h *observations) writeDrift(ctx context.Context, snap *directory.Snapshot, drifts []schemas.Drift, token string) error {
+	if len(drifts) == 0 {
+		return nil
+	}
+	var alerts []schemas.Alert
+	for i := range drifts {
+		if d := &drifts[i]; !d.Confirmed.IsZero() { // what was only suspected is nobody's alert
+			alerts = append(alerts, drift.ToAlert(d, snap))
+		}
+	}
+	if err := h.writeAlerts(ctx, h.producer, alerts, token); err != nil {
+		return err
+	}
+	err := h.persist(ctx, "drift", func(ctx context.Context) error {
+		return h.deps.Store.InsertDrift(ctx, drifts, token)
+	})
+	if err != nil {
+		return err
+	}
+	h.metrics.drift.Add(float64(len(drifts)))
+	return nil
+}
