@@ -6,40 +6,36 @@ import (
 	"fengsui/schemas"
 )
 
-// parseAuto recognises a record by its shape. It is for sources that mix
-// formats or are not known yet: a format that is named costs less and guesses
-// nothing.
-func parseAuto(ev *schemas.Event, line string) error {
-	return recognise(ev, line)(ev, line)
-}
-
-func recognise(ev *schemas.Event, line string) func(*schemas.Event, string) error {
+// recognise names the format that a record has the shape of. It is for sources
+// that mix formats or are not known yet: a format that is named costs less and
+// guesses nothing.
+func recognise(ev *schemas.Event, line string) string {
 	switch {
 	case line[0] == '{':
 		return recogniseJSON(line)
 	case strings.Contains(ev.Preamble, "#fields"):
-		return parseZeekTSV
+		return "zeek-tsv"
 	case line[0] == '[' && len(line) > 26 && month(line[5:]) > 0:
-		return parseApacheError
+		return "apache-error"
 	case len(line) > 19 && line[4] == '/' && line[7] == '/':
-		return parseNginxError
+		return "nginx-error"
 	case line[0] != '<' && looksAccess(line):
-		return parseApacheAccess
+		return "apache-access"
 	}
-	return parseSyslog
+	return "syslog"
 }
 
 // recogniseJSON tells JSON records apart by keys that only they have.
-func recogniseJSON(line string) func(*schemas.Event, string) error {
+func recogniseJSON(line string) string {
 	switch {
 	case strings.Contains(line, `"_path"`), strings.Contains(line, `"id.orig_h"`):
-		return parseZeekJSON
+		return "zeek-json"
 	case strings.Contains(line, `"event_type"`) && strings.Contains(line, `"timestamp"`):
-		return parseSuricata
+		return "suricata"
 	case strings.Contains(line, `"EventID"`), strings.Contains(line, `"winlog`):
-		return parseWindows
+		return "windows"
 	case strings.Contains(line, `"remote_addr"`):
-		return parseNginxAccess
+		return "nginx-access"
 	}
-	return parseJSON
+	return "json"
 }

@@ -53,12 +53,13 @@ func init() {
 // body reads a message by the program that wrote it.
 func body(ev *schemas.Event, app, message string) {
 	message = strings.TrimLeft(message, " ")
-	module := "system"
-	if !ev.Get(schemas.FieldEventCode).IsNone() { // a network device's line
-		module = "device"
+	if ev.Get(schemas.FieldEventCode).IsNone() {
+		ev.SetString(schemas.FieldEventModule, "system")
+		ev.SetString(schemas.FieldEventDataset, "system.syslog")
+	} else { // a network device's line, by its code
+		ev.SetString(schemas.FieldEventModule, "device")
+		ev.SetString(schemas.FieldEventDataset, "device.syslog")
 	}
-	ev.SetString(schemas.FieldEventModule, module)
-	ev.SetString(schemas.FieldEventDataset, module+".syslog")
 	if inner, times, ok := repeated(message); ok {
 		message = inner
 		label(ev, "labels.repeated", times)

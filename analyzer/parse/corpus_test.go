@@ -182,4 +182,3 @@ func sortedOpen(ev *schemas.Event) []schemas.OpenValue {
 	slices.SortFunc(open, func(a, b schemas.OpenValue) int { return strings.Compare(a.Name, b.Name) })
 	return open
 }
-

@@ -70,10 +70,10 @@ func (r *flatReader) visit(path []byte, v *jsonValue) {
 		return
 	}
 	if _, ok := schemas.OpenField(string(path)); ok {
-		eveExtra(r.ev, string(path), v)
+		keep(r.ev, string(path), v)
 		return
 	}
-	eveExtra(r.ev, r.labels.of(path), v)
+	keep(r.ev, r.labels.of(path), v)
 }
 
 // ours says that the field is set by the analyzer, never by a log.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"fengsui/schemas"
 )
 
 // jsonKind is what a JSON value is. Objects never reach a visitor: their
@@ -46,7 +48,9 @@ type jsonWalker struct {
 	keys    int
 	values  int
 	path    []byte
+	text    []byte // of a string with escapes, while it is read
 	scalars []jsonValue
+	value   jsonValue // what is being visited: here, so that it needs no memory of its own
 	to      jsonVisitor
 }
 
@@ -59,7 +63,7 @@ var (
 
 // walk visits the object that s is.
 func (w *jsonWalker) walk(s string, to jsonVisitor) error {
-	*w = jsonWalker{s: s, path: w.path[:0], scalars: w.scalars[:0], to: to}
+	*w = jsonWalker{s: s, path: w.path[:0], text: w.text, scalars: w.scalars[:0], to: to}
 	w.space()
 	if w.i == len(s) || s[w.i] != '{' {
 		return errors.New("not a JSON object")
@@ -76,8 +80,14 @@ func (w *jsonWalker) walk(s string, to jsonVisitor) error {
 // forget lets the record go, so that a pooled walker does not keep its memory.
 func (w *jsonWalker) forget() {
 	clear(w.scalars[:cap(w.scalars)])
-	*w = jsonWalker{path: w.path[:0], scalars: w.scalars[:0]}
+	if cap(w.text) > maxKept {
+		w.text = nil
+	}
+	*w = jsonWalker{path: w.path[:0], text: w.text, scalars: w.scalars[:0]}
 }
+
+// maxKept is how much memory in bytes a pooled walker keeps for the next record.
+const maxKept = 64 << 10
 
 func (w *jsonWalker) space() {
 	for w.i < len(w.s) && (w.s[w.i] == ' ' || w.s[w.i] == '\t' || w.s[w.i] == '\n' || w.s[w.i] == '\r') {
@@ -156,8 +166,9 @@ func (w *jsonWalker) member() error {
 	if err != nil {
 		return err
 	}
-	v.many = w.lists > 0
-	w.to.visit(w.path, &v)
+	w.value = v
+	w.value.many = w.lists > 0
+	w.to.visit(w.path, &w.value)
 	return nil
 }
 
@@ -204,7 +215,8 @@ func (w *jsonWalker) array() error {
 	w.lists--
 	w.depth--
 	if list := w.scalars[mark:]; len(list) > 0 || !nested {
-		w.to.visit(w.path, &jsonValue{kind: jsonList, list: list, many: w.lists > 0})
+		w.value = jsonValue{kind: jsonList, list: list, many: w.lists > 0}
+		w.to.visit(w.path, &w.value)
 	}
 	w.scalars = w.scalars[:mark]
 	return nil
@@ -291,7 +303,8 @@ func (w *jsonWalker) str() (string, error) {
 // escaped reads the rest of a string from its first escape on. Half a surrogate
 // pair becomes U+FFFD, as in encoding/json.
 func (w *jsonWalker) escaped(start int) (string, error) {
-	b := append(make([]byte, 0, len(w.s[start:w.i])+64), w.s[start:w.i]...)
+	b := append(w.text[:0], w.s[start:w.i]...)
+	defer func() { w.text = b }()
 	for w.i < len(w.s) {
 		switch c := w.s[w.i]; {
 		case c == '"':
@@ -358,4 +371,25 @@ func hex4(s string, i int) (rune, bool) {
 		r = r<<4 | rune(unhex(c))
 	}
 	return r, true
+}
+
+// keep keeps a value in an open field as it was written, even an empty one.
+func keep(ev *schemas.Event, name string, v *jsonValue) {
+	if v.kind != jsonList {
+		if v.many {
+			addOpen(ev, name, []schemas.Value{schemas.String(v.text)})
+		} else {
+			ev.SetOpen(name, schemas.String(v.text))
+		}
+		return
+	}
+	list := make([]schemas.Value, len(v.list))
+	for i := range v.list {
+		list[i] = schemas.String(v.list[i].text)
+	}
+	if v.many {
+		addOpen(ev, name, list)
+	} else {
+		ev.SetOpen(name, schemas.List(list...))
+	}
 }

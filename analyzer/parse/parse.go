@@ -70,7 +70,7 @@ var formats []Format
 // Filled here because the parsers look formats up themselves.
 func init() {
 	formats = []Format{
-		{"auto", "自动识别（逐条）", "Recognised record by record", parseAuto, true},
+		{"auto", "自动识别（逐条）", "Recognised record by record", nil, true},
 		{"syslog", "syslog（RFC 5424、RFC 3164），按程序解析正文", "Syslog (RFC 5424, RFC 3164), body by program", parseSyslog, true},
 		{"linux", "Linux 日志文件（auth.log、messages 等）", "Linux log files (auth.log, messages …)", parseSyslog, true},
 		{"nginx-access", "nginx 访问日志（combined、common 或 JSON）", "nginx access log (combined, common or JSON)", parseNginxAccess, true},
@@ -128,6 +128,9 @@ func (f Format) run(ev *schemas.Event) error {
 	line := trimLine(ev.Original)
 	if line == "" {
 		return fmt.Errorf("%s: empty record", f.Name)
+	}
+	if f.parse == nil { // auto
+		return parsers[recognise(ev, line)](ev)
 	}
 	if err := f.parse(ev, line); err != nil {
 		return fmt.Errorf("%s: %w", f.Name, err)

@@ -58,7 +58,7 @@ func setWhole(ev *schemas.Event, id schemas.FieldID, s string) bool {
 // canonicalIP is the canonical form of an address, without zone: s itself where
 // it is that already, so that the common case does not allocate.
 func canonicalIP(s string) (string, bool) {
-	if len(s) < 2 || len(s) > 64 || !isDigit(s[0]) && s[0] != ':' && (s[0]|0x20 < 'a' || s[0]|0x20 > 'f') {
+	if !mayBeIP(s) { // a refusal by netip costs an allocation
 		return "", false
 	}
 	a, err := netip.ParseAddr(s)
@@ -71,6 +71,23 @@ func canonicalIP(s string) (string, bool) {
 		return s, true
 	}
 	return string(text), true
+}
+
+// mayBeIP says that s has only what an address has, before its zone.
+func mayBeIP(s string) bool {
+	if len(s) < 2 || len(s) > 64 {
+		return false
+	}
+	marks := 0
+	for i := 0; i < len(s) && s[i] != '%'; i++ {
+		switch c := s[i]; {
+		case c == '.' || c == ':':
+			marks++
+		case !isHex(c):
+			return false
+		}
+	}
+	return marks > 1
 }
 
 // setIP sets a field to the canonical form of an address, if s is one.

@@ -58,27 +58,7 @@ func (r *eveReader) visit(path []byte, v *jsonValue) {
 		r.eve.grouped = append(r.eve.grouped, v.texts()...)
 		return
 	}
-	eveExtra(r.eve.ev, r.extra.of(path), v)
-}
-
-// eveExtra keeps a value as it was written, even an empty one.
-func eveExtra(ev *schemas.Event, name string, v *jsonValue) {
-	if v.kind != jsonList {
-		setMany(ev, name, v.many, schemas.String(v.text))
-		return
-	}
-	list := make([]schemas.Value, len(v.list))
-	for i := range v.list {
-		list[i] = schemas.String(v.list[i].text)
-	}
-	if v.many && len(list) == 0 {
-		return
-	}
-	if v.many {
-		setMany(ev, name, true, list...)
-	} else {
-		ev.SetOpen(name, schemas.List(list...))
-	}
+	keep(r.eve.ev, r.extra.of(path), v)
 }
 
 type eveSetter func(e *eve, v *jsonValue)
@@ -101,7 +81,7 @@ func eveLong(id schemas.FieldID) eveSetter {
 
 func eveTime(id schemas.FieldID) eveSetter {
 	return func(e *eve, v *jsonValue) {
-		t, err := isoWhole(v.text, e.ev.Received.Location())
+		t, err := isoUTC(v.text) // a certificate's dates have no zone: they are UTC
 		if err == nil {
 			e.ev.SetTime(id, t)
 		} else if e.err == nil {

@@ -202,33 +202,39 @@ func sdValue(s string) (value string, n int) {
 	return "", 0
 }
 
+// appendParams appends an element as "id":{"name":"value"}.
 func appendParams(b []byte, id string, params []sdParam) []byte {
 	b = append(schemas.String(id).AppendJSON(b), ":{"...)
-	first := true
 	for i, p := range params {
-		values, again := []schemas.Value{schemas.String(p.value)}, false
-		for j, other := range params {
-			if other.name == p.name && j < i {
-				again = true
-			} else if other.name == p.name && j > i {
-				values = append(values, schemas.String(other.value))
-			}
-		}
-		if again {
+		if said(params[:i], p.name) {
 			continue
 		}
-		if !first {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		first = false
 		b = append(schemas.String(p.name).AppendJSON(b), ':')
-		if len(values) == 1 {
-			b = values[0].AppendJSON(b)
-		} else {
-			b = schemas.List(values...).AppendJSON(b)
+		if !said(params[i+1:], p.name) {
+			b = schemas.String(p.value).AppendJSON(b)
+			continue
 		}
+		b = append(b, '[')
+		for _, other := range params[i:] {
+			if other.name == p.name {
+				b = append(schemas.String(other.value).AppendJSON(b), ',')
+			}
+		}
+		b[len(b)-1] = ']'
 	}
 	return append(b, '}')
+}
+
+func said(params []sdParam, name string) bool {
+	for _, p := range params {
+		if p.name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // rfc3164 reads [sequence ": "] TIMESTAMP [HOSTNAME] TAG[pid]: MSG. A line

@@ -190,7 +190,7 @@ func (r *windowsReader) visit(path []byte, v *jsonValue) {
 	} else if f, ok := schemas.LookupField(string(path)); ok && f.Name == string(path) && !ours(f.ID) && setTyped(r.ev, f, v) {
 		return
 	}
-	eveExtra(r.ev, r.data.of(path), v)
+	keep(r.ev, r.data.of(path), v)
 }
 
 // get is a key's value; Windows writes "-" where it has none.

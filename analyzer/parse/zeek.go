@@ -432,28 +432,34 @@ func zeekExtra(ev *schemas.Event, name string, v *jsonValue) {
 	switch v.kind {
 	case jsonNull:
 	case jsonList:
-		if list := v.texts(); len(list) > 0 {
-			setMany(ev, name, v.many, list...)
+		switch list := v.texts(); {
+		case v.many:
+			addOpen(ev, name, list)
+		case len(list) == 1:
+			ev.SetOpen(name, list[0])
+		case len(list) > 1:
+			ev.SetOpen(name, schemas.List(list...))
 		}
 	default:
-		if text := v.plain(); text != "" {
-			setMany(ev, name, v.many, schemas.String(text))
+		switch text := v.plain(); {
+		case text == "":
+		case v.many:
+			addOpen(ev, name, []schemas.Value{schemas.String(text)})
+		default:
+			ev.SetOpen(name, schemas.String(text))
 		}
 	}
 }
 
-// setMany sets an open field, or adds to it when the value is one of many.
-func setMany(ev *schemas.Event, name string, many bool, values ...schemas.Value) {
-	v := schemas.List(values...)
-	if len(values) == 1 && !many {
-		v = values[0]
+// addOpen adds values to those that an open field has.
+func addOpen(ev *schemas.Event, name string, values []schemas.Value) {
+	if len(values) == 0 {
+		return
 	}
-	if many {
-		if old := ev.Lookup(name); !old.IsNone() {
-			v = schemas.List(append(old.List()[:len(old.List()):len(old.List())], values...)...)
-		}
+	if old := ev.Lookup(name).List(); len(old) > 0 {
+		values = append(old[:len(old):len(old)], values...)
 	}
-	ev.SetOpen(name, v)
+	ev.SetOpen(name, schemas.List(values...))
 }
 
 // plain is a scalar's text; a number with a fraction is rounded to six digits.

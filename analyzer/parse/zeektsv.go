@@ -51,8 +51,10 @@ func parseZeekTSV(ev *schemas.Event, line string) error {
 }
 
 func (h *zeekHeader) record(ev *schemas.Event, line string) error {
-	z := zeekRecord{ev: ev, path: h.path}
-	z.begin()
+	r := zeekRows.Get().(*zeekRow)
+	defer r.release()
+	r.record = zeekRecord{ev: ev, path: h.path}
+	r.record.begin()
 	rest, more := line, true
 	for i := range h.columns {
 		if !more {
@@ -66,38 +68,54 @@ func (h *zeekHeader) record(ev *schemas.Event, line string) error {
 		if text == h.unset {
 			continue
 		}
-		if err := h.column(&z, &h.columns[i], text); err != nil {
+		if err := h.column(r, &h.columns[i], text); err != nil {
 			return err
 		}
 	}
-	return z.end()
+	return r.record.end()
+}
+
+// zeekRow is what reading one record needs.
+type zeekRow struct {
+	record zeekRecord
+	value  jsonValue
+	list   []jsonValue
+}
+
+var zeekRows = sync.Pool{New: func() any { return &zeekRow{list: make([]jsonValue, 0, 16)} }}
+
+func (r *zeekRow) release() {
+	r.record, r.value = zeekRecord{}, jsonValue{}
+	clear(r.list[:cap(r.list)])
+	zeekRows.Put(r)
 }
 
 // column makes a value of a column's text and has it written.
-func (h *zeekHeader) column(z *zeekRecord, c *zeekColumn, text string) error {
-	v := jsonValue{kind: jsonList}
-	var few [8]jsonValue
+func (h *zeekHeader) column(r *zeekRow, c *zeekColumn, text string) error {
 	switch {
 	case !c.list:
-		v = h.scalar(c, text)
-	case text != h.empty:
-		v.list = few[:0]
+		r.value = h.scalar(c, text)
+	case text == h.empty:
+		r.value = jsonValue{kind: jsonList}
+	default:
+		r.list = r.list[:0]
 		for more := true; more; {
 			var element string
 			element, text, more = strings.Cut(text, h.setSeparator)
 			if element == h.unset {
 				continue
 			}
-			if len(v.list) == maxValues {
+			if len(r.list) == maxValues {
 				return errJSONList
 			}
-			v.list = append(v.list, h.scalar(c, element))
+			r.list = append(r.list, h.scalar(c, element))
 		}
+		r.value = jsonValue{kind: jsonList, list: r.list}
 	}
 	if c.set != nil {
-		c.set(z, &v)
+		c.set(&r.record, &r.value)
 	} else {
-		zeekExtra(z.ev, c.name, &v)
+		zeekExtra(r.record.ev, c.name, &r.value)
 	}
 	return nil
 }
