@@ -58,8 +58,17 @@ type plannedField struct {
 	byValue bool
 }
 
+// settledFields have few values in honest logs and are asked for by many rules,
+// so they are part of the shape whether or not a log source is told by them.
+var settledFields = []string{"winlog.event_id", "event.outcome"}
+
 func (e *Engine) addRoutes(b *builder) {
 	byValue := map[string]bool{}
+	for _, f := range settledFields {
+		if _, used := b.compiler.slotOf[f]; used {
+			byValue[f] = true
+		}
+	}
 	for _, r := range b.rules { // in the order of the rules
 		route := b.routes[b.sources[r]]
 		if slices.Contains(e.routes, route) {

@@ -1,0 +1,191 @@
+package match
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+	"pgregory.net/rapid"
+
+	"fengsui/rules"
+	"fengsui/schemas"
+)
+
+// Generated rules over generated events, of an alphabet so small that they meet:
+// programs and oracle say the same.
+func TestGeneratedRules(t *testing.T) {
+	fields := []string{"user.name", "message", "source.port", "dns.answers.data", "labels.x", "source.ip"}
+	text := rapid.StringOfN(rapid.RuneFrom([]rune("aAb*?\\-/ %kK\u212aß文1.")), 0, 6, -1)
+	mods := rapid.SampledFrom([]string{
+		"", "", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased", "|re", "|re|i",
+		"|contains|windash", "|exists", "|gt", "|lte", "|neq", "|fieldref", "|fieldref|contains", "|cidr", "|base64offset|contains", "|wide|contains",
+	})
+	value := func(t *rapid.T, mod string) any {
+		switch mod {
+		case "|exists":
+			return rapid.Bool().Draw(t, "exists")
+		case "|gt", "|lte":
+			return rapid.IntRange(-1, 12).Draw(t, "number")
+		case "|cidr":
+			return rapid.SampledFrom([]string{"10.0.0.0/8", "10.0.0.1", "::/0"}).Draw(t, "net")
+		case "|fieldref", "|fieldref|contains":
+			return rapid.SampledFrom(fields).Draw(t, "other")
+		}
+		if mod == "" && rapid.IntRange(0, 9).Draw(t, "null") == 0 {
+			return nil
+		}
+		if rapid.IntRange(0, 5).Draw(t, "int") == 0 {
+			return rapid.IntRange(0, 11).Draw(t, "number")
+		}
+		return text.Draw(t, "value")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		detection := map[string]any{}
+		var names []string
+		for i := range rapid.IntRange(1, 4).Draw(t, "selections") {
+			name := fmt.Sprintf("s%d", i)
+			names = append(names, name)
+			if rapid.IntRange(0, 4).Draw(t, "keywords") == 0 {
+				detection[name] = []string{text.Draw(t, "keyword"), text.Draw(t, "keyword")}
+				continue
+			}
+			selection := map[string]any{}
+			for range rapid.IntRange(1, 3).Draw(t, "items") {
+				mod := mods.Draw(t, "modifiers")
+				var values []any
+				for range rapid.IntRange(1, 3).Draw(t, "values") {
+					values = append(values, value(t, mod))
+				}
+				selection[rapid.SampledFrom(fields).Draw(t, "field")+mod] = values
+			}
+			detection[name] = selection
+		}
+		var condition func(depth int) string
+		condition = func(depth int) string {
+			kind := rapid.IntRange(0, 6).Draw(t, "condition")
+			if depth > 3 {
+				kind = 0
+			}
+			switch kind {
+			case 1, 2:
+				return "(" + condition(depth+1) + " and " + condition(depth+1) + ")"
+			case 3:
+				return "(" + condition(depth+1) + " or " + condition(depth+1) + ")"
+			case 4:
+				return "not " + condition(depth+1)
+			case 5:
+				return "1 of s*"
+			case 6:
+				return "all of them"
+			}
+			return rapid.SampledFrom(names).Draw(t, "name")
+		}
+		detection["condition"] = condition(0)
+		doc, err := yaml.Marshal(map[string]any{"title": "t", "id": "r", "logsource": map[string]string{"product": "fengsui"}, "detection": detection})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rs, errs := rules.Parse("r.yml", doc)
+		if len(errs) > 0 {
+			t.Fatalf("%v\n%s", errs[0], doc)
+		}
+		e, _ := Compile(rs, Options{})
+		for range 4 {
+			ev := &schemas.Event{}
+			ev.SetString(schemas.FieldEventKind, "event")
+			for _, f := range fields {
+				switch n := rapid.IntRange(0, 3).Draw(t, "set"); {
+				case n == 0:
+				case f == "source.port":
+					ev.SetInt(schemas.FieldSourcePort, int64(rapid.IntRange(0, 11).Draw(t, "port")))
+				case f == "source.ip":
+					ev.SetIP(schemas.FieldSourceIP, rapid.SampledFrom([]string{"10.0.0.1", "fe80::1"}).Draw(t, "ip"))
+				case f == "labels.x":
+					ev.SetOpen(f, schemas.String(text.Draw(t, f)))
+				case f == "dns.answers.data":
+					ev.Set(schemas.FieldDNSAnswersData, schemas.Strings(rapid.SliceOfN(text, 0, 3).Draw(t, f)...))
+				default:
+					ev.Set(mustField(f), schemas.String(text.Draw(t, f)))
+				}
+			}
+			agree(t, e, ev, func() string { return fmt.Sprintf("%s\nrule:\n%s", ev.AppendJSON(nil), doc) })
+		}
+	})
+}
+
+func mustField(name string) schemas.FieldID {
+	f, ok := schemas.LookupField(name)
+	if !ok {
+		panic(name)
+	}
+	return f.ID
+}
+
+// agree fails when program and oracle differ.
+func agree(t interface{ Fatalf(string, ...any) }, e *Engine, ev *schemas.Event, describe func() string) {
+	ids := func(match func(*schemas.Event, func(Hit))) (out []string) {
+		match(ev, func(h Hit) { out = append(out, h.Rule.Rule.ID) })
+		return out
+	}
+	// Twice: the second time with what the state remembers.
+	for range 2 {
+		if fast, plain := ids(e.Match), ids(e.MatchPlain); strings.Join(fast, " ") != strings.Join(plain, " ") {
+			t.Fatalf("programs %q, oracle %q\nevent: %s", fast, plain, describe())
+		}
+	}
+	if e.Failures() > 0 {
+		t.Fatalf("a program failed on %s", describe())
+	}
+}
+
+// Whatever a person writes as a rule and a sender as an event: no crash, and
+// program and oracle agree.
+func FuzzRule(f *testing.F) {
+	f.Add("s: {user.name: 'a*'}\ncondition: s", "alice", "x")
+	f.Add("s: {message|re: '^a+$'}\nt: {user.name|contains|all: [a, b]}\ncondition: s and not 1 of t*", "b", "aaa")
+	f.Add("s: ['k*y', word]\ncondition: not s", "\xff", "a key word")
+	f.Add("s: {user.name|fieldref|endswith: message}\ncondition: s", "K", "k")
+	f.Add("s: [{message|windash|contains: '-x /y'}, {user.name: null}]\ncondition: all of them", "", "-x /y")
+	f.Fuzz(func(t *testing.T, detection, user, message string) {
+		rs, _ := rules.Parse("r.yml", []byte("title: t\nid: r\nlogsource: {product: fengsui}\ndetection:\n"+indent(detection)))
+		e, _ := Compile(rs, Options{Placeholders: map[string][]string{"x": {"a", "b*"}}})
+		var ev schemas.Event
+		ev.SetString(schemas.FieldEventKind, "event")
+		ev.SetString(schemas.FieldUserName, user)
+		ev.SetString(schemas.FieldMessage, message)
+		agree(t, e, &ev, func() string { return fmt.Sprintf("%q %q %q", detection, user, message) })
+	})
+}
+
+// The glob matcher against the oracle's, and a pattern's notation read back.
+func FuzzPattern(f *testing.F) {
+	f.Add(`a*b?c`, "aXXbYc")
+	f.Add(`*\\*`, `x\y`)
+	f.Add("*\xff?", "a\xff文")
+	f.Fuzz(func(t *testing.T, want, text string) {
+		p := parsePattern(want)
+		if again := parsePattern(p.source()); fmt.Sprint(again) != fmt.Sprint(p) {
+			t.Fatalf("%q is written %q", want, p.source())
+		}
+		test := &test{op: opLike}
+		if len(want) < 100 && p.folded().match(fold(text)) != fits(test.lettersOf(want), letters(text, false)) {
+			t.Fatalf("%q on %q: matchers differ", want, text)
+		}
+	})
+}
+
+// fold calls the same what strings.EqualFold calls the same.
+func FuzzFold(f *testing.F) {
+	f.Add("Straße", "STRASSE")
+	f.Add("\u212a\u017f", "ks")
+	f.Add("\xffA", "\xffa")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if strings.ToValidUTF8(a, "") != a || strings.ToValidUTF8(b, "") != b {
+			return // EqualFold takes all broken bytes for one
+		}
+		if got, want := fold(a) == fold(b), strings.EqualFold(a, b); got != want {
+			t.Fatalf("%q and %q: %v, EqualFold %v", a, b, got, want)
+		}
+	})
+}

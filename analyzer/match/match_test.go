@@ -1,0 +1,493 @@
+package match
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"fengsui/rules"
+	"fengsui/schemas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ruleOf is a rule over any event, with the detection given.
+func ruleOf(t testing.TB, detection string) *rules.Rule {
+	t.Helper()
+	return parseRules(t, "title: t\nid: r1\nlogsource: {product: fengsui}\ndetection:\n"+indent(detection))[0]
+}
+
+func parseRules(t testing.TB, text string) []*rules.Rule {
+	t.Helper()
+	rs, errs := rules.Parse("rule.yml", []byte(text))
+	for _, e := range errs {
+		t.Fatal(e)
+	}
+	return rs
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") + "\n"
+}
+
+// event is a JSON object of fields; event.kind is there for the log source.
+func event(t testing.TB, fields string) *schemas.Event {
+	t.Helper()
+	ev, err := rules.DecodeEvent([]byte(fields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ev.Get(schemas.FieldEventKind).IsNone() {
+		ev.SetString(schemas.FieldEventKind, "event")
+	}
+	return ev
+}
+
+var placeholders = Options{Placeholders: map[string][]string{"admins": {"root", "adm*"}}}
+
+// The semantics of Sigma, each with the clause of the specification (2.1.0) that
+// says so. Program and oracle must both say it.
+func TestSemantics(t *testing.T) {
+	f := func(selection, fields string, want bool) {
+		t.Helper()
+		e, problems := Compile([]*rules.Rule{ruleOf(t, "s:\n"+indent(selection)+"condition: s")}, placeholders)
+		for _, p := range problems {
+			t.Fatalf("%s: %s", selection, p)
+		}
+		ev := event(t, fields)
+		hits := compareWithOracle(t, e, ev, func() string { return fields })
+		if got := hits == 1; got != want {
+			t.Errorf("%s\non %s is %v; program %s", selection, fields, got, e.Rules()[0].Source)
+		}
+	}
+
+	// "All values are treated as case-insensitive strings."
+	f(`user.name: ROOT`, `{"user.name":"root"}`, true)
+	f(`user.name: 'Ärger'`, `{"user.name":"äRGER"}`, true)
+	f(`user.name: 'ΣΟΦΟΣ'`, `{"user.name":"σοφος"}`, true)
+	f(`user.name: kelvin`, `{"user.name":"\u212aelvin"}`, true)
+	f(`user.name: 李明`, `{"user.name":"李明"}`, true)
+	f(`user.name: istanbul`, `{"user.name":"\u0130stanbul"}`, false) // İ folds to no plain i
+	f(`user.name: root`, `{"user.name":"root2"}`, false)
+	// "cased: Values are applied case sensitively."
+	f(`user.name|cased: root`, `{"user.name":"Root"}`, false)
+	f(`user.name|contains|cased: oo`, `{"user.name":"Root"}`, true)
+
+	// "? to replace a single mandatory character", "* to replace an unbounded
+	// length wildcard".
+	f(`file.name: 'prog?.exe'`, `{"file.name":"progA.exe"}`, true)
+	f(`file.name: 'prog?.exe'`, `{"file.name":"prog.exe"}`, false)
+	f(`file.name: 'prog?.exe'`, `{"file.name":"prog文.exe"}`, true)
+	f(`file.name: 'antivirus_V*.exe'`, `{"file.name":"antivirus_V21.2.1.exe"}`, true)
+	f(`file.name: 'a*b*c'`, `{"file.name":"aXbXbYc"}`, true)
+	f(`file.name: 'a*b*c'`, `{"file.name":"aXcXb"}`, false)
+	f(`file.name: '*'`, `{"file.name":"x"}`, true)
+	f(`file.name: '*'`, `{}`, false)
+
+	// "Plain backslash not followed by a wildcard can be expressed as single \ or
+	// double backslash \\." "A wildcard has to be escaped". "Three backslashes are
+	// necessary to escape both". "Four [..] results in the plain value \\".
+	f(`file.path: 'C:\Windows\x'`, `{"file.path":"C:\\Windows\\x"}`, true)
+	f(`file.path: 'C:\\Windows\\x'`, `{"file.path":"C:\\Windows\\x"}`, true)
+	f(`file.path: 'a\*b'`, `{"file.path":"a*b"}`, true)
+	f(`file.path: 'a\*b'`, `{"file.path":"a1b"}`, false)
+	f(`file.path: 'a\\*'`, `{"file.path":"a\\anything"}`, true)
+	f(`file.path: 'a\\\*'`, `{"file.path":"a\\*"}`, true)
+	f(`file.path: 'a\\\*'`, `{"file.path":"a\\b"}`, false)
+	f(`file.path: 'a\\\\b'`, `{"file.path":"a\\\\b"}`, true)
+	f(`file.path|endswith: '\'`, `{"file.path":"C:\\"}`, true)
+
+	// contains "puts * wildcards around the values"; startswith; endswith.
+	f(`message|contains: needle`, `{"message":"hay needle hay"}`, true)
+	f(`message|contains: ''`, `{"message":"x"}`, true)
+	f(`message|startswith: hay`, `{"message":"hay needle"}`, true)
+	f(`message|startswith: needle`, `{"message":"hay needle"}`, false)
+	f(`message|endswith: needle`, `{"message":"hay needle"}`, true)
+	f(`message|contains: 'n*e'`, `{"message":"hay needle hay"}`, true)
+
+	// "lists of values are linked with OR"; all "changes this to AND".
+	f(`message|contains: [one, two]`, `{"message":"two"}`, true)
+	f(`message|contains|all: [one, two]`, `{"message":"two"}`, false)
+	f(`message|contains|all: [one, two]`, `{"message":"two one"}`, true)
+	// "All elements of a map are joined with a logical AND."
+	f("user.name: a\nhost.name: h", `{"user.name":"a"}`, false)
+	f("user.name: a\nhost.name: h", `{"user.name":"a","host.name":"h"}`, true)
+	// "All map items of a list are logically linked with OR."
+	f("- user.name: a\n- host.name: h", `{"host.name":"h"}`, true)
+	// A field of many values matches by any of them.
+	f(`dns.answers.data: b`, `{"dns.answers.data":["a","b"]}`, true)
+	f(`dns.answers.data|contains|all: [a, b]`, `{"dns.answers.data":["a","b"]}`, true)
+
+	// Numbers are compared as they are written in the event.
+	f(`source.port: 22`, `{"source.port":22}`, true)
+	f(`source.port: '22'`, `{"source.port":22}`, true)
+	f(`user.id: 22`, `{"user.id":"22"}`, true)
+	f(`source.port: 0x16`, `{"source.port":22}`, true)
+	f(`source.port: '2*'`, `{"source.port":22}`, true)
+	f(`tls.established: true`, `{"tls.established":true}`, true)
+	f(`tls.established: 'False'`, `{"tls.established":false}`, true)
+
+	// "lt: Field is less than the value" and its like.
+	f(`source.port|lt: 23`, `{"source.port":22}`, true)
+	f(`source.port|lt: 22`, `{"source.port":22}`, false)
+	f(`source.port|lte: 22`, `{"source.port":22}`, true)
+	f(`source.port|gt: 22`, `{"source.port":22}`, false)
+	f(`source.port|gte: 22`, `{"source.port":22}`, true)
+	f(`event.risk_score|gt: -1.5`, `{"event.risk_score":-1}`, true)
+	f(`user.id|gt: 9`, `{"user.id":"10"}`, true)
+	f(`user.id|gt: 9`, `{"user.id":"ten"}`, false)
+	f(`source.port|gt: 1`, `{}`, false)
+
+	// "A null value is defined with null", "an empty value with ''".
+	f(`user.name: null`, `{}`, true)
+	f(`user.name: null`, `{"user.name":null}`, true)
+	f(`user.name: null`, `{"user.name":"x"}`, false)
+	f(`user.name: [null, x]`, `{"user.name":"x"}`, true)
+	f(`user.name: ''`, `{"user.name":""}`, true)
+	f(`user.name: ''`, `{}`, false)
+	f(`user.name: ''`, `{"user.name":"x"}`, false)
+	// exists "only verifies the presence of a field, not its value".
+	f(`user.name|exists: true`, `{"user.name":""}`, true)
+	f(`user.name|exists: true`, `{}`, false)
+	f(`user.name|exists: false`, `{}`, true)
+	// "neq: The field is different from the specified values."
+	f(`user.name|neq: root`, `{"user.name":"x"}`, true)
+	f(`user.name|neq: root`, `{"user.name":"Root"}`, false)
+	f(`user.name|neq: root`, `{}`, false) // no field, so none that differs
+	f(`user.name|neq: [root, toor]`, `{"user.name":"toor"}`, false)
+	f(`user.name|fieldref|neq: host.name`, `{"user.name":"x","host.name":"y"}`, true)
+	f(`user.name|fieldref|neq: host.name`, `{"user.name":"x"}`, false)
+
+	// "fieldref: [..] used to compare fields of matched events". Two fields that
+	// are both missing are not the same.
+	f(`user.name|fieldref: host.name`, `{"user.name":"X","host.name":"x"}`, true)
+	f(`user.name|fieldref: host.name`, `{}`, false)
+	f(`message|fieldref|contains: host.name`, `{"message":"on web1 now","host.name":"WEB1"}`, true)
+	f(`message|fieldref|startswith: host.name`, `{"message":"on web1","host.name":"web1"}`, false)
+	f(`message|fieldref|endswith: host.name`, `{"message":"on web1","host.name":"web1"}`, true)
+
+	// "Regex is matched case-sensitive by default"; i, m, s.
+	f(`message|re: 'ro+t$'`, `{"message":"is root"}`, true)
+	f(`message|re: 'ro+t$'`, `{"message":"is ROOT"}`, false)
+	f(`message|re|i: 'ro+t$'`, `{"message":"is ROOT"}`, true)
+	f(`message|re: '^two$'`, `{"message":"one\ntwo"}`, false)
+	f(`message|re|m: '^two$'`, `{"message":"one\ntwo"}`, true)
+	f(`message|re: 'one.two'`, `{"message":"one\ntwo"}`, false)
+	f(`message|re|s: 'one.two'`, `{"message":"one\ntwo"}`, true)
+	f(`source.port|re: '^2'`, `{"source.port":22}`, true)
+
+	// cidr "supports both IPv4 and IPv6 notations".
+	f(`source.ip|cidr: 10.0.0.0/8`, `{"source.ip":"10.1.2.3"}`, true)
+	f(`source.ip|cidr: 10.0.0.0/8`, `{"source.ip":"11.1.2.3"}`, false)
+	f(`source.ip|cidr: ['10.0.0.0/8', 'fe80::/10']`, `{"source.ip":"fe80::1"}`, true)
+	f(`user.name|cidr: 10.0.0.0/8`, `{"user.name":"::ffff:10.0.0.1"}`, true)
+	f(`user.name|cidr: 10.0.0.0/8`, `{"user.name":"no address"}`, false)
+
+	// Encodings: "cmd > 63 00 6d 00 64 00" and so on.
+	f(`message|base64: foobar`, `{"message":"Zm9vYmFy"}`, true)
+	f(`message|base64offset|contains: foobar`, `{"message":"eHhmb29iYXJ4"}`, true) // xxfoobarx
+	f(`message|base64offset|contains: foobar`, `{"message":"Zm9v"}`, false)
+	f(`message|wide|base64offset|contains: cmd`, `{"message":"YwBtAGQA"}`, true)
+	f(`message|utf16le: cmd`, `{"message":"c\u0000m\u0000d\u0000"}`, true)
+	f(`message|utf16be: cmd`, `{"message":"\u0000c\u0000m\u0000d"}`, true)
+	f(`message|utf16|base64: cmd`, `{"message":"//5jAG0AZAA="}`, true)
+
+	// windash makes "all possible permutations of the -, /, –, —, and ―".
+	f(`message|contains|windash: ' -s '`, `{"message":"x /s y"}`, true)
+	f(`message|contains|windash: ' -s '`, `{"message":"x \u2014s y"}`, true)
+	f(`message|contains|windash: '-a /b'`, `{"message":"/a \u2015b"}`, true)
+	f(`message|windash: 'a-b'`, `{"message":"a/b"}`, false) // no flag
+
+	// "field|expand: %name% handles %name% as placeholder."
+	f(`user.name|expand: '%admins%'`, `{"user.name":"administrator"}`, true)
+	f(`user.name|expand: '%admins%'`, `{"user.name":"guest"}`, false)
+	f(`user.name: '%admins%'`, `{"user.name":"%admins%"}`, true)
+	f(`user.name|expand: '\%x%admins%'`, `{"user.name":"%xroot"}`, true)
+
+	// "searching for keywords across an entire event"; '|all'.
+	f("- EVILSERVICE\n- 'svchost.exe -n evil'", `{"message":"the EvilService ran"}`, true)
+	f("- evil", `{"user.name":"xEVILx"}`, true)
+	f("- 'e*l'", `{"user.name":"xEVILx"}`, true)
+	f("- evil", `{"event.original":"<13>evil"}`, true)
+	f("- evil", `{"message":"good"}`, false)
+	f("'|all': [one, two]", `{"message":"one","user.name":"two"}`, true)
+	f("'|all': [one, two]", `{"message":"one"}`, false)
+	f("'|re': 'o[mn]e'", `{"message":"ONE one"}`, true)
+	f("- 22", `{"source.port":22}`, true)
+
+	// Bytes that are not UTF-8 stay what they are.
+	ev := event(t, `{}`)
+	ev.SetString(schemas.FieldMessage, "a\xffb")
+	e, _ := Compile([]*rules.Rule{ruleOf(t, "s: {message: 'a?b'}\ncondition: s")}, Options{})
+	if compareWithOracle(t, e, ev, func() string { return "a\\xffb" }) != 1 {
+		t.Error("? must match a byte that is not UTF-8")
+	}
+}
+
+func TestCondition(t *testing.T) {
+	f := func(condition string, want bool) {
+		t.Helper()
+		text := `
+yes: {user.name: u}
+sel_a: {user.name: u}
+sel_b: {user.name: x}
+filter_a: {user.name: x}
+_hidden: {user.name: x}
+condition: ` + condition
+		e, problems := Compile([]*rules.Rule{ruleOf(t, text)}, Options{})
+		for _, p := range problems {
+			t.Fatal(p)
+		}
+		if got := compareWithOracle(t, e, event(t, `{"user.name":"u"}`), func() string { return condition }) == 1; got != want {
+			t.Errorf("%s is %v", condition, got)
+		}
+	}
+	f("yes", true)
+	f("not yes", false)
+	f("not not yes", true)
+	f("yes and sel_b", false)
+	f("yes or sel_b", true)
+	f("sel_b and yes or yes", true) // or binds least
+	f("yes or yes and sel_b", true) //
+	f("not sel_b and yes", true)    // not binds more than and
+	f("not (sel_b and yes)", true)  //
+	f("not (sel_b or yes)", false)  //
+	f("1 of sel_*", true)           //
+	f("all of sel_*", false)        //
+	f("1 of filter_*", false)       //
+	f("not 1 of filter_*", true)    //
+	f("yes and not 1 of filter_*", true)
+	f("1 of them", true)
+	f("all of them", false)
+	f("1 of *_a and yes", true)
+	f("1 of _hidden", false) // by name it is found; only "them" leaves it out
+	f("Not sel_b AND yes", true)
+}
+
+func TestProblems(t *testing.T) {
+	f := func(rule, want string) {
+		t.Helper()
+		rs, errs := rules.Parse("r.yml", []byte(rule))
+		var got []string
+		for _, e := range errs {
+			got = append(got, e.Error())
+		}
+		_, problems := Compile(rs, Options{})
+		for _, p := range problems {
+			got = append(got, p.String())
+		}
+		if len(got) != 1 || got[0] != want {
+			t.Errorf("problems %q\nwant     %q", got, want)
+		}
+	}
+	detection := func(body string) string {
+		return "title: t\nid: r1\nlogsource:\n  product: fengsui\ndetection:\n" + indent(body)
+	}
+	f(detection("s: {sorce.ip: x}\ncondition: s"), `r.yml:6: rule r1: sorce.ip: unknown field "sorce.ip"; did you mean "source.ip"?`)
+	f("title: t\nid: r1\nlogsource: {product: plan9}\ndetection: {s: {a: b}, condition: s}", `r.yml:3: rule r1: log source plan9/*/* is not mapped`)
+	f(detection("s: {user.name|expand: '%who%'}\ncondition: s"), `r.yml:6: rule r1: user.name|expand: placeholder %who% has no values in the configuration`)
+	f(detection("s: {'@timestamp|minute': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|minute: not supported in this version: modifier minute`)
+	f(detection("s: {user.name|re: '(?=x)'}\ncondition: s"), "r.yml:6: rule r1: user.name|re: not a regular expression of RE2: error parsing regexp: invalid or unsupported Perl syntax: `(?=`")
+	f(detection("s: {user.name: x}\ncondition: t"), `r.yml:7: rule r1: condition: no selection is named "t"`)
+	f(detection("s: {user.name: x}\ncondition: 1 of x_*"), `r.yml:7: rule r1: condition: 1 of x_*: no selection has such a name`)
+	f(detection("s: {user.name: x}\ncondition: s | count() > 5"), `r.yml:7: rule r1: condition: aggregation after | (Sigma 1) is not supported; write a correlation`)
+	f(detection("s: {user.name: x}\ncondition: (s"), `r.yml:7: rule r1: condition: ) is missing`)
+	f(detection("s: {user.name: x}\ncondition: s s"), `r.yml:7: rule r1: condition: "s" is not expected here`)
+	f(detection("s: {user.name: []}\ncondition: s"), `r.yml:6: rule r1: user.name: an empty list matches nothing`)
+	f(detection("s: {}\ncondition: s"), `r.yml:6: rule r1: an empty map matches everything`)
+	f(detection("s:\n  user.name: x\n  user.name: y\ncondition: s"), `r.yml:8: rule r1: "user.name" is said twice; the first would be lost`)
+	f(detection("s: {source.ip|cidr: 10.0.0.0/33}\ncondition: s"), `r.yml:6: rule r1: source.ip|cidr: cidr needs a field and a network: "10.0.0.0/33"`)
+	f(detection("s: {message|base64: 'a*'}\ncondition: s"), `r.yml:6: rule r1: message|base64: modifier base64 cannot encode wildcards`)
+	f("title: t\nid: r1\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {eventName: b}, condition: s}",
+		`r.yml:3: rule r1: log source aws/*/cloudtrail has no parser yet: only events whose sender names it (event.dataset: aws.cloudtrail) can match`)
+	f("title: t\nid: c1\ncorrelation: {type: event_count, rules: [nobody], group-by: [source.ip], timespan: 1m, condition: {gte: 3}}",
+		`r.yml:3: rule c1: it refers to "nobody", which is no detection rule that is loaded`)
+}
+
+const failures = `
+title: base
+id: base
+name: fail
+level: low
+logsource: {product: fengsui}
+detection: {s: {event.outcome: failure}, condition: s}
+`
+
+func TestCorrelation(t *testing.T) {
+	f := func(text, fields string, want ...string) {
+		t.Helper()
+		e, problems := Compile(parseRules(t, text), Options{})
+		for _, p := range problems {
+			t.Fatal(p)
+		}
+		ev := event(t, fields)
+		var got []string
+		e.Match(ev, func(h Hit) {
+			m := h.ToMatch(ev)
+			got = append(got, fmt.Sprintf("%s %v %v", m.Rule.ID, m.Group, m.Window))
+		})
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		compareWithOracle(t, e, ev, func() string { return fields })
+	}
+	correlation := func(id, more string) string {
+		return "---\ntitle: many\nid: " + id + "\ncorrelation:\n  type: event_count\n  rules: [fail]\n  group-by: [source.ip, host.name]\n  timespan: 5m\n  condition: {gte: 10}\n" + more
+	}
+	failed := `{"event.outcome":"failure","source.ip":"10.0.0.1"}`
+	many := func(id string) string { return id + " [{source.ip 10.0.0.1} {host.name }] {10 5m0s}" }
+	alone := "base [{source.ip 10.0.0.1}] {0 0s}"
+
+	f(failures, failed, alone)
+	f(failures+correlation("c1", ""), failed, many("c1"))
+	f(failures+correlation("c1", "generate: true\n"), failed, alone, many("c1"))
+	f(failures+correlation("c1", "")+correlation("c2", ""), failed, many("c1"), many("c2"))
+	f(failures+correlation("c1", "")+correlation("c2", "generate: true\n"), failed, many("c1"), alone, many("c2"))
+	f(failures+correlation("c1", "generate: true\n")+correlation("c2", ""), failed, alone, many("c1"), many("c2"))
+	f(failures+correlation("c1", ""), `{"event.outcome":"success"}`)
+	// gt: 9 is met by ten.
+	f(failures+strings.Replace(correlation("c1", ""), "gte: 10", "gt: 9", 1), failed, many("c1"))
+
+	// One event that two base rules match is counted once; an alias gives each
+	// base rule its own field.
+	two := failures + "---\n" + strings.NewReplacer("id: base", "id: base2", "name: fail", "name: fail2").Replace(strings.TrimSpace(failures)) + `
+---
+title: many
+id: c1
+correlation:
+  type: event_count
+  rules: [fail, fail2]
+  group-by: [who]
+  aliases: {who: {fail: user.name, fail2: user.target.name}}
+  timespan: 5m
+  condition: {eq: 2}
+`
+	f(two, `{"event.outcome":"failure","user.name":"u"}`, "c1 [{user.name u}] {2 5m0s}")
+}
+
+func TestToMatch(t *testing.T) {
+	rule := ruleOf(t, `
+tool: {process.command_line|contains: [mimikatz, sekurlsa]}
+who: {user.name: [root, admin]}
+not_me: {host.name: lab}
+condition: tool and who and not not_me`)
+	rule.Alerting.Quiet = time.Hour
+	e, problems := Compile([]*rules.Rule{rule}, Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	ev := event(t, `{"@timestamp":"2025-03-01T08:00:00Z","host.name":"pc1","user.name":"Admin","process.command_line":"x  MimiKatz\ny","event.id":"s-7"}`)
+	ev.Unit = "4101"
+	var got schemas.Match
+	e.Match(ev, func(h Hit) { got = h.ToMatch(ev) })
+	want := schemas.Match{
+		Kind: schemas.MatchRule, EventID: "s-7", Time: time.Date(2025, 3, 1, 8, 0, 0, 0, time.UTC),
+		Unit: "4101", Host: "pc1", Quiet: time.Hour,
+		Rule:  schemas.Rule{ID: "r1", Title: "t", Level: schemas.Medium},
+		Group: []schemas.GroupValue{{Field: "host.name", Value: "pc1"}, {Field: "user.name", Value: "Admin"}},
+		Satisfied: []schemas.Satisfied{
+			{Selection: "tool", Field: "process.command_line", Value: "x  MimiKatz\ny"},
+			{Selection: "who", Field: "user.name", Value: "Admin"},
+		},
+		Summary: "x MimiKatz y",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The program of a rule is text that a person can read.
+func TestSource(t *testing.T) {
+	rs := parseRules(t, `
+title: t
+id: r1
+logsource: {product: windows, category: process_creation}
+detection:
+  img: {Image|endswith: ['\a.exe', '\b.exe'], Odd-Name: 1}
+  none: {ParentImage: null, '@timestamp|exists': true}
+  condition: img and not none
+`)
+	e, problems := Compile(rs, Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := `((ends(winlog.event_data.Image ?? winlog.event_data.NewProcessName, "\\a.exe", "\\b.exe") and is(winlog.event_data["Odd-Name"], "1")) and ` +
+		`not ((null(winlog.event_data.ParentImage ?? winlog.event_data.ParentProcessName) and exists($env["@timestamp"]))))`
+	if diff := cmp.Diff(want, e.Rules()[0].Source); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Only the rules of an event's log source are tried, and of those only the ones
+// that its event id leaves possible.
+func TestPlans(t *testing.T) {
+	rs := parseRules(t, `
+title: logon
+id: logon
+logsource: {product: windows, service: security}
+detection: {s: {EventID: [4624, 4625], LogonType: 10}, condition: s}
+---
+title: cleared
+id: cleared
+logsource: {product: windows, service: security}
+detection: {s: {EventID: 1102}, condition: s}
+---
+title: other than logon
+id: other
+logsource: {product: windows, service: security}
+detection: {s: {EventID: 4624}, condition: not s}
+---
+title: ssh
+id: ssh
+logsource: {product: linux, service: sshd}
+detection: {s: {user.name: root}, condition: s}
+`)
+	e, problems := Compile(rs, Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	f := func(fields string, want int) {
+		t.Helper()
+		if got := e.Candidates(event(t, fields)); got != want {
+			t.Errorf("%s: %d candidates, want %d", fields, got, want)
+		}
+	}
+	f(`{"winlog.channel":"Security","winlog.event_id":4624}`, 1)
+	f(`{"winlog.channel":"security","winlog.event_id":1102}`, 2)
+	f(`{"winlog.channel":"System","winlog.event_id":4624}`, 0)
+	f(`{"log.syslog.appname":"sshd"}`, 1)
+	f(`{}`, 0)
+
+	// A sender who makes up shapes costs memory up to a bound.
+	for i := range 3 * maxPlans {
+		f(fmt.Sprintf(`{"log.syslog.appname":"sshd%d"}`, i), 0)
+	}
+	if len(e.plans) > maxPlans {
+		t.Errorf("%d plans kept", len(e.plans))
+	}
+	// Two values that differ only in how they are cut up are two shapes.
+	f(`{"log.syslog.appname":"sshd","event.provider":"x"}`, 1)
+	f("{\"log.syslog.appname\":\"ssh\",\"event.provider\":\"d\"}", 0)
+}
+
+// Nothing is allocated for rules that do not match.
+func TestNoAllocation(t *testing.T) {
+	var text strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&text, "---\ntitle: t\nid: r%d\nlogsource: {product: fengsui}\ndetection: {s: {message|contains: 'x%d', source.port: %d}, t: {user.name|re: '^z'}, condition: s or t}\n", i, i, i)
+	}
+	e, problems := Compile(parseRules(t, text.String()), Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	ev := event(t, `{"message":"Nothing To See HERE","source.port":4444,"user.name":"李明"}`)
+	emit := func(Hit) { t.Error("a hit") }
+	e.Match(ev, emit)
+	if n := testing.AllocsPerRun(100, func() { e.Match(ev, emit) }); n > 1 {
+		t.Errorf("%v allocations an event", n)
+	}
+}
