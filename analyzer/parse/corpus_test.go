@@ -3,6 +3,8 @@ package parse
 import (
 	"bufio"
 	"compress/gzip"
+	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -181,4 +183,46 @@ func sortedOpen(ev *schemas.Event) []schemas.OpenValue {
 	open := slices.Clone(ev.Open())
 	slices.SortFunc(open, func(a, b schemas.OpenValue) int { return strings.Compare(a.Name, b.Name) })
 	return open
+}
+
+// TestCorpusWindowsIsLossless finds every key of every Windows event of the
+// corpus again under winlog.event_data., as written.
+func TestCorpusWindowsIsLossless(t *testing.T) {
+	dir := corpus(t)
+	for _, file := range []string{"evtx-dev.jsonl.gz", "otrf-dev.jsonl.gz"} {
+		keys := 0
+		for _, line := range readLines(t, filepath.Join(dir, "events", file)) {
+			ev, err := parsed("windows", line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var object map[string]any
+			d := json.NewDecoder(strings.NewReader(line))
+			d.UseNumber()
+			if err := d.Decode(&object); err != nil {
+				t.Fatal(err)
+			}
+			for key, want := range object {
+				if want == nil || key == "@timestamp" {
+					continue
+				}
+				keys++
+				if got := ev.Lookup("winlog.event_data." + key); !sameJSON(got, want) {
+					t.Fatalf("%s: %s is %q, want %v: %s", file, key, got.Text(), want, line)
+				}
+			}
+		}
+		t.Logf("%s: %d keys kept", file, keys)
+	}
+}
+
+// sameJSON says that an open field holds a decoded JSON value's text.
+func sameJSON(got schemas.Value, want any) bool {
+	list, ok := want.([]any)
+	if !ok {
+		return got.Kind() == schemas.KindString && got.Str() == fmt.Sprint(want)
+	}
+	values := got.List()
+	kept := slices.DeleteFunc(slices.Clone(list), func(v any) bool { return v == nil })
+	return slices.EqualFunc(values, kept, func(v schemas.Value, w any) bool { return sameJSON(v, w) })
 }

@@ -181,17 +181,17 @@ func sdElement(s string, params []sdParam) (id string, _ []sdParam, n int) {
 
 // sdValue reads a quoted value; the backslash escapes ", \ and ] only.
 func sdValue(s string) (value string, n int) {
-	var b []byte
+	var unescaped []byte // of what stands before start
 	for i, start := 1, 1; i < len(s); i++ {
 		switch s[i] {
 		case '"':
-			if b == nil {
+			if start == 1 {
 				return s[1:i], i + 1
 			}
-			return string(append(b, s[start:i]...)), i + 1
+			return string(append(unescaped, s[start:i]...)), i + 1
 		case '\\':
 			if i+1 < len(s) && strings.IndexByte(`"\]`, s[i+1]) >= 0 {
-				b = append(b, s[start:i]...)
+				unescaped = append(unescaped, s[start:i]...)
 				i++
 				start = i
 			}
