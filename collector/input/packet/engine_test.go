@@ -334,6 +334,20 @@ func TestLostSegment(t *testing.T) {
 	}
 }
 
+// TestHoleBesideTheEnd: one direction is given up while a piece of it waits.
+func TestHoleBesideTheEnd(t *testing.T) {
+	w := newWire(t)
+	k := w.talk("10.0.0.1", "10.0.0.2:8080").open().say(0, "GET / HTTP/1.1\r\n")
+	k.segment(0, 'A', 100, []byte("waits"))
+	k.segment(0, 'A', 0, []byte("X: y\r\n\r\nno request line\r\n"))
+	k.segment(0, 'A', 300, []byte("later"))
+	k.seq[0] += 305
+	k.close()
+	if got := of(w.run(), "http"); len(got) != 1 || got[0]["uri"] != "/" {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestHTTP(t *testing.T) {
 	w := newWire(t)
 	k := w.talk("10.0.0.1", "10.0.0.2:8080").open()
@@ -469,12 +483,14 @@ func TestBadFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := read(t, save(t, "cut.pcap", raw[:len(raw)-10]))
-	if got := texts(of(decodeAll(t, lines), "dns"), "query"); len(got) != 1 || got[0] != "name.example" {
-		t.Errorf("records of the whole packets: %v", got)
-	}
-	if last := lines[len(lines)-1]; !strings.Contains(last.Reject, "after packet 1") {
-		t.Errorf("the last line is %+v", last)
+	for _, lost := range []int{1, 10, len(w.frames[1].data), len(w.frames[1].data) + 1} {
+		lines := read(t, save(t, "cut.pcap", raw[:len(raw)-lost]))
+		if got := texts(of(decodeAll(t, lines), "dns"), "query"); len(got) != 1 || got[0] != "name.example" {
+			t.Errorf("%d bytes lost: records of the whole packets: %v", lost, got)
+		}
+		if last := lines[len(lines)-1]; !strings.Contains(last.Reject, "after packet 1") {
+			t.Errorf("%d bytes lost: the last line is %+v", lost, last)
+		}
 	}
 }
 

@@ -126,6 +126,9 @@ func (s *Sensor) runFile(ctx context.Context, sink input.Sink) (err error) {
 	n := 0
 	for ctx.Err() == nil {
 		data, ci, err := c.read()
+		if errors.Is(err, io.EOF) && ci.CaptureLength > 0 {
+			err = io.ErrUnexpectedEOF // a packet's header, and then nothing
+		}
 		if errors.Is(err, io.EOF) {
 			err = out.end(ctx, e)
 			s.log.Info("capture read", "file", s.cfg.File, "packets", n, "records", out.seq)

@@ -130,11 +130,10 @@ func (s *Sensor) reopen(ctx context.Context) *afpacket.TPacket {
 func (s *Sensor) capture(ctx context.Context, ring *afpacket.TPacket, e *engine, out *batch) error {
 	var drops uint64
 	flushed, counted := time.Now(), time.Now()
-	for n := 0; ctx.Err() == nil; n++ {
+	for ctx.Err() == nil {
 		data, ci, err := ring.ZeroCopyReadPacketData()
-		idle := errors.Is(err, afpacket.ErrTimeout)
 		switch {
-		case idle:
+		case errors.Is(err, afpacket.ErrTimeout):
 			// No packet tells the time: the machine's clock, which stamps
 			// packets too, does.
 			e.advance(time.Now().UnixNano())
@@ -142,9 +141,6 @@ func (s *Sensor) capture(ctx context.Context, ring *afpacket.TPacket, e *engine,
 			return err
 		default:
 			e.packet(ci.Timestamp.UnixNano(), layers.LinkTypeEthernet, data, strippedVLAN(ci))
-		}
-		if !idle && !out.full() && n%256 != 0 {
-			continue // the clock is not asked for every packet
 		}
 		now := time.Now()
 		if out.full() || now.Sub(flushed) >= flushEvery {

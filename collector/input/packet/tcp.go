@@ -92,7 +92,7 @@ func (e *engine) tcpPayload(c *conn, dir int, seq uint32, s *segment) {
 		c.session = newSession(e, c)
 	}
 	if c.session.halves[dir].off {
-		st.next = st.top
+		e.drop(st)
 		return
 	}
 	switch d := int32(seq - st.next); {
@@ -110,6 +110,13 @@ func (e *engine) tcpPayload(c *conn, dir int, seq uint32, s *segment) {
 	if e.buffered > e.limits.buffered {
 		e.forget(c)
 	}
+}
+
+// drop gives up what waits in a direction that nobody listens to any more.
+func (e *engine) drop(st *stream) {
+	e.buffered -= st.pending
+	st.pieces, st.pending = nil, 0
+	st.next = st.top
 }
 
 // hand gives data that begins at or before the next byte to the session. What
@@ -166,7 +173,12 @@ func (e *engine) hole(c *conn, dir, n int) {
 
 // flush hands on everything that waits, over all holes: the direction has ended.
 func (e *engine) flush(c *conn, dir int) {
-	for len(c.ends[dir].stream.pieces) > 0 && c.session != nil && !c.deaf {
+	st := &c.ends[dir].stream
+	for len(st.pieces) > 0 && c.session != nil && !c.deaf {
+		if c.session.halves[dir].off {
+			e.drop(st)
+			return
+		}
 		e.skipHole(c, dir)
 	}
 }
@@ -189,9 +201,7 @@ func (e *engine) close(c *conn) {
 // silence drops the session and all that waits for it.
 func (e *engine) silence(c *conn) {
 	for dir := range c.ends {
-		st := &c.ends[dir].stream
-		e.buffered -= st.pending
-		st.pieces, st.pending = nil, 0
+		e.drop(&c.ends[dir].stream)
 	}
 	c.session, c.deaf = nil, true
 }
