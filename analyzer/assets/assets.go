@@ -609,6 +609,17 @@ func (p Ports) Has(port int) bool {
 	return slices.ContainsFunc(p, func(r portRange) bool { return r.first <= port && port <= r.last })
 }
 
+// First is the first n ports of the set, as it is written.
+func (p Ports) First(n int) []int {
+	var out []int
+	for _, r := range p {
+		for port := r.first; port <= r.last && len(out) < n; port++ {
+			out = append(out, port)
+		}
+	}
+	return out
+}
+
 // reverseAddr is the address that a name of in-addr.arpa (RFC 1035, 3.5) or
 // ip6.arpa (RFC 3596, 2.5) stands for.
 func reverseAddr(name string) (netip.Addr, bool) {

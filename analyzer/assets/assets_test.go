@@ -217,6 +217,9 @@ func TestParsePorts(t *testing.T) {
 	if err != nil || !p.Has(22) || !p.Has(1000) || !p.Has(2000) || p.Has(2001) || p.Has(23) {
 		t.Errorf("%v %v", p, err)
 	}
+	if got := p.First(4); !slices.Equal(got, []int{22, 80, 1000, 1001}) {
+		t.Errorf("first: %v", got)
+	}
 	for _, bad := range []string{"", "a", "1-", "70000", "1,,2"} {
 		if _, err := ParsePorts(bad); err == nil {
 			t.Errorf("%q accepted", bad)

@@ -94,6 +94,9 @@ func serviceName(protocol string) string {
 	case "dns":
 		return "domain"
 	}
+	if strings.Contains(protocol, ",") {
+		return "" // several, one inside the other
+	}
 	return protocol
 }
 

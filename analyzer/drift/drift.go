@@ -49,19 +49,22 @@ type Config struct {
 	AskEvery time.Duration `koanf:"ask_every"`
 	// AskWithin is how long a second look may wait for its scanner.
 	AskWithin time.Duration `koanf:"ask_within"`
+	// RecheckEvery is how long an open drift may go unseen before Recheck asks for
+	// a look whether it is still there.
+	RecheckEvery time.Duration `koanf:"recheck_every"`
 	// MaxDrifts bounds the drifts held in memory, closed ones included.
 	MaxDrifts int `koanf:"max_drifts"`
 }
 
 // DefaultConfig is for one machine.
 func DefaultConfig() Config {
-	return Config{AskEvery: 10 * time.Minute, AskWithin: time.Hour, MaxDrifts: 300_000}
+	return Config{AskEvery: 10 * time.Minute, AskWithin: time.Hour, RecheckEvery: time.Hour, MaxDrifts: 300_000}
 }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
-	if c.AskEvery <= 0 || c.AskWithin <= 0 || c.MaxDrifts <= 0 {
-		return errors.New("ask_every, ask_within and max_drifts must be above zero")
+	if c.AskEvery <= 0 || c.AskWithin <= 0 || c.RecheckEvery <= 0 || c.MaxDrifts <= 0 {
+		return errors.New("ask_every, ask_within, recheck_every and max_drifts must be above zero")
 	}
 	return nil
 }
@@ -71,6 +74,7 @@ const (
 	maxEvidence = 20
 	maxPorts    = 64 // of an unlisted host
 	maxSeen     = 2_000_000
+	maxRecheck  = 200
 )
 
 // unknownLook is how far a look must lie behind what a restart has made the
@@ -115,6 +119,7 @@ type state struct {
 	asked    time.Time
 	up       bool // of UnlistedHost: the address answers by itself
 	ports    []hostPort
+	looked   []int // some of the ports that the last sweep looked at
 }
 
 type hostPort struct {
@@ -190,20 +195,48 @@ func (j *Judge) Observe(snap *directory.Snapshot, o *schemas.Observation, partit
 // it now allows, or that are nobody's business any more, close.
 func (j *Judge) Reconsider(snap *directory.Snapshot, now time.Time) []schemas.Drift {
 	l := &look{j: j, snap: snap, now: now}
-	keys := make([]string, 0, len(j.drifts))
-	for k, s := range j.drifts {
-		if s.Status != schemas.DriftClosed {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		s := j.drifts[k]
+	for _, s := range j.unclosed() {
 		if reason := l.settled(s); reason != "" {
 			l.close(s, reason, now)
 		}
 	}
 	return l.changed
+}
+
+// unclosed is every drift that is suspected or open, in the order of their keys.
+func (j *Judge) unclosed() []*state {
+	var out []*state
+	for _, s := range j.drifts {
+		if s.Status != schemas.DriftClosed {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *state) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Asset, b.Asset))
+	})
+	return out
+}
+
+// Recheck asks for looks that nothing else will cause: at what is suspected,
+// where the question may have been lost, and at open drifts that have not been
+// seen for long. An ordinary scan says nothing of an address where nobody
+// answers, so a host that was switched off is only found gone when asked for.
+// Call it every minute or so; it returns at most 200 tasks at a time.
+func (j *Judge) Recheck(snap *directory.Snapshot, now time.Time) []schemas.ScanTask {
+	l := &look{j: j, snap: snap, now: now}
+	for _, s := range j.unclosed() {
+		if len(l.confirm) >= maxRecheck {
+			break
+		}
+		every := j.cfg.AskEvery
+		if s.Status == schemas.DriftOpen && s.doubt == "" {
+			every = j.cfg.RecheckEvery
+		}
+		if now.Sub(s.lastLook) >= every && now.Sub(s.asked) >= every {
+			l.askAnew(s)
+		}
+	}
+	return l.confirm
 }
 
 // settled says why the registry alone ends a drift; "" when it does not.

@@ -222,6 +222,9 @@ func TestUnlistedHost(t *testing.T) {
 	s := begin(t)
 	s.see("1", 0, "10.0.0.9:22 ssh").see("1", 0, "10.0.0.9:80 http").see("1", 1, "10.0.0.9 swept 1-1024")
 	s.is("unlisted_host host/10.0.0.9 suspected").asks(1)
+	if s.asked[0].Ports != "22,80" {
+		t.Errorf("%+v", s.asked[0])
+	}
 	s.see("2", 30, "10.0.0.9:22 ssh").see("2", 30, "10.0.0.9:443 https").see("2", 31, "10.0.0.9 swept 1-1024")
 	s.is("unlisted_host host/10.0.0.9 open")
 	if d := s.rows[s.order[0]]; d.Observed != "22/tcp ssh, 443/tcp https" {
@@ -248,11 +251,37 @@ func TestUnlistedHost(t *testing.T) {
 
 func TestUnlistedHostGoesWithItsPorts(t *testing.T) {
 	s := begin(t)
-	s.see("1", 0, "10.0.0.9:22").see("2", 10, "10.0.0.9:22").see("3", 20, "10.0.0.9 swept 1-1024").is("unlisted_host host/10.0.0.9 open").asks(2)
-	if s.asked[1].Ports != "22" {
-		t.Errorf("%+v", s.asked[1])
+	s.see("1", 0, "10.0.0.9:22").see("2", 10, "10.0.0.9:22").see("3", 20, "10.0.0.9 swept 1-1024").is("unlisted_host host/10.0.0.9 open").asks(1)
+	if s.asked[0].Ports != "22" {
+		t.Errorf("%+v", s.asked[0])
 	}
 	s.see("4", 21, "10.0.0.9:22 closed").is("unlisted_host host/10.0.0.9 closed gone")
+}
+
+// A scanner tells of a host that it answers, then its ports, then the sweep. A
+// host without an open port is asked for by ports that were looked at.
+func TestAsScannersTell(t *testing.T) {
+	s := begin(t)
+	s.see("1", 0, "10.0.0.9 up").asks(0).see("1", 0, "10.0.0.9 swept 8000-9000").asks(1)
+	if p := s.asked[0].Ports; p != "22,80,443,445,3389,8000,8001,8002,8003,8004" {
+		t.Errorf("ports %s", p)
+	}
+	s.see("c", 1, "10.0.0.9 up").see("c", 1, "10.0.0.9 swept 8000").is("unlisted_host host/10.0.0.9 open").asks(1)
+	// Switched off: no ordinary scan tells, so the judge asks by and by.
+	recheck := func(at, n int) {
+		t.Helper()
+		if got := s.j.Recheck(s.snap, minute(at)); len(got) != n {
+			t.Errorf("at %d: %+v", at, got)
+		}
+	}
+	recheck(30, 0)
+	recheck(61, 1)
+	recheck(62, 0)
+	s.see("r1", 63, "10.0.0.9 down").is("unlisted_host host/10.0.0.9 open").asks(2)
+	recheck(64, 0)
+	recheck(73, 1)
+	s.see("r2", 74, "10.0.0.9 down").is("unlisted_host host/10.0.0.9 closed gone")
+	recheck(1000, 0)
 }
 
 func TestDomains(t *testing.T) {
@@ -303,6 +332,10 @@ func TestPassiveOnlySuspects(t *testing.T) {
 	s.see("", 0, "10.0.0.1:8080 http").see("", 1, "10.0.0.1:8080 http").see("", 20, "10.0.0.1:8080 http").is("unlisted_port service/10.0.0.1/tcp/8080 suspected").asks(2)
 	s.see("c", 21, "10.0.0.1:8080").is("unlisted_port service/10.0.0.1/tcp/8080 open")
 	// Where no scan is authorised none is asked for.
+	s.see("", 100, "10.0.0.77:8080 http")
+	if last := s.asked[len(s.asked)-1]; last.Ports != "8080" || last.Targets[0] != single("10.0.0.77") {
+		t.Errorf("%+v", last)
+	}
 	s = begin(t, "host 10.0.0.200")
 	s.see("", 0, "10.0.0.200:8080 http").see("", 0, "192.0.2.1:80").is("unlisted_port service/10.0.0.200/tcp/8080 suspected").asks(0)
 }

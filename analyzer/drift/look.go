@@ -212,6 +212,9 @@ func (l *look) portsClosed(closed func(service) bool) {
 // hostPortsClosed judges an unlisted host of which ports were found closed: with
 // none left open it is gone, unless it answers by itself.
 func (l *look) hostPortsClosed(s *state, closed func(service) bool) {
+	if l.o.Kind == schemas.ObservedSweep {
+		defer l.askOfHost(s)
+	}
 	if !l.fresh(s) || s.look == "" && l.tooClose(s) {
 		return
 	}
@@ -229,6 +232,18 @@ func (l *look) hostPortsClosed(s *state, closed func(service) bool) {
 	case found:
 		l.refresh(s)
 	}
+}
+
+// askOfHost asks for the second look at an unlisted host once a sweep has told
+// all there is of it.
+func (l *look) askOfHost(s *state) {
+	if s.Status != schemas.DriftSuspected {
+		return
+	}
+	if ports, err := assets.ParsePorts(l.o.Ports); err == nil {
+		s.looked = ports.First(len(commonPorts))
+	}
+	l.ask(s)
 }
 
 // open notes an open port of an unlisted host and says whether it is news.
@@ -451,25 +466,36 @@ func (s *state) evidence(id string) {
 	s.Evidence = append(s.Evidence, id)
 }
 
-// ask asks for the second look, not more often than AskEvery.
+// ask asks for the second look, not more often than AskEvery. Of an unlisted host
+// a scan tells its ports one by one and the sweep last: only then is it known
+// what to look at again.
 func (l *look) ask(s *state) {
+	if s.Kind == schemas.UnlistedHost && l.scan && l.o.Kind != schemas.ObservedSweep {
+		return
+	}
 	if s.asked.IsZero() || l.now.Sub(s.asked) >= l.j.cfg.AskEvery {
 		l.askAnew(s)
 	}
 }
 
-// askAnew asks for the second look, if the registry allows one at all.
+// askAnew asks for another look, if the registry allows one at all. The job is
+// named after the observation that made it necessary, so that a record that is
+// judged again asks for the same job again.
 func (l *look) askAnew(s *state) {
+	at := l.now
+	if l.o != nil {
+		at = l.o.Time
+	}
 	t := schemas.ScanTask{
-		Job: "drift-" + s.ID + "-" + strconv.FormatInt(l.o.Time.UnixMilli(), 10), Shard: "1", Shards: 1, Kind: schemas.TaskConfirm, Unit: s.Unit,
+		Job: "drift-" + s.ID + "-" + strconv.FormatInt(at.UnixMilli(), 10), Shard: "1", Shards: 1, Kind: schemas.TaskConfirm, Unit: s.Unit,
 		By: "drift", Reason: string(s.Kind) + " " + s.Asset, Created: l.now, Expires: l.now.Add(l.j.cfg.AskWithin),
 	}
 	if s.ip.IsValid() {
-		if l.snap.MayScan(s.ip) != nil {
+		if l.snap.MayScan(s.ip) != nil || s.svc.transport == "udp" { // scanners connect; a datagram proves little
 			return
 		}
 		t.Targets = []netip.Prefix{netip.PrefixFrom(s.ip, s.ip.BitLen())}
-		t.Ports = s.askPorts(l.o)
+		t.Ports = l.askPorts(s)
 	} else {
 		name := strings.TrimPrefix(s.Asset, "domain/")
 		if l.snap.MayResolve(name) != nil {
@@ -481,21 +507,39 @@ func (l *look) askAnew(s *state) {
 	l.confirm = append(l.confirm, t)
 }
 
-// askPorts is the ports that a second look is to look at.
-func (s *state) askPorts(o *schemas.Observation) string {
-	if s.svc.port != 0 {
-		return strconv.Itoa(s.svc.port)
-	}
+// commonPorts are asked for where nothing is known of a host's ports: a refusal
+// shows a host to be up, too.
+var commonPorts = []int{22, 80, 443, 445, 3389}
+
+// askPorts is the ports that a second look is to look at, as a task writes them.
+func (l *look) askPorts(s *state) string {
 	var ports []int
-	if o.Kind == schemas.ObservedPort {
-		ports = append(ports, o.Port)
+	if s.svc.port != 0 {
+		ports = append(ports, s.svc.port)
 	}
 	for _, p := range s.ports {
-		ports = append(ports, p.port)
+		if p.transport == "tcp" {
+			ports = append(ports, p.port)
+		}
+	}
+	if l.o != nil && l.o.Kind == schemas.ObservedPort && l.o.Transport == "tcp" {
+		ports = append(ports, l.o.Port)
+	}
+	if len(ports) == 0 {
+		for _, w := range l.snap.ListedAt(s.ip) {
+			if w.Kind == schemas.WhitelistPort && w.Transport == "tcp" {
+				ports = append(ports, w.Port)
+			}
+		}
+	}
+	if len(ports) == 0 {
+		ports = append(ports, s.looked...)
+		ports = append(ports, commonPorts...)
 	}
 	slices.Sort(ports)
-	var texts []string
-	for _, p := range slices.Compact(ports) {
+	ports = slices.Compact(ports)
+	texts := make([]string, 0, len(ports))
+	for _, p := range ports[:min(len(ports), maxPorts)] {
 		texts = append(texts, strconv.Itoa(p))
 	}
 	return strings.Join(texts, ",")
