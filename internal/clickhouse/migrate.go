@@ -129,7 +129,11 @@ func migrate(ctx context.Context, db *DB, retention RetentionConfig, fields []sc
 	if err != nil {
 		return 0, err
 	}
-	for _, a := range append(alters, ttl...) {
+	settings, err := convergeSettings(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	for _, a := range slices.Concat(alters, ttl, settings) {
 		statement := "ALTER TABLE " + a.table + " " + l.On() + " " + strings.Join(a.actions, ", ")
 		if err := db.Exec(ctx, statement); err != nil {
 			return changes, fmt.Errorf("change table %s: %w", a.table, err)
@@ -219,8 +223,10 @@ func readSteps(l layout) ([]*goose.Migration, error) {
 	return steps, nil
 }
 
-// statementEnd is a semicolon that ends its line.
-var statementEnd = regexp.MustCompile(`;[ \t]*(\n|$)`)
+var (
+	commentLine  = regexp.MustCompile(`(?m)^\s*--.*$`)
+	statementEnd = regexp.MustCompile(`;[ \t]*(\n|$)`)
+)
 
 func render(text string, l layout) ([]string, error) {
 	t, err := template.New("").Parse(text)
@@ -232,7 +238,7 @@ func render(text string, l layout) ([]string, error) {
 		return nil, err
 	}
 	var statements []string
-	for _, s := range statementEnd.Split(out.String(), -1) {
+	for _, s := range statementEnd.Split(commentLine.ReplaceAllString(out.String(), ""), -1) {
 		if s = strings.TrimSpace(s); s != "" {
 			statements = append(statements, s)
 		}
@@ -348,6 +354,23 @@ func convergeTTL(ctx context.Context, db *DB, retention RetentionConfig) ([]alte
 			alters = append(alters, alter{t.table, []string{"MODIFY TTL " + want}})
 		}
 	}
-	slices.SortFunc(alters, func(a, b alter) int { return strings.Compare(a.table, b.table) })
 	return alters, nil
+}
+
+// convergeSettings sets what only newer servers know: empty Nullable columns
+// take no room.
+func convergeSettings(ctx context.Context, db *DB) ([]alter, error) {
+	const name, value = "nullable_serialization_version", "'allow_sparse'"
+	known, err := pairs(ctx, db, "SELECT name, type FROM system.merge_tree_settings WHERE name = ?", name)
+	if err != nil {
+		return nil, fmt.Errorf("read the server's settings: %w", err)
+	}
+	engines, err := pairs(ctx, db, "SELECT name, engine_full FROM system.tables WHERE database = ? AND name = 'events'", db.cfg.Database)
+	if err != nil {
+		return nil, fmt.Errorf("read the settings of events: %w", err)
+	}
+	if len(known) == 0 || strings.Contains(engines["events"], name+" = "+value) {
+		return nil, nil
+	}
+	return []alter{{"events", []string{"MODIFY SETTING " + name + " = " + value}}}, nil
 }

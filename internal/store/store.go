@@ -150,7 +150,8 @@ func (s *Store) writeEngineConfig(dir string) ([]string, error) {
 	if err := os.MkdirAll(filepath.Join(data, "user_files"), 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	text := fmt.Sprintf(engineConfig, s.cfg.MaxMemory, s.cfg.MaxMemory/16, s.cfg.MaxMemory/32, xmlEscape.Replace(data))
+	max := s.cfg.MaxMemory
+	text := fmt.Sprintf(engineConfig, max, max/2, max/16, max/32, xmlEscape.Replace(data))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("write the engine's configuration: %w", err)
 	}
@@ -163,6 +164,7 @@ var xmlEscape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 // max_server_memory_usage.
 const engineConfig = `<clickhouse>
   <max_server_memory_usage>%d</max_server_memory_usage>
+  <merges_mutations_memory_usage_soft_limit>%d</merges_mutations_memory_usage_soft_limit>
   <mark_cache_size>%d</mark_cache_size>
   <mmap_cache_size>1000</mmap_cache_size>
   <compiled_expression_cache_size>%d</compiled_expression_cache_size>
