@@ -65,6 +65,7 @@ func TestConnState(t *testing.T) {
 	f("a scanner's half-open probe", "ShR", "RSTO", "ShR")
 	f("SYN, then reset by the caller", "SR", "RSTOS0", "SR")
 	f("SYN, then FIN, and no answer", "SF", "SH", "SF")
+	f("from the middle, then reset by the caller", "DdR", "OTH", "DdR")
 	f("answer to an unseen SYN, then reset", "hr", "RSTRH", "^hr")
 	f("answer to an unseen SYN, then FIN", "hf", "SHR", "^hf")
 	f("from the middle", "DaAd", "OTH", "DaAd")

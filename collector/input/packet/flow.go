@@ -223,8 +223,11 @@ func (c *conn) state() string {
 		}
 		return "RSTR"
 	case o == stateReset:
-		if quietR {
+		switch {
+		case quietR && c.gaveUp():
 			return "RSTOS0"
+		case quietR:
+			return "OTH"
 		}
 		return "RSTO"
 	case o == stateClosed && r == stateClosed:
@@ -245,6 +248,13 @@ func (c *conn) state() string {
 		return "S1"
 	}
 	return "OTH"
+}
+
+// gaveUp says whether the originator sent nothing between its SYN and its reset.
+func (c *conn) gaveUp() bool {
+	h := bytes.TrimPrefix(c.history, []byte("^"))
+	reset := bytes.IndexByte(h, 'R')
+	return reset > 0 && h[0] == 'S' && !bytes.ContainsAny(h[:reset], "HAFGI")
 }
 
 func (c *conn) size(dir int) int64 {
