@@ -458,7 +458,7 @@ func TestStopEndsTraffic(t *testing.T) {
 				in.Config.Rate = 1000
 				in.Tasks = []schemas.ScanTask{sweepTask("1", "all", c.web.IP4.String())} // a minute and more
 				path := writeInside(t, in)
-				cmd := c.scanner.Command("env", insideVariable+"="+path, testBinary(t))
+				cmd := c.scanner.Command("env", insideVariable+"="+path, "TMPDIR="+t.TempDir(), testBinary(t))
 				sniffer := c.scanner.Sniff()
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"fengsui/schemas"
 )
@@ -108,29 +109,41 @@ func btoi(b bool) int {
 	return 0
 }
 
-// with dials, and closes the connection after f, or when ctx ends.
-func (t *target) with(ctx context.Context, wait time.Duration, f func(net.Conn)) error {
+// with dials, and closes the connection after f, or when ctx ends. silent says
+// that the other side neither said anything nor hung up.
+func (t *target) with(ctx context.Context, wait time.Duration, f func(net.Conn)) (silent bool, err error) {
 	conn, err := t.dial(ctx)
 	if err != nil {
-		return err
+		return true, err
 	}
+	heard := &listener{Conn: conn}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer func() {
 		stop()
 		_ = conn.Close()
 	}()
 	_ = conn.SetDeadline(time.Now().Add(wait)) // fails only on a closed connection, as f will
-	f(conn)
-	return nil
+	f(heard)
+	return !heard.anything, nil
+}
+
+// listener notes whether the other side does anything.
+type listener struct {
+	net.Conn
+	anything bool
+}
+
+func (l *listener) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	var timeout net.Error
+	l.anything = l.anything || n > 0 || err != nil && !(errors.As(err, &timeout) && timeout.Timeout())
+	return n, err
 }
 
 // tryBanner listens to a service that speaks first.
 func tryBanner(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
-	silent = true
-	err = t.with(ctx, time.Second, func(c net.Conn) {
-		first := readSome(c)
-		silent = len(first) == 0
-		s = bannerService(first, t.port)
+	silent, err = t.with(ctx, time.Second, func(c net.Conn) {
+		s = bannerService(readSome(c), t.port)
 	})
 	return s, silent, err
 }
@@ -139,13 +152,13 @@ func tryBanner(ctx context.Context, t *target) (s *schemas.Service, silent bool,
 func readSome(c net.Conn) []byte {
 	buf := make([]byte, 2*maxBanner)
 	n := 0
-	for n < len(buf) {
+	for end := time.Now().Add(time.Second); n < len(buf) && time.Now().Before(end); {
 		m, err := c.Read(buf[n:])
 		n += m
 		if err != nil || bytes.IndexByte(buf[:n], '\n') >= 0 {
 			break
 		}
-		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // the rest of it, if there is one
 	}
 	return buf[:n]
 }
@@ -218,7 +231,16 @@ func latin1(b []byte) string {
 // Printable is bytes from the network as text that may be shown and stored:
 // valid UTF-8, control characters as dots, at most 512 bytes.
 func Printable(b []byte) string {
-	text := strings.ToValidUTF8(string(b[:min(len(b), maxBanner)]), ".")
+	if len(b) > maxBanner {
+		b = b[:maxBanner]
+		for i := 1; i < utf8.UTFMax; i++ { // not in the middle of a character
+			if utf8.RuneStart(b[len(b)-i]) && !utf8.FullRune(b[len(b)-i:]) {
+				b = b[:len(b)-i]
+				break
+			}
+		}
+	}
+	text := strings.ToValidUTF8(string(b), ".")
 	text = strings.TrimSpace(text)
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {

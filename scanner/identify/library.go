@@ -54,7 +54,7 @@ func tryPlugin(ctx context.Context, t *target, p plugins.Plugin) (s *schemas.Ser
 		return nil, fmt.Errorf("identifying a service: %w", err)
 	}
 	var failed error
-	err = t.with(ctx, probeWait, func(c net.Conn) {
+	_, err = t.with(ctx, probeWait, func(c net.Conn) {
 		// The parsers in there were not made for hostile answers.
 		defer func() {
 			if why := recover(); why != nil {

@@ -42,31 +42,15 @@ var tlsConfig = func() *tls.Config {
 
 // tryTLS makes a handshake and then looks at what is inside.
 func tryTLS(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
-	silent = true
-	err = t.with(ctx, probeWait, func(c net.Conn) {
-		heard := &listener{Conn: c}
-		inner := tls.Client(heard, tlsConfig)
+	silent, err = t.with(ctx, probeWait, func(c net.Conn) {
+		inner := tls.Client(c, tlsConfig)
 		if inner.HandshakeContext(ctx) != nil {
-			silent = !heard.anything
 			return
 		}
-		silent = false
 		s = insideTLS(inner, t)
 		s.TLS = certificate(inner.ConnectionState())
 	})
 	return s, silent, err
-}
-
-// listener notes whether the other side said anything.
-type listener struct {
-	net.Conn
-	anything bool
-}
-
-func (l *listener) Read(p []byte) (int, error) {
-	n, err := l.Conn.Read(p)
-	l.anything = l.anything || n > 0
-	return n, err
 }
 
 // insideTLS identifies what speaks inside TLS.
@@ -116,11 +100,8 @@ func certificate(state tls.ConnectionState) *schemas.TLS {
 }
 
 func tryHTTP(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
-	silent = true
-	err = t.with(ctx, probeWait, func(c net.Conn) {
-		heard := &listener{Conn: c}
-		s = askHTTP(heard, t.host)
-		silent = !heard.anything
+	silent, err = t.with(ctx, probeWait, func(c net.Conn) {
+		s = askHTTP(c, t.host)
 	})
 	return s, silent, err
 }
@@ -186,11 +167,9 @@ var redisVersion = regexp.MustCompile(`(?m)^(redis|valkey)_version:([\w.-]+)`)
 
 // tryRedis sends PING, and INFO where that is allowed: neither changes anything.
 func tryRedis(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
-	silent = true
-	err = t.with(ctx, probeWait, func(c net.Conn) {
+	silent, err = t.with(ctx, probeWait, func(c net.Conn) {
 		line := func(b []byte) bool { return bytes.IndexByte(b, '\n') >= 0 }
 		pong := exchange(c, []byte("PING\r\n"), line)
-		silent = len(pong) == 0
 		switch {
 		case bytes.HasPrefix(pong, []byte("+PONG")):
 		case bytes.HasPrefix(pong, []byte("-NOAUTH")), bytes.HasPrefix(pong, []byte("-DENIED Redis")):
@@ -214,14 +193,11 @@ func tryRedis(ctx context.Context, t *target) (s *schemas.Service, silent bool, 
 // tryDNS asks for the root's name servers without recursion, which every DNS
 // server answers somehow, and for its version, as administrators do.
 func tryDNS(ctx context.Context, t *target) (s *schemas.Service, silent bool, err error) {
-	silent = true
-	err = t.with(ctx, probeWait, func(c net.Conn) {
+	silent, err = t.with(ctx, probeWait, func(c net.Conn) {
 		root := new(dns.Msg)
 		root.SetQuestion(".", dns.TypeNS)
 		root.RecursionDesired = false
-		reply, any := askDNS(c, root)
-		silent = !any
-		if reply == nil {
+		if askDNS(c, root) == nil {
 			return
 		}
 		s = &schemas.Service{Name: "domain"}
@@ -229,7 +205,8 @@ func tryDNS(ctx context.Context, t *target) (s *schemas.Service, silent bool, er
 		version.SetQuestion("version.bind.", dns.TypeTXT)
 		version.Question[0].Qclass = dns.ClassCHAOS
 		version.RecursionDesired = false
-		if reply, _ = askDNS(c, version); reply == nil || len(reply.Answer) == 0 {
+		reply := askDNS(c, version)
+		if reply == nil || len(reply.Answer) == 0 {
 			return
 		}
 		if txt, ok := reply.Answer[0].(*dns.TXT); ok {
@@ -255,21 +232,21 @@ func dnsProduct(text string) (name, version string) {
 	return name, m[2]
 }
 
-// askDNS asks over TCP; any says that something came back.
-func askDNS(c net.Conn, question *dns.Msg) (reply *dns.Msg, any bool) {
+// askDNS asks over TCP. nil is no DNS.
+func askDNS(c net.Conn, question *dns.Msg) *dns.Msg {
 	wire, err := question.Pack()
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	framed := binary.BigEndian.AppendUint16(nil, uint16(len(wire)))
 	whole := func(b []byte) bool { return len(b) >= 2 && len(b) >= 2+int(binary.BigEndian.Uint16(b)) }
 	got := exchange(c, append(framed, wire...), whole)
 	if !whole(got) {
-		return nil, len(got) > 0
+		return nil
 	}
-	reply = new(dns.Msg)
+	reply := new(dns.Msg)
 	if reply.Unpack(got[2:2+int(binary.BigEndian.Uint16(got))]) != nil || !reply.Response || reply.Id != question.Id {
-		return nil, true
+		return nil
 	}
-	return reply, true
+	return reply
 }

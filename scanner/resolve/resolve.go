@@ -23,12 +23,12 @@ import (
 )
 
 const (
-	attempts    = 5 // for one question, over all servers
+	attempts    = 4 // for one question, over all servers
 	udpSize     = 1232
 	tcpTimeout  = 5 * time.Second
 	firstWait   = time.Second // before a server's pace is known
 	leastWait   = 250 * time.Millisecond
-	mostWait    = 4 * time.Second
+	mostWait    = 3 * time.Second
 	maxInFlight = 500
 	maxValues   = 256 // of one answer
 )

@@ -26,6 +26,7 @@ import (
 type Service struct {
 	Port int
 	cmd  *exec.Cmd
+	said *lockedBuffer
 	once sync.Once
 }
 
@@ -43,7 +44,7 @@ func (s *Service) Stop() {
 func (h *Host) start(port int, name string, args ...string) *Service {
 	h.lab.t.Helper()
 	said := &lockedBuffer{}
-	s := &Service{Port: port, cmd: h.Command(name, args...)}
+	s := &Service{Port: port, cmd: h.Command(name, args...), said: said}
 	s.cmd.Stdout, s.cmd.Stderr = said, said
 	s.cmd.Dir = h.dir
 	s.cmd.WaitDelay = time.Second
@@ -290,7 +291,16 @@ func (h *Host) Bind(zones ...Zone) *Service {
 		path := h.file("zone-"+z.Name, text+z.Records+"\n")
 		fmt.Fprintf(&conf, "zone %q { type master; file %q; check-names ignore; };\n", z.Name, path)
 	}
-	return h.start(53, "named", "-g", "-n", "1", "-c", h.file("named.conf", conf.String()))
+	s := h.start(53, "named", "-g", "-n", "1", "-c", h.file("named.conf", conf.String()))
+	for deadline := time.Now().Add(startWait); ; time.Sleep(20 * time.Millisecond) {
+		text := s.said.String()
+		if strings.Contains(text, "not loaded due to errors") || time.Now().After(deadline) {
+			h.lab.t.Fatalf("lab: host %s: named does not load its zones:\n%s", h.Name, text)
+		}
+		if strings.Contains(text, "all zones loaded") {
+			return s
+		}
+	}
 }
 
 func first(given []int, otherwise int) int {
