@@ -148,7 +148,9 @@ func (in *Input) turn(ctx context.Context, f *follow, sink input.Sink) (more boo
 			continue
 		}
 		if f.archive {
-			return false, in.endArchive(ctx, f, sink, info.Size(), err)
+			err = in.endArchive(ctx, f, sink, info.Size(), err)
+			in.progress(f, info.Size())
+			return false, err
 		}
 		if !errors.Is(err, io.EOF) {
 			return false, err
@@ -157,6 +159,7 @@ func (in *Input) turn(ctx context.Context, f *follow, sink input.Sink) (more boo
 		if whole {
 			err = in.putRest(ctx, f, sink)
 			f.complete = in.cfg.Once
+			in.progress(f, info.Size())
 			return false, err
 		}
 		if f.split.unfinished() <= pieceSize {
@@ -292,7 +295,7 @@ func (in *Input) progress(f *follow, size int64) {
 	if in.deps.Progress == nil {
 		return
 	}
-	read := f.split.at
+	read := f.offset
 	if f.archive {
 		at, err := f.file.Seek(0, io.SeekCurrent)
 		if err != nil {

@@ -1,0 +1,288 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"fengsui/collector/input"
+	"fengsui/collector/spool"
+	"fengsui/internal/kafka"
+	"fengsui/schemas"
+)
+
+// producer is what the shipper needs of Kafka: it sends the records and returns,
+// in their order, those that were not acknowledged.
+type producer interface {
+	TryProduce(ctx context.Context, topic string, records []kafka.Record) (unacked []kafka.Record, err error)
+}
+
+// shipper brings lines from the queue to Kafka, directly while all is well. When
+// Kafka does not take them they go to the spool, and so does everything after
+// them, until the spool is empty: nothing overtakes. So in each partition the
+// numbers of a stream only ever go up, but for repetitions.
+//
+// Two goroutines: ship takes from the queue and is the only one that appends to
+// the spool; drain takes from the spool.
+type shipper struct {
+	topic    string
+	stream   string
+	seq      uint64
+	producer producer
+	spool    *spool.Spool
+	queue    *queue
+	metrics  *metrics
+	log      *slog.Logger
+	quiet    input.Quiet
+	lost     atomic.Uint64
+	drained  atomic.Uint64 // records that have left the spool
+	draining atomic.Bool   // Kafka took the last that were sent from the spool
+
+	sending   context.Context // ends when there is no more time to send to Kafka
+	spooling  context.Context // ends when there is no more time at all
+	endSend   context.CancelFunc
+	endSpool  context.CancelFunc
+	shipEnded chan struct{}
+}
+
+const (
+	takeLines  = 20_000
+	takeWeight = 16 << 20
+	drainBytes = 4 << 20
+	// retryAfter is the wait after a failure that may pass.
+	retryAfter = time.Second
+	// paceMost bounds how long new lines are held back, should Kafka go away again.
+	paceMost = time.Second
+)
+
+// start starts both goroutines; the channel is closed when they have ended.
+func (s *shipper) start() <-chan struct{} {
+	s.sending, s.endSend = context.WithCancel(context.Background())
+	s.spooling, s.endSpool = context.WithCancel(context.Background())
+	s.shipEnded = make(chan struct{})
+	return together(func() {
+		defer close(s.shipEnded)
+		s.ship()
+	}, s.drain)
+}
+
+// stop, after the queue was closed, gives what is in it half of the time to reach
+// Kafka, and the other half to reach the spool.
+func (s *shipper) stop(timeout time.Duration) {
+	half := time.AfterFunc(timeout/2, s.endSend)
+	full := time.AfterFunc(timeout, s.endSpool)
+	<-s.shipEnded
+	half.Stop()
+	full.Stop()
+	s.endSend() // drain has nothing more to wait for: the spool is on disk
+	s.endSpool()
+}
+
+// waitEmpty waits until all of the queue, which was closed, and of the spool is
+// acknowledged, or ctx ends.
+func (s *shipper) waitEmpty(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.shipEnded:
+	}
+	for s.spool.Len() > 0 && pause(ctx, 20*time.Millisecond) {
+	}
+}
+
+// pause waits; false: ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// ship empties the queue until it is closed.
+func (s *shipper) ship() {
+	for {
+		batches := s.queue.take(takeLines, takeWeight)
+		if len(batches) == 0 {
+			return
+		}
+		records := s.records(batches)
+		if left := s.deliver(records); left == 0 {
+			for _, b := range batches {
+				if b.done != nil {
+					b.done()
+				}
+			}
+		} else {
+			s.metrics.lost.Add(float64(left))
+			s.lost.Add(uint64(left)) //nolint:gosec // not negative
+		}
+		s.metrics.queued.Add(-int64(len(records)))
+		s.queue.release(batches)
+	}
+}
+
+// records gives the lines their origin, and so their place in the order.
+func (s *shipper) records(batches []batch) []kafka.Record {
+	n := 0
+	for _, b := range batches {
+		n += len(b.lines)
+	}
+	records := make([]kafka.Record, 0, n)
+	for _, b := range batches {
+		for i := range b.lines {
+			l := &b.lines[i]
+			o := schemas.Origin{
+				Stream: l.Stream, Seq: l.Seq, Unit: b.input.Unit, Source: l.Source, Input: b.input.Name,
+				Format: b.input.Format, Received: l.Received, Drill: b.input.Drill, Preamble: l.Preamble, Reject: l.Reject,
+			}
+			if l.Format != "" {
+				o.Format = l.Format
+			}
+			if o.Stream == "" {
+				s.seq++
+				o.Stream, o.Seq = s.stream, s.seq
+			}
+			records = append(records, kafka.Record{Key: []byte(l.Source), Value: l.Value, Headers: o.Headers()})
+		}
+	}
+	return records
+}
+
+// deliver brings records to Kafka or to the spool, and returns how many it could
+// not bring before the time was up.
+func (s *shipper) deliver(records []kafka.Record) (left int) {
+	s.pace(uint64(len(records)))
+	for {
+		if s.spool.Len() == 0 && s.sending.Err() == nil {
+			unacked, err := s.send(s.sending, records, "direct")
+			if err == nil {
+				return 0
+			}
+			records = unacked
+			s.quiet.Warn("Kafka does not take lines; they go to the spool", "error", err)
+		}
+		encoded := make([][]byte, len(records))
+		for i := range records {
+			encoded[i] = encodeRecord(&records[i])
+		}
+		err := s.spool.Append(s.spooling, encoded)
+		if err == nil {
+			s.metrics.spooled.Add(float64(len(records)))
+			return 0
+		}
+		s.metrics.troubles.Inc()
+		s.quiet.Warn("the spool does not take lines; inputs wait", "error", err)
+		if !pause(s.spooling, retryAfter) {
+			return len(records)
+		}
+	}
+}
+
+// pace holds n new records back while Kafka takes the spool's, until twice as
+// many have left it: so it empties, though senders never pause.
+func (s *shipper) pace(n uint64) {
+	target, until := s.drained.Load()+2*n, time.Now().Add(paceMost)
+	for s.draining.Load() && s.spool.Len() > 0 && s.drained.Load() < target && time.Now().Before(until) {
+		if !pause(s.sending, time.Millisecond) {
+			return
+		}
+	}
+}
+
+// drain sends what is in the spool, in its order, for ever.
+func (s *shipper) drain() {
+	for {
+		b, err := s.spool.Take(s.sending, drainBytes)
+		if s.sending.Err() != nil {
+			return
+		}
+		var records []kafka.Record
+		if err == nil {
+			records, err = decodeRecords(b.Records)
+		}
+		if err == nil {
+			if !s.sendAll(records) {
+				return
+			}
+			err = s.spool.Commit(b)
+			s.drained.Add(uint64(len(records)))
+		}
+		if err != nil {
+			s.metrics.troubles.Inc()
+			s.quiet.Warn("reading the spool failed", "error", err)
+			if !pause(s.sending, retryAfter) {
+				return
+			}
+		}
+	}
+}
+
+// sendAll sends until Kafka has acknowledged everything; false: the time is up.
+func (s *shipper) sendAll(records []kafka.Record) bool {
+	for {
+		unacked, err := s.send(s.sending, records, "spool")
+		s.draining.Store(err == nil)
+		if err == nil {
+			return true
+		}
+		records = unacked
+		s.quiet.Warn("Kafka does not take lines; the spool keeps them", "lines", s.spool.Len(), "error", err)
+		if !pause(s.sending, retryAfter) {
+			return false
+		}
+	}
+}
+
+// send sends records and returns those that were not acknowledged. One that
+// is too large for this Kafka, whose limit we do not know, is found by halving,
+// and cut down to a dead letter, so that it does not hold up the others.
+func (s *shipper) send(ctx context.Context, records []kafka.Record, by string) ([]kafka.Record, error) {
+	unacked, err := s.producer.TryProduce(ctx, s.topic, records)
+	s.metrics.shipped.WithLabelValues(by).Add(float64(len(records) - len(unacked)))
+	if err == nil || !errors.Is(err, kafka.ErrRecordTooLarge) {
+		return unacked, err
+	}
+	if len(unacked) == 1 {
+		if !s.cutDown(&unacked[0]) {
+			return nil, nil
+		}
+		return s.send(ctx, unacked, by)
+	}
+	half := len(unacked) / 2
+	first, err := s.send(ctx, unacked[:half], by)
+	if err != nil {
+		return append(first[:len(first):len(first)], unacked[half:]...), err
+	}
+	return s.send(ctx, unacked[half:], by)
+}
+
+// leastValue is where cutting down ends.
+const leastValue = 256
+
+// cutDown halves a record that Kafka refuses for its size, and says so in its
+// origin; false: nothing is left to cut, and the record is counted as lost.
+func (s *shipper) cutDown(r *kafka.Record) bool {
+	o, err := schemas.ParseOrigin(r.Headers, s.topic, 0, 0, time.Time{})
+	if err != nil || len(r.Value) <= leastValue && o.Preamble == "" {
+		s.metrics.lost.Inc()
+		s.log.Error("Kafka refuses a record for its size, however small", "bytes", len(r.Value))
+		return false
+	}
+	if o.Reject == "" {
+		o.Reject = fmt.Sprintf("cut from %d bytes: larger than Kafka takes", len(r.Value))
+	}
+	o.Preamble = ""
+	if len(r.Value) > leastValue {
+		r.Value = r.Value[:len(r.Value)/2]
+	}
+	r.Headers = o.Headers()
+	s.metrics.cut.Inc()
+	return true
+}

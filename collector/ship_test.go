@@ -1,0 +1,193 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"fengsui/collector/input"
+	"fengsui/collector/spool"
+	"fengsui/internal/kafka"
+	"fengsui/schemas"
+)
+
+// moody is a Kafka of three partitions that at times takes only the first few
+// records for each, or takes them and does not say so, or finds one too large.
+type moody struct {
+	limit      int
+	draw       func(n int) int // 0 to n
+	partitions [3][]kafka.Record
+}
+
+func (m *moody) TryProduce(_ context.Context, _ string, records []kafka.Record) (unacked []kafka.Record, err error) {
+	var stopped [3]bool
+	for _, r := range records {
+		p := int(r.Key[0]) % 3
+		if stopped[p] {
+			unacked = append(unacked, r)
+			continue
+		}
+		if len(r.Value) > m.limit {
+			stopped[p] = true
+			unacked = append(unacked, r)
+			err = errors.Join(err, kafka.ErrRecordTooLarge)
+			continue
+		}
+		switch m.draw(20) {
+		case 0: // not taken
+			stopped[p] = true
+			unacked = append(unacked, r)
+			if err == nil {
+				err = errors.New("away")
+			}
+			continue
+		case 1: // taken, and the answer lost
+			stopped[p] = true
+			unacked = append(unacked, r)
+			if err == nil {
+				err = errors.New("away")
+			}
+		}
+		m.partitions[p] = append(m.partitions[p], r)
+	}
+	return unacked, err
+}
+
+// TestShippingModel: whatever Kafka's moods, a consumer that follows the rule of
+// schemas.Origin stores each line once and in its order.
+func TestShippingModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp("", "ship")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		disk, err := spool.Open(filepath.Join(dir, "spool"), 64<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer disk.Close()
+		m, err := newMetrics(prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &moody{limit: 2000, draw: func(n int) int { return rapid.IntRange(0, n).Draw(t, "mood") }}
+		s := &shipper{topic: "logs", stream: "c", producer: k, spool: disk, metrics: m, log: slog.New(slog.DiscardHandler)}
+		s.quiet.Log = s.log
+		s.sending, s.spooling = context.Background(), context.Background()
+		drainSome := func() {
+			if disk.Len() == 0 {
+				return
+			}
+			b, err := disk.Take(context.Background(), rapid.IntRange(0, 3000).Draw(t, "bytes"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			records, err := decodeRecords(b.Records)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for len(records) > 0 {
+				if records, err = s.send(context.Background(), records, "spool"); err == nil {
+					break
+				}
+			}
+			if err := disk.Commit(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in := &InputConfig{Name: "net", Unit: "41", Format: "auto"}
+		n := 0
+		for range rapid.IntRange(1, 15).Draw(t, "steps") {
+			var lines []input.Line
+			for range rapid.IntRange(1, 30).Draw(t, "lines") {
+				value := fmt.Appendf(nil, "%d ", n)
+				if rapid.IntRange(0, 30).Draw(t, "large") == 0 {
+					value = append(value, bytes.Repeat([]byte("x"), 5000)...)
+				}
+				lines = append(lines, input.Line{Value: value, Source: string(rune('a' + rapid.IntRange(0, 5).Draw(t, "source")))})
+				n++
+			}
+			if left := s.deliver(s.records([]batch{{input: in, lines: lines}})); left != 0 {
+				t.Fatalf("%d records left", left)
+			}
+			for range rapid.IntRange(0, 2).Draw(t, "drains") {
+				drainSome()
+			}
+		}
+		for disk.Len() > 0 {
+			drainSome()
+		}
+		stored := 0
+		for p, records := range k.partitions {
+			last, number := uint64(0), -1
+			for _, r := range records {
+				o, err := schemas.ParseOrigin(r.Headers, "logs", p, 0, time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if o.Seq <= last {
+					continue
+				}
+				last = o.Seq
+				stored++
+				var got int
+				if _, err := fmt.Sscan(string(r.Value), &got); err != nil || got <= number {
+					t.Fatalf("line %d after %d: %v", got, number, err)
+				}
+				number = got
+				if (o.Reject != "") != (len(r.Value) > 100) {
+					t.Fatalf("%d bytes with reject %q", len(r.Value), o.Reject)
+				}
+			}
+		}
+		if stored != n {
+			t.Fatalf("%d lines stored of %d", stored, n)
+		}
+	})
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		blob := rapid.SliceOf(rapid.Byte())
+		r := kafka.Record{Key: blob.Draw(t, "key"), Value: blob.Draw(t, "value")}
+		for range rapid.IntRange(0, 12).Draw(t, "headers") {
+			r.Headers = append(r.Headers, schemas.Header{Key: rapid.String().Draw(t, "name"), Value: blob.Draw(t, "header")})
+		}
+		got, err := decodeRecord(encodeRecord(&r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := bytes.Equal(got.Key, r.Key) && bytes.Equal(got.Value, r.Value) &&
+			slices.EqualFunc(got.Headers, r.Headers, func(a, b schemas.Header) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) })
+		if !same {
+			t.Fatalf("%+v became %+v", r, got)
+		}
+	})
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	f.Add(encodeRecord(&kafka.Record{Key: []byte("k"), Value: []byte("v"), Headers: []schemas.Header{{Key: "a", Value: []byte("b")}}}))
+	f.Add([]byte{recordVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeRecord(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeRecord(encodeRecord(&r))
+		if err != nil || !bytes.Equal(again.Value, r.Value) || len(again.Headers) != len(r.Headers) {
+			t.Fatalf("%q: %v", b, err)
+		}
+	})
+}
