@@ -143,6 +143,10 @@ var ours = map[string]bool{
 	"wait_end_of_query": true, "buffer_size": true, "log_comment": true, "readonly": true,
 }
 
+// readerIgnores are the settings that the driver sends by itself. The user
+// reader's bounds are ours to set.
+var readerIgnores = map[string]bool{"max_execution_time": true, "http_write_exception_in_output_format": true}
+
 func (s *server) parse(r *http.Request, user string) (*request, error) {
 	q := &request{user: user, format: "TabSeparated", readOnly: user == UserReader || r.Method == http.MethodGet}
 	switch r.Method {
@@ -172,8 +176,8 @@ func (s *server) parse(r *http.Request, user string) (*request, error) {
 		case ours[name], name == "compress", name == "decompress":
 		case !settingName.MatchString(name):
 			return nil, exception(36, "BAD_ARGUMENTS", "%.64q is not a setting's name", name)
+		case q.user == UserReader && readerIgnores[name]:
 		case q.user == UserReader:
-			// Its bounds are ours to set. The driver sends none of its own.
 			return nil, readOnlyError("the user reader may not set " + name)
 		default:
 			q.settings = append(q.settings, name+"="+quoteString(value))
@@ -244,6 +248,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, user string) {
 		result = "error"
 	case err != nil:
 		result = "error"
+		// Answered before the whole body is read, a client sees a broken
+		// connection instead of what is wrong with its data.
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, s.cfg.MaxInsert))
 		refuse(w, err)
 	}
 	if err != nil && r.Context().Err() != nil {
@@ -291,10 +298,14 @@ func (s *server) execute(ctx context.Context, w http.ResponseWriter, conn *conne
 	word := firstWord(q.sql)
 	kind = kindOf(word, what.class)
 	switch {
-	case what.statements == 0:
+	case word == "" && what.statements == 0:
 		return kind, exception(62, "SYNTAX_ERROR", "empty query")
+	case what.statements == 0 && hasInnerSemicolon(q.sql):
+		return kind, exception(62, "SYNTAX_ERROR", "cannot read the query; one request is one statement")
 	case what.statements > 1:
 		return kind, exception(62, "SYNTAX_ERROR", "one request is one statement; this one has %d", what.statements)
+	case what.statements == 0:
+		q.readOnly = true // the engine is asked only to say what is wrong with it
 	case q.readOnly && what.class != classReadOnly:
 		return kind, readOnlyError("this request may only read")
 	}

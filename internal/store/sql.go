@@ -23,6 +23,21 @@ func firstWord(sql string) string {
 	}
 }
 
+// hasInnerSemicolon says whether the text goes on after a semicolon.
+func hasInnerSemicolon(sql string) bool {
+	l := lexer{text: sql}
+	for seen := false; ; {
+		t := l.next()
+		if t.kind == tokenEnd {
+			return false
+		}
+		if seen {
+			return true
+		}
+		seen = t.kind == tokenOther && t.text == ";"
+	}
+}
+
 // insertFormat matches what ends an INSERT whose data follows elsewhere.
 var insertFormat = regexp.MustCompile(`(?is)\s(?:FORMAT\s+([A-Za-z][A-Za-z0-9]*)|(VALUES))\s*;?\s*$`)
 
