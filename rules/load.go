@@ -12,6 +12,10 @@ import (
 //go:embed sigma
 var shipped embed.FS
 
+// Files is the content that is part of the program: rules under sigma/, each
+// beside its samples.
+func Files() fs.FS { return shipped }
+
 // Shipped returns the rules that are part of the program.
 func Shipped() ([]*Rule, []*Error) { return Load(shipped, "sigma", "rules/") }
 
