@@ -19,6 +19,7 @@ type metrics struct {
 	questions    *prometheus.CounterVec // result
 	open         prometheus.Counter
 	unconfirmed  prometheus.Counter
+	overloaded   prometheus.Counter
 	identifyErrs prometheus.Counter
 	observations *prometheus.CounterVec // kind
 }
@@ -44,6 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		questions:    counter("dns_questions_total", "DNS questions by what came of them.", "result"),
 		open:         counter("open_ports_total", "Open ports that were confirmed.").WithLabelValues(),
 		unconfirmed:  counter("unconfirmed_ports_total", "Ports that a sweep found open and that did not take our connection.").WithLabelValues(),
+		overloaded:   counter("overloaded_sweeps_total", "Sweeps repeated because this machine did not keep up with their rate.").WithLabelValues(),
 		identifyErrs: counter("identify_errors_total", "Services that could not be identified because of an error.").WithLabelValues(),
 		observations: counter("observations_total", "Observations made.", "kind"),
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,7 +29,9 @@ const (
 	// discoverFrom is the number of addresses from which a SYN sweep first looks
 	// which are up: an empty block takes minutes otherwise.
 	discoverFrom = 64
-	tries        = 2 // of our own connections, where there is no answer
+	// overloadSlack is the helper's start, its wait for late answers, and then some.
+	overloadSlack = 6 * time.Second
+	tries         = 2 // of our own connections, where there is no answer
 )
 
 // job is one port to be connected to.
@@ -195,18 +198,35 @@ func (k *look) sweep(ctx context.Context) ([]netip.AddrPort, error) {
 			exclude = append(exclude, n.Prefix)
 		}
 	}
-	var found []netip.AddrPort
+	found := map[netip.AddrPort]bool{}
+	once := func(r sweep.Request) (keptUp bool, err error) {
+		start := time.Now()
+		result, err := sweep.Helper{Path: path}.Sweep(ctx, r, func(at netip.AddrPort) { found[at] = true })
+		if err != nil {
+			return false, err
+		}
+		k.m.probes.Add(float64(result.Probes))
+		// In a network that answers nothing the rate's bound on what is in flight
+		// makes it up to 1.5 times as long; more is this machine's doing.
+		due := time.Duration(result.Probes*r.Retries) * time.Second / time.Duration(r.Rate)
+		return time.Since(start) < 2*due+overloadSlack, nil
+	}
 	for _, r := range k.rounds() {
 		r.Scope, r.Exclude = scope, exclude
-		result, err := sweep.Helper{Path: path}.Sweep(ctx, r, func(at netip.AddrPort) {
-			found = append(found, at)
-		})
+		keptUp, err := once(r)
+		if err == nil && !keptUp {
+			// An answer that is processed too late counts as none.
+			k.m.overloaded.Inc()
+			k.log.warn("this machine does not keep up with the sweep's rate; sweeping again at half of it",
+				"job", k.task.Job, "shard", k.task.Shard, "rate", r.Rate)
+			r.Rate = max(r.Rate/2, 1)
+			_, err = once(r)
+		}
 		if err != nil {
 			return nil, err
 		}
-		k.m.probes.Add(float64(result.Probes))
 	}
-	return found, nil
+	return slices.Collect(maps.Keys(found)), nil
 }
 
 // rounds cuts the targets into the helper's runs: by family, and for SYN the
