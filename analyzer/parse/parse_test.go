@@ -119,6 +119,7 @@ func TestLimits(t *testing.T) {
 	f("syslog", "<13>Dec 10 12:00:00 host app: "+strings.Repeat("x", MaxRecord-40), "")
 	f("syslog", strings.Repeat("x", MaxRecord), "")
 	f("syslog", "<13>1 "+strings.Repeat("[", 1000), "")
+	f("syslog", `<13>1 - h a - - [x`+strings.Repeat(` a="b"`, 100_000)+"] m", "") // is no structured data then, but message
 	f("json", nested(maxDepth), "")
 	f("json", nested(maxDepth+1), "json: JSON is nested deeper than 32")
 	f("json", keys(maxKeys), "")

@@ -170,6 +170,9 @@ func sdElement(s string, params []sdParam) (id string, _ []sdParam, n int) {
 		if used == 0 {
 			return "", params, 0
 		}
+		if len(params) == maxKeys { // comparing their names takes the square of their number
+			return "", params, 0
+		}
 		params = append(params, sdParam{name, value})
 		i += eq + 1 + used
 	}

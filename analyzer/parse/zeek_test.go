@@ -138,6 +138,7 @@ func TestZeekHeader(t *testing.T) {
 	f("#separator ;\n#fields;ts;uid\r\n#types;time;string\r\n", "<nil>")
 	f("", "no #fields header came with the record")
 	f("#fields\tts\tuid\n#types\ttime", "header has 2 #fields and 1 #types")
+	f("#fields\tts\t\n#types\ttime\tstring", "column 2 of the header has no name")
 	f("#separator \n#fields\tts", "header has an empty #separator")
 	f("#set_separator\t\n#fields\tts\n#types\ttime", "header has an empty #set_separator")
 	f("#fields\tts"+strings.Repeat("\tx", maxKeys)+"\n#types\ttime"+strings.Repeat("\tstring", maxKeys), "header has more than 1024 #fields")

@@ -62,6 +62,9 @@ type names struct {
 const maxNames = 4096
 
 func (n *names) of(path []byte) string {
+	if len(path) == 0 { // a key may be empty, a field's name may not
+		return n.prefix + "_"
+	}
 	if full, ok := n.known[string(path)]; ok {
 		return full
 	}

@@ -253,6 +253,9 @@ func readZeekHeader(preamble string) (*zeekHeader, error) {
 	}
 	h.path = zeekPathOf(name)
 	for i, f := range fields {
+		if f == "" {
+			return nil, fmt.Errorf("column %d of the header has no name", i+1)
+		}
 		h.columns = append(h.columns, newZeekColumn(h.path, f, types[i]))
 	}
 	return h, nil
