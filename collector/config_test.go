@@ -1,0 +1,57 @@
+package collector
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fengsui/internal/config"
+)
+
+// TestYAML reads a configuration with an input of each type and makes a
+// collector of it.
+func TestYAML(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fengsui.yaml")
+	load := func(text string) (Config, error) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := DefaultConfig()
+		return cfg, config.Load(path, &cfg)
+	}
+	const text = `
+id: zhengzhou-1
+state_dir: /var/lib/fengsui/collector
+spool: {dir: /var/lib/fengsui/spool, max_bytes: 8589934592}
+kafka: {brokers: ["127.0.0.1:9092"], compression: lz4}
+inputs:
+  - name: syslog
+    type: syslog
+    unit: "410100"
+    syslog: {udp: ":514", tcp: ":514", idle_timeout: 10m}
+  - name: zeek
+    type: file
+    unit: "410100"
+    format: zeek
+    file: {paths: [/var/log/zeek/current/*.log], exclude: ["*.gz"]}
+  - name: mirror
+    type: packet
+    unit: "410100"
+    packet: {interface: eth1}
+`
+	cfg, err := load(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.QueueBytes != DefaultConfig().QueueBytes || cfg.Inputs[0].Syslog.IdleTimeout.Minutes() != 10 || cfg.Inputs[1].File.Exclude[0] != "*.gz" {
+		t.Errorf("%+v", cfg)
+	}
+	if _, err := New(cfg, Deps{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := load(strings.Replace(text, "udp:", "upd:", 1)); err == nil || !strings.Contains(err.Error(), "upd") {
+		t.Errorf("an unknown key: %v", err)
+	}
+}
