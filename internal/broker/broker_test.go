@@ -17,6 +17,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +76,7 @@ func start(t testing.TB, cfg broker.Config) (client kafka.Config, stop func()) {
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -133,9 +135,9 @@ func bounds(t testing.TB, cfg kafka.Config, topic string) (first, end int64) {
 
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in 30 s: %s", what)
+			t.Fatalf("not in a minute: %s", what)
 		}
 	}
 }
@@ -548,15 +550,20 @@ func TestRestartAfterKillNeedsLittleMemory(t *testing.T) {
 	log := dirBytes(b.Dir)
 	start := time.Now()
 	b.Restart(t)
-	took := time.Since(start)
-	peak := peakMemory(t, b.PID())
-	t.Logf("%d MB of log: started in %v with %d MB at most", log>>20, took, peak>>20)
 	if _, e := bounds(t, client, topic.Name); e != end {
 		t.Errorf("ends at %d, want %d", e, end)
 	}
-	if peak > 350<<20 {
+	peak := peakMemory(t, b.PID())
+	t.Logf("%d MB of log: answers after %v with %d MB at most", log>>20, time.Since(start), peak>>20)
+	if !raced() && peak > 350<<20 {
 		t.Errorf("the start took %d MB for %d MB of log", peak>>20, log>>20)
 	}
+}
+
+// raced says that the race detector is on: it needs many times the memory.
+func raced() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // peakMemory is the most memory that a process has had.

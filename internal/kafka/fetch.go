@@ -31,6 +31,7 @@ type reader struct {
 	partition int
 	offset    int64 // of the next record wanted
 	idle      bool  // the last answer was empty
+	count     int   // of records in the last answer
 	arena     arena
 }
 
@@ -60,11 +61,11 @@ func (r *reader) fetch(ctx context.Context) (fetched, error) {
 	if err != nil {
 		return fetched{}, fmt.Errorf("fetching %s/%d from offset %d: %w", r.topic, r.partition, r.offset, err)
 	}
-	f := fetched{next: r.offset, end: res.HighWatermark}
+	f := fetched{next: r.offset, end: res.HighWatermark, records: make([]Record, 0, r.count)}
 	if err := r.read(res.Records, &f); err != nil {
 		return fetched{}, fmt.Errorf("reading %s/%d from offset %d: %w", r.topic, r.partition, r.offset, err)
 	}
-	r.idle = len(f.records) == 0
+	r.idle, r.count = len(f.records) == 0, len(f.records)
 	r.offset = f.next
 	return f, nil
 }
@@ -183,7 +184,8 @@ func (c *client) bounds(ctx context.Context, topic string, partition int) (first
 	return 0, 0, fmt.Errorf("asking for the bounds of %s/%d: %w", topic, partition, kafkago.UnknownTopicOrPartition)
 }
 
-// Client asks about offsets. It is safe for concurrent use.
+// Client asks about offsets. It is safe for concurrent use. Its methods try again
+// until Kafka answers or ctx ends.
 type Client struct{ c *client }
 
 // NewClient checks cfg and connects to nothing.
@@ -201,25 +203,53 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// retry calls f until it succeeds, cannot, or ctx ends.
+func (c *Client) retry(ctx context.Context, f func(context.Context) error) error {
+	var b backoff
+	for {
+		ask, cancel := context.WithTimeout(ctx, c.c.Timeout)
+		err := f(ask)
+		cancel()
+		if err == nil || permanent(err) {
+			return err
+		}
+		if b.wait(ctx) != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
 // Partitions returns how many partitions a topic has.
-func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.c.Timeout)
-	defer cancel()
-	return c.c.partitions(ctx, topic)
+func (c *Client) Partitions(ctx context.Context, topic string) (n int, err error) {
+	err = c.retry(ctx, func(ctx context.Context) error {
+		n, err = c.c.partitions(ctx, topic)
+		return err
+	})
+	return n, err
 }
 
 // Bounds returns the offset of a partition's first record and the offset that
 // its next one will have.
 func (c *Client) Bounds(ctx context.Context, topic string, partition int) (first, end int64, err error) {
-	return c.c.bounds(ctx, topic, partition)
+	err = c.retry(ctx, func(ctx context.Context) error {
+		first, end, err = c.c.bounds(ctx, topic, partition)
+		return err
+	})
+	return first, end, err
 }
 
 // OffsetForTime returns the offset of the first record with a time of t or
 // later (the time when it was sent to Kafka), or the partition's end.
-func (c *Client) OffsetForTime(ctx context.Context, topic string, partition int, t time.Time) (int64, error) {
-	ask, cancel := context.WithTimeout(ctx, c.c.Timeout)
-	defer cancel()
-	res, err := c.c.ListOffsets(ask, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{
+func (c *Client) OffsetForTime(ctx context.Context, topic string, partition int, t time.Time) (offset int64, err error) {
+	err = c.retry(ctx, func(ctx context.Context) error {
+		offset, err = c.c.offsetForTime(ctx, topic, partition, t)
+		return err
+	})
+	return offset, err
+}
+
+func (c *client) offsetForTime(ctx context.Context, topic string, partition int, t time.Time) (int64, error) {
+	res, err := c.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{
 		topic: {kafkago.TimeOffsetOf(partition, t)},
 	}})
 	if err != nil {
@@ -238,6 +268,6 @@ func (c *Client) OffsetForTime(ctx context.Context, topic string, partition int,
 			}
 		}
 	}
-	_, end, err := c.c.bounds(ctx, topic, partition) // nothing so new: the end
+	_, end, err := c.bounds(ctx, topic, partition) // nothing so new: the end
 	return end, err
 }

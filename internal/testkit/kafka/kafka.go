@@ -119,7 +119,7 @@ func (b *Broker) Restart(t testing.TB) {
 	if err := b.startCmd(); err != nil {
 		t.Fatalf("starting the broker: %v", err)
 	}
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", b.Addr, time.Second)
 		if err == nil {
 			_ = conn.Close()
@@ -173,7 +173,7 @@ func (b *Broker) Stop(t testing.TB) {
 	select {
 	case <-b.gone:
 		b.cmd = nil
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the broker does not stop")
 	}
 }
