@@ -89,10 +89,11 @@ func (c Config) Validate() error {
 
 // Deps is what the analyzer stands on.
 type Deps struct {
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
-	Kafka   kafka.Config
-	Store   *clickhouse.DB
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+	Kafka     kafka.Config
+	Store     *clickhouse.DB
+	Directory *directory.Directory // kept by whoever follows the topic registry
 }
 
 // Analyzer is the service. It is inert until Run.
@@ -147,7 +148,7 @@ func New(cfg Config, deps Deps) (*Analyzer, error) {
 	}
 	return &Analyzer{
 		cfg: cfg, deps: deps, log: deps.Log, zone: zone, engine: engine, mining: mining.New(knowledge),
-		registry: directory.New(), metrics: m, ready: make(chan struct{}),
+		registry: deps.Directory, metrics: m, ready: make(chan struct{}),
 	}, nil
 }
 
@@ -173,7 +174,6 @@ func (a *Analyzer) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	run("following the registry", a.followRegistry)
 	// Nothing is judged before the registry is known: everything would look
 	// unlisted and belong to nobody.
 	select {
@@ -207,17 +207,6 @@ func (a *Analyzer) group(topic string, open kafka.OpenFunc) func(context.Context
 		}
 		return g.Run(ctx)
 	}
-}
-
-func (a *Analyzer) followRegistry(ctx context.Context) error {
-	apply := func(r kafka.Record) error {
-		if err := a.registry.Apply(string(r.Key), r.Value); err != nil {
-			a.metrics.badRecords.WithLabelValues(schemas.TopicRegistry).Inc()
-			a.log.Warn("registry record passed over", "offset", r.Offset, "error", err)
-		}
-		return nil
-	}
-	return kafka.Follow(ctx, a.deps.Kafka, a.kafkaDeps(), schemas.TopicRegistry, apply, a.registry.CaughtUp)
 }
 
 // persist calls write until it succeeds or ctx ends. A batch is never given up:

@@ -98,6 +98,13 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway {
 		return nil
 	}
+	// What a scan passes over in silence, as it does a host that was switched
+	// off, is only found by looking again at what is open.
+	if now.Sub(h.at) >= reconsiderAnyway {
+		if err := h.askAgain(ctx, h.judge.Recheck(snap, now)); err != nil {
+			return err
+		}
+	}
 	h.judged, h.at = snap, now
 	return h.writeDrift(ctx, snap, h.judge.Reconsider(snap, now), fmt.Sprintf("reconsidered/%d", now.UnixNano()))
 }
@@ -194,7 +201,7 @@ func (h *observations) writeDrift(ctx context.Context, snap *directory.Snapshot,
 	}
 	var alerts []schemas.Alert
 	for i := range drifts {
-		if d := &drifts[i]; !d.Confirmed.IsZero() { // what was only suspected is nobody's alert
+		if d := &drifts[i]; drift.IsAlert(d) {
 			alerts = append(alerts, drift.ToAlert(d, snap))
 		}
 	}

@@ -40,7 +40,7 @@ type SpoolConfig struct {
 type InputConfig struct {
 	Name   string `koanf:"name"`
 	Type   string `koanf:"type"`   // syslog, file or packet
-	Unit   string `koanf:"unit"`   // code of the unit that its lines belong to
+	Unit   string `koanf:"unit"`   // code of the unit that its lines belong to; empty: told by the registry's networks
 	Format string `koanf:"format"` // name of the parser, or auto, which "" is too
 	Drill  bool   `koanf:"drill"`  // its lines belong to an exercise
 
@@ -107,7 +107,7 @@ func (c Config) Validate() error {
 
 func (c InputConfig) validate() error {
 	var errs []error
-	if !wordShape.MatchString(c.Unit) {
+	if c.Unit != "" && !wordShape.MatchString(c.Unit) {
 		errs = append(errs, fmt.Errorf("unit: %q is no code of a unit", c.Unit))
 	}
 	if c.Format != "" && !wordShape.MatchString(c.Format) {

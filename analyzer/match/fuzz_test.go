@@ -16,7 +16,11 @@ import (
 // programs and oracle say the same.
 func TestGeneratedRules(t *testing.T) {
 	fields := []string{"user.name", "message", "source.port", "dns.answers.data", "labels.x", "source.ip"}
-	text := rapid.StringOfN(rapid.RuneFrom([]rune("aAb*?\\-/ %kK\u212aß文1.")), 0, 6, -1)
+	text := rapid.OneOf(
+		rapid.StringOfN(rapid.RuneFrom([]rune("aAb")), 0, 3, -1),
+		rapid.StringOfN(rapid.RuneFrom([]rune("aAk*\\-\u212a")), 0, 4, -1),
+		rapid.StringOfN(rapid.RuneFrom([]rune("aAb*?\\-/ %kK\u212aß文1.")), 0, 6, -1),
+	)
 	mods := rapid.SampledFrom([]string{
 		"", "", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased", "|re", "|re|i",
 		"|contains|windash", "|exists", "|gt", "|lte", "|neq", "|fieldref", "|fieldref|contains", "|cidr", "|base64offset|contains", "|wide|contains",
@@ -40,7 +44,9 @@ func TestGeneratedRules(t *testing.T) {
 		}
 		return text.Draw(t, "value")
 	}
-	rapid.Check(t, func(t *rapid.T) {
+	events, hits := 0, 0
+	defer func() { t.Logf("%d events, %d hits", events, hits) }()
+	check := func(t *rapid.T) {
 		detection := map[string]any{}
 		var names []string
 		for i := range rapid.IntRange(1, 4).Draw(t, "selections") {
@@ -91,7 +97,7 @@ func TestGeneratedRules(t *testing.T) {
 			t.Fatalf("%v\n%s", errs[0], doc)
 		}
 		e, _ := Compile(rs, Options{})
-		for range 4 {
+		for range 12 {
 			ev := &schemas.Event{}
 			ev.SetString(schemas.FieldEventKind, "event")
 			for _, f := range fields {
@@ -109,9 +115,14 @@ func TestGeneratedRules(t *testing.T) {
 					ev.Set(mustField(f), schemas.String(text.Draw(t, f)))
 				}
 			}
+			events++
+			e.Match(ev, func(Hit) { hits++ })
 			agree(t, e, ev, func() string { return fmt.Sprintf("%s\nrule:\n%s", ev.AppendJSON(nil), doc) })
 		}
-	})
+	}
+	for range 10 { // times rapid's own number
+		rapid.Check(t, check)
+	}
 }
 
 func mustField(name string) schemas.FieldID {

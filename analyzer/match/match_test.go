@@ -75,6 +75,10 @@ func TestSemantics(t *testing.T) {
 	f(`user.name: root`, `{"user.name":"root2"}`, false)
 	// "cased: Values are applied case sensitively."
 	f(`user.name|cased: root`, `{"user.name":"Root"}`, false)
+	f(`user.name|cased: Root`, `{"user.name":"Root"}`, true)
+	f(`user.name|cased: Root`, `{"user.name":"root"}`, false)
+	f(`user.name|cased: 'R?o*'`, `{"user.name":"Root"}`, true)
+	f(`user.name|cased: 'R?o*'`, `{"user.name":"root"}`, false)
 	f(`user.name|contains|cased: oo`, `{"user.name":"Root"}`, true)
 
 	// "? to replace a single mandatory character", "* to replace an unbounded
@@ -287,6 +291,9 @@ func TestProblems(t *testing.T) {
 	detection := func(body string) string {
 		return "title: t\nid: r1\nlogsource:\n  product: fengsui\ndetection:\n" + indent(body)
 	}
+	f(detection("s: &a [*a]\ncondition: s"), `r.yml:6: rule r1: selections nested deeper than 20`)
+	f(detection("a: &a [x, y, z, x, y, z, x, y, z, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\ncondition: d"),
+		`r.yml:6: rule r1: more than 10000 items`)
 	f(detection("s: {sorce.ip: x}\ncondition: s"), `r.yml:6: rule r1: sorce.ip: unknown field "sorce.ip"; did you mean "source.ip"?`)
 	f("title: t\nid: r1\nlogsource: {product: plan9}\ndetection: {s: {a: b}, condition: s}", `r.yml:3: rule r1: log source plan9/*/* is not mapped`)
 	f(detection("s: {user.name|expand: '%who%'}\ncondition: s"), `r.yml:6: rule r1: user.name|expand: placeholder %who% has no values in the configuration`)

@@ -19,6 +19,12 @@ import (
 // or by windash.
 const maxValues = 10_000
 
+// Limits of a rule's selections. YAML's aliases can make a short text endless.
+const (
+	maxItems = 10_000
+	maxDepth = 20
+)
+
 // reader turns a rule's detection into a tree, in terms of the catalogue. It
 // keeps the first problem.
 type reader struct {
@@ -26,6 +32,8 @@ type reader struct {
 	source  *schemas.SigmaSource
 	opt     Options
 	problem *Problem
+	depth   int
+	read    int // items
 }
 
 func (r *reader) fail(line int, format string, args ...any) {
@@ -62,6 +70,13 @@ func (r *reader) tree() *node {
 // selection reads a map (all items), or a list of maps and keywords (any).
 func (r *reader) selection(n *yaml.Node) *node {
 	n = rules.Resolve(n)
+	if r.depth++; r.depth > maxDepth {
+		r.fail(n.Line, "selections nested deeper than %d", maxDepth)
+	}
+	defer func() { r.depth-- }()
+	if r.problem != nil {
+		return nil
+	}
 	switch n.Kind {
 	case yaml.MappingNode:
 		return r.items(n)
@@ -144,6 +159,10 @@ type value struct {
 // item reads one field with its modifiers and values; an empty name searches
 // the whole event.
 func (r *reader) item(line int, key string, nodes []*yaml.Node) *node {
+	if r.read++; r.read > maxItems {
+		r.fail(line, "more than %d items", maxItems)
+		return nil
+	}
 	name, mods, _ := strings.Cut(key, "|")
 	it := &item{line: line, name: name}
 	for _, n := range nodes {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,6 +24,7 @@ type Child struct {
 	Probe       func(ctx context.Context) error // nil when the child can be used
 	StopTimeout time.Duration
 	Log         *slog.Logger
+	Output      io.Writer // where the child's log goes, as it is
 	Restarted   func() // called for each start after the first; may be nil
 
 	once  sync.Once
@@ -168,19 +170,17 @@ func (c *Child) probe(ctx context.Context) {
 	}
 }
 
-// passLog writes the child's lines to our own log's writer and returns the last
-// one, which tells why a child died.
+// passLog passes the child's lines on and returns the last one, which tells why
+// a child died.
 func (c *Child) passLog(r io.Reader) (last string) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 {
-			text := string(line)
-			if text[len(text)-1] == '\n' {
-				text = text[:len(text)-1]
+			last = strings.TrimSuffix(string(line), "\n")
+			if _, err := c.Output.Write(line); err != nil {
+				c.Log.Warn("passing the child's log on", "child", c.Name, "error", err)
 			}
-			last = text
-			c.Log.Info(text, "child", c.Name)
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return last

@@ -116,7 +116,7 @@ func TestChildIsRestarted(t *testing.T) {
 	}
 	var restarts atomic.Int32
 	c := &Child{
-		Name: "sleeper", Log: quiet(), StopTimeout: 5 * time.Second,
+		Name: "sleeper", Log: quiet(), Output: io.Discard, StopTimeout: 5 * time.Second,
 		Command: func() *exec.Cmd {
 			return exec.Command("sh", "-c", `echo $$ > "$0.tmp" && mv "$0.tmp" "$0" && exec sleep 60`, pidFile)
 		},
@@ -155,7 +155,7 @@ func TestChildIsRestarted(t *testing.T) {
 
 func TestChildThatNeverStartsIsAnError(t *testing.T) {
 	c := &Child{
-		Name: "broken", Log: quiet(), StopTimeout: time.Second,
+		Name: "broken", Log: quiet(), Output: io.Discard, StopTimeout: time.Second,
 		Command: func() *exec.Cmd { return exec.Command("sh", "-c", "echo 'no such library' >&2; exit 3") },
 		Probe:   func(context.Context) error { return errors.New("no") },
 	}

@@ -1,0 +1,115 @@
+// Command fengsui is every service of Fengsui (烽燧) and the tools of those who
+// run it. Each service can be run by itself; `fengsui up` runs all of them on
+// one machine, on embedded engines.
+//
+// Exit codes: 0 success; 1 failure; 2 wrong use or configuration; 3 a check that
+// was asked for found something (rules check, config check).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once, whatever it waits for.
+	context.AfterFunc(ctx, stop)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	os.Exit(exitCode(os.Stderr, err))
+}
+
+// usageError is a wrong call or configuration; findingError says that a check
+// found something. Everything else is a failure.
+type (
+	usageError   struct{ error }
+	findingError struct{ error }
+)
+
+func (e usageError) Unwrap() error   { return e.error }
+func (e findingError) Unwrap() error { return e.error }
+
+func exitCode(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(w, "fengsui:", err)
+	switch {
+	case errors.As(err, new(findingError)):
+		return 3
+	case errors.As(err, new(usageError)):
+		return 2
+	}
+	return 1
+}
+
+// globalFlags are those of every command.
+type globalFlags struct {
+	config  string
+	dataDir string
+	json    bool
+	logTo   io.Writer
+}
+
+func newRoot() *cobra.Command {
+	flags := &globalFlags{logTo: os.Stderr}
+	root := &cobra.Command{
+		Use:   "fengsui",
+		Short: "烽燧：教育网络资产与安全态势平台 / assets and security of an education network",
+		Long: `烽燧 Fengsui：知道自己有什么、谁负责、变了什么、谁在攻击、谁在“挖矿”，并在数秒内让该知道的人知道。
+Know what you own, who answers for it, what changed, who attacks or mines, and tell who must know within seconds.`,
+		Example:       "  fengsui up --data-dir ./data\n  fengsui alerts --json 'level = high'",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	pf := root.PersistentFlags()
+	pf.StringVar(&flags.config, "config", "", "configuration file (default: fengsui.yaml in the data directory, if there is one)")
+	pf.StringVar(&flags.dataDir, "data-dir", "", "where everything is kept (default: data_dir of the configuration, or ./data)")
+	pf.BoolVar(&flags.json, "json", false, "write JSON, one object a line")
+	root.AddCommand(
+		newUp(flags), newCollector(flags), newScanner(flags), newAnalyzer(flags), newConsole(flags),
+		newStore(flags), newBroker(flags), newMigrate(flags),
+		newReplay(flags), newParse(flags),
+		newEvents(flags), newAlerts(flags), newMining(flags), newAssets(flags), newDrift(flags),
+		newScan(flags), newRegistry(flags), newRules(flags), newConfigCommand(flags), newUser(flags),
+	)
+	return root
+}
+
+func (c LogConfig) level() (slog.Level, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(c.Level)); err != nil {
+		return l, fmt.Errorf("log.level %q is none of debug, info, warn, error", c.Level)
+	}
+	return l, nil
+}
+
+func newLogger(c LogConfig, w io.Writer) (*slog.Logger, error) {
+	level, err := c.level()
+	if err != nil {
+		return nil, err
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, opts)), nil
+}
+
+// isTerminal says whether a person reads what is written to w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"fengsui/registry"
+)
+
+func newRegistry(flags *globalFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "registry", Short: "台账：单位、网络、域名、白名单 / units, networks, domains and whitelists",
+		Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags))
+	return cmd
+}
+
+// me is who changes of the registry are noted for.
+func me() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username + " (cli)"
+	}
+	return "cli"
+}
+
+func withRegistry(cmd *cobra.Command, flags *globalFlags, f func(*registry.Registry) error) error {
+	cfg, err := loadConfig(flags)
+	if err != nil {
+		return usageError{err}
+	}
+	reg, err := registry.Open(cmd.Context(), cfg.Registry.Path)
+	if err != nil {
+		return err
+	}
+	defer reg.Close()
+	return f(reg)
+}
+
+func newRegistryImport(flags *globalFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE", Short: "导入 YAML、CSV 或 Excel / read a YAML, CSV or Excel file into the registry",
+		Long: `导入台账文件。全部写入，或一条也不写；错误指出行与列。
+Read a file into the registry: all of it or nothing; errors name the row. What
+is there already and unchanged stays as it is, and nothing is deleted.`,
+		Example: "  fengsui registry import 台账.xlsx", Args: exactArgs(1, "a file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			content, err := registry.ReadFile(args[0], f)
+			if err != nil {
+				return usageError{err}
+			}
+			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
+				changed, err := reg.Put(cmd.Context(), me(), content)
+				if err != nil {
+					return err
+				}
+				return out(cmd, flags, map[string]int{"read": content.Len(), "changed": changed},
+					fmt.Sprintf("读入 %d 条，变更 %d 条 / %d entries read, %d changed", content.Len(), changed, content.Len(), changed))
+			})
+		},
+	}
+}
+
+func newRegistryExport(flags *globalFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "export FILE", Short: "导出为 YAML 或 Excel / write the registry to a YAML or Excel file",
+		Example: "  fengsui registry export 台账.xlsx", Args: exactArgs(1, "a file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
+				content, err := reg.All(cmd.Context())
+				if err != nil {
+					return err
+				}
+				var b bytes.Buffer
+				if err := registry.WriteFile(args[0], &b, content); err != nil {
+					return usageError{err}
+				}
+				if err := os.WriteFile(args[0], b.Bytes(), 0o600); err != nil {
+					return err
+				}
+				return out(cmd, flags, map[string]int{"written": content.Len()},
+					fmt.Sprintf("写出 %d 条 / %d entries written", content.Len(), content.Len()))
+			})
+		},
+	}
+}
+
+func newRegistryDelete(flags *globalFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete KEY...", Short: "删除条目 / delete entries by key",
+		Example: "  fengsui registry delete whitelist/host/192.0.2.1/32 network/192.0.2.0/24", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
+				if err := reg.Delete(cmd.Context(), me(), args...); err != nil {
+					return err
+				}
+				return out(cmd, flags, map[string]int{"deleted": len(args)}, fmt.Sprintf("删除 %d 条 / %d deleted", len(args), len(args)))
+			})
+		},
+	}
+}
+
+func newUser(flags *globalFlags) *cobra.Command {
+	cmd := &cobra.Command{Use: "user", Short: "控制台用户 / users of the console", Args: cobra.NoArgs}
+	var role, unit string
+	reset := &cobra.Command{
+		Use: "reset NAME", Short: "新建用户或重置口令 / make a user, or give one a new one-time password",
+		Example: "  fengsui user reset admin\n  fengsui user reset zhang --role analyst --unit 10001", Args: exactArgs(1, "a name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := registry.Role(role)
+			if r != registry.RoleAdmin && r != registry.RoleAnalyst && r != registry.RoleAuditor {
+				return usageError{fmt.Errorf("--role %q is none of admin, analyst, auditor", role)}
+			}
+			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
+				password, err := reg.ResetPassword(cmd.Context(), registry.User{Name: args[0], Role: r, Unit: unit})
+				if err != nil {
+					return err
+				}
+				return out(cmd, flags, map[string]string{"user": args[0], "one_time_password": password},
+					fmt.Sprintf("%s 的一次性口令 / one-time password: %s", args[0], password))
+			})
+		},
+	}
+	reset.Flags().StringVar(&role, "role", "admin", "admin, analyst or auditor; kept for a user who exists")
+	reset.Flags().StringVar(&unit, "unit", "", "code of the unit that the user is confined to; kept for a user who exists")
+	cmd.AddCommand(reset)
+	return cmd
+}
+
+// exactArgs is cobra.ExactArgs with a sentence that says what is missing.
+func exactArgs(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("%s takes %s; see %s --help", cmd.CommandPath(), what, cmd.CommandPath())}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fengsui/internal/clickhouse"
+	"fengsui/internal/kafka"
+	"fengsui/registry"
+	"fengsui/scanner/plan"
+	"fengsui/schemas"
+)
+
+func newScan(flags *globalFlags) *cobra.Command {
+	var (
+		req  plan.Request
+		wait time.Duration
+	)
+	cmd := &cobra.Command{
+		Use: "scan --unit U", Short: "扫描一个单位的授权范围 / scan a unit's authorised networks and domains",
+		Long: `为一个单位及其下级制定扫描计划并交给扫描器。只有台账中授权的网络与域名会被扫描。
+Plan a scan of a unit and those below it, and hand it to the scanners. Only
+networks and domains that the registry authorises are looked at.`,
+		Example: "  fengsui scan --unit 10001 --ports 22,80,443,1000-2000", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if req.Unit == "" {
+				return usageError{errors.New("--unit is missing: the code of the unit to scan")}
+			}
+			p, err := newProcess(flags)
+			if err != nil {
+				return err
+			}
+			if err := p.needKafka(); err != nil {
+				return err
+			}
+			db, err := openStore(cmd.Context(), p.cfg)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			return scan(cmd, flags, p, db, req, wait)
+		},
+	}
+	cmd.Flags().StringVar(&req.Unit, "unit", "", "code of the unit")
+	cmd.Flags().StringVar(&req.Ports, "ports", "", `ports, such as 22,80,1000-2000, or "all" (default: the usual ones and all that are whitelisted)`)
+	cmd.Flags().IntVar(&req.Rate, "rate", 0, "packets a second (default: the scanner's)")
+	cmd.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the job")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long at most for the scan to be folded into the map")
+	return cmd
+}
+
+func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB, req plan.Request, wait time.Duration) error {
+	ctx := cmd.Context()
+	reg, err := registry.Open(ctx, p.cfg.Registry.Path)
+	if err != nil {
+		return err
+	}
+	defer reg.Close()
+	snap, err := reg.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	req.By, req.Now = me(), time.Now().UTC()
+	if req.Known, err = knownAddresses(ctx, db); err != nil {
+		return err
+	}
+	tasks, err := plan.Plan(snap, req)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := sendTasks(ctx, p, tasks); err != nil {
+		return err
+	}
+	job := tasks[0].Job
+	if wait > 0 {
+		if err := waitForJob(ctx, cmd, flags, db, job, len(tasks), wait); err != nil {
+			return err
+		}
+	}
+	return out(cmd, flags, map[string]any{"job": job, "shards": len(tasks)},
+		fmt.Sprintf("任务 %s：%d 个分片 / job %s: %d shards", job, len(tasks), job, len(tasks)))
+}
+
+// knownAddresses are the hosts of the map: of an IPv6 network only those can be
+// looked at.
+func knownAddresses(ctx context.Context, db *clickhouse.DB) ([]netip.Addr, error) {
+	assets, err := clickhouse.LoadDocs[schemas.Asset](ctx, db, "assets", "kind = ?", string(schemas.AssetHost))
+	if err != nil {
+		return nil, fmt.Errorf("loading the known hosts: %w", err)
+	}
+	var known []netip.Addr
+	for i := range assets {
+		if assets[i].IP.IsValid() {
+			known = append(known, assets[i].IP)
+		}
+	}
+	return known, nil
+}
+
+func sendTasks(ctx context.Context, p *process, tasks []schemas.ScanTask) error {
+	producer, err := kafka.NewProducer(p.cfg.Kafka, kafka.Deps{Log: p.log, Metrics: p.metrics})
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	records := make([]kafka.Record, len(tasks))
+	for i := range tasks {
+		value, err := json.Marshal(&tasks[i])
+		if err != nil {
+			return fmt.Errorf("encoding shard %s: %w", tasks[i].Shard, err)
+		}
+		records[i] = kafka.Record{Key: []byte(tasks[i].Job + "/" + tasks[i].Shard), Value: value}
+	}
+	return producer.Produce(ctx, schemas.TopicScanTasks, records)
+}
+
+// waitForJob waits until every shard has been reported done.
+func waitForJob(ctx context.Context, cmd *cobra.Command, flags *globalFlags, db *clickhouse.DB, job string, shards int, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	show := newProgress(cmd.ErrOrStderr(), flags)
+	defer show.done()
+	for {
+		var done uint64
+		err := db.QueryRow(ctx, "SELECT uniqExact(shard) FROM observations WHERE job = ? AND kind = ?", job, string(schemas.ObservedDone)).Scan(&done)
+		if err == nil && int(done) >= shards { //nolint:gosec // a count of shards
+			return nil
+		}
+		show.line("分片 %d/%d / shards %d of %d", done, shards, done, shards)
+		select {
+		case <-ctx.Done():
+			if err != nil {
+				return fmt.Errorf("waiting for job %s: %w", job, err)
+			}
+			return fmt.Errorf("job %s: %d of %d shards were done within %v", job, done, shards, wait)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
