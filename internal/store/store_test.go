@@ -320,7 +320,7 @@ func TestReader(t *testing.T) {
 	f("SHOW TABLES FROM default", true)
 	f("DESCRIBE TABLE default.t", true)
 	f("EXPLAIN SELECT 1", true)
-	
+
 	f("INSERT INTO default.t VALUES (2, 'y')", false)
 	f("INSERT INTO default.t SELECT 2, 'y'", false)
 	f("DROP TABLE default.t", false)
