@@ -1,0 +1,201 @@
+package rules
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
+	"pgregory.net/rapid"
+
+	"fengsui/schemas"
+)
+
+func TestParse(t *testing.T) {
+	rs, errs := Parse("a.yml", []byte(`
+title: base
+id: b1
+name: base_rule
+level: low
+tags: [attack.t1110]
+logsource: {product: Linux, service: sshd, definition: any}
+detection:
+  two: {a: 1}
+  one: [x, y]
+  condition: one and two
+custom: anything
+fengsui: {group: [host.name], quiet: 2h}
+---
+---
+title: broken
+id: x1
+level: severe
+---
+title: many
+id: c1
+correlation:
+  type: event_count
+  rules: [base_rule]
+  group-by: [source.ip]
+  timespan: 90m
+  condition: {gt: 9}
+generate: true
+`))
+	want := []*Rule{
+		{
+			File: "a.yml", Line: 2, ID: "b1", Name: "base_rule", Title: "base", Level: schemas.Low, Tags: []string{"attack.t1110"},
+			LogSource: LogSource{Product: "linux", Service: "sshd", Line: 7},
+			Detection: &Detection{Selections: []Selection{{Name: "two"}, {Name: "one"}}, Conditions: []Condition{{"one and two", 11}}},
+			Alerting:  Alerting{Group: []string{"host.name"}, Quiet: 2 * time.Hour},
+		},
+		{
+			File: "a.yml", Line: 20, ID: "c1", Title: "many", Level: schemas.Medium,
+			Correlation: &Correlation{
+				Type: "event_count", Rules: []Reference{{"base_rule", 24}}, GroupBy: []string{"source.ip"},
+				Timespan: 90 * time.Minute, AtLeast: 10, Generate: true, Line: 23,
+			},
+		},
+	}
+	nodes := cmp.FilterValues(func(_, _ *yaml.Node) bool { return true }, cmp.Ignore())
+	if diff := cmp.Diff(want, rs, nodes); diff != "" {
+		t.Error(diff)
+	}
+	if len(errs) != 1 || errs[0].Error() != `a.yml:18: rule x1: "severe" is none of informational, low, medium, high, critical` {
+		t.Errorf("errors %v", errs)
+	}
+}
+
+// What is wrong is said with its line, and never passed over.
+func TestParseErrors(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		rs, errs := Parse("a.yml", []byte(text))
+		if len(rs) != 0 || len(errs) != 1 || errs[0].Error() != want {
+			t.Errorf("got %d rules and %v, want %s", len(rs), errs, want)
+		}
+	}
+	const ok = "title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n"
+	const corr = "title: t\nid: r\ncorrelation:\n  type: event_count\n  rules: [a]\n  timespan: 5m\n"
+	f("id: r", "a.yml:1: rule r: title is missing")
+	f("title: t", "a.yml:1: id is missing")
+	f("title: t\nid: a b\n", `a.yml:1: rule a b: id "a b" has a space, a slash or a control character`)
+	f("title: t\nid: r\nlogsource: {product: x}", "a.yml:1: rule r: detection is missing")
+	f("title: t\nid: r\ndetection: {s: {a: b}, condition: s}", "a.yml:1: rule r: logsource is missing")
+	f("title: t\nid: r\nlogsource: {}\ndetection: {s: {a: b}, condition: s}", "a.yml:3: rule r: logsource names no product, category or service")
+	f("title: t\nid: r\nlogsource: {prodct: x}\ndetection: {s: {a: b}, condition: s}", `a.yml:3: rule r: logsource: unknown key "prodct"`)
+	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}}", "a.yml:4: rule r: detection: condition is missing")
+	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {condition: s}", "a.yml:4: rule r: detection: no selection")
+	f(ok+"title: u\n", `a.yml:5: rule r: key "title" is said twice`)
+	f(ok+"levle: high\n", `a.yml:5: rule r: unknown key "levle"; did you mean "level"?`)
+	f(ok+"status: [a]\n", "a.yml:5: rule r: a text is needed here")
+	f(ok+"action: global\n", "a.yml:5: rule r: action (Sigma 1's document collections) is not supported; write each rule out")
+	f(ok+"fengsui: {quiet: soon}\n", `a.yml:5: rule r: "soon" is not a time span such as 30s, 5m, 1h or 7d`)
+	f(ok+"correlation: {type: event_count}\n", "a.yml:5: rule r: a document is a detection or a correlation, not both")
+	f(strings.Replace(corr, "event_count", "value_count", 1), "a.yml:4: rule r: correlation: not supported in this version: value_count")
+	f(strings.Replace(corr, "event_count", "temporal_ordered", 1), "a.yml:4: rule r: correlation: not supported in this version: temporal_ordered")
+	f(corr, "a.yml:4: rule r: correlation: condition is missing")
+	f(corr+"  condition: {lt: 5}\n", "a.yml:7: rule r: correlation: condition not supported in this version: lt")
+	f(corr+"  condition: {gte: 0}\n", "a.yml:7: rule r: correlation: condition must ask for one match at least")
+	f(corr+"  condition: {gte: 2, gt: 3}\n", "a.yml:7: rule r: correlation: a range of counts is not supported in this version")
+	f(corr+"  condition: {gte: many}\n", `a.yml:7: rule r: correlation: condition gte: "many" is not a count`)
+	f("a: [\n", "a.yml:1: yaml: line 1: did not find expected node content")
+	f(strings.Repeat("#", MaxFileBytes+1), "a.yml:1: 1048577 bytes, more than the 1048576 that a rule file may have")
+}
+
+func TestLoad(t *testing.T) {
+	rule := func(id string) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("title: t\nid: " + id + "\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n")}
+	}
+	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
+	if len(rs) != 2 || rs[0].File != "etc/a/1.yml" || rs[1].ID != "r2" {
+		t.Errorf("rules %v", rs)
+	}
+	if len(errs) != 1 || errs[0].Error() != "etc/b/3.yml:1: rule r1: the id is taken by etc/a/1.yml:1" {
+		t.Errorf("errors %v", errs)
+	}
+	if _, errs := LoadDir(t.TempDir() + "/none"); len(errs) != 1 {
+		t.Errorf("a folder that is not there: %v", errs)
+	}
+	if _, err := LoadSamples(fstest.MapFS{"a.yml": rule("r")}, "a.yml"); err == nil || err.Error() != "a.fires.jsonl: the rule has no such samples" {
+		t.Errorf("samples: %v", err)
+	}
+}
+
+// An event is read back as it was written.
+func TestDecodeEvent(t *testing.T) {
+	fields := schemas.Fields()
+	rapid.Check(t, func(t *rapid.T) {
+		ev := schemas.Event{Original: rapid.String().Draw(t, "original")}
+		ev.Stream, ev.Seq = "stream-a", rapid.Uint64().Draw(t, "seq")
+		for range rapid.IntRange(0, 20).Draw(t, "fields") {
+			f := rapid.SampledFrom(fields).Draw(t, "field")
+			one := func() schemas.Value {
+				switch f.Type {
+				case schemas.Long:
+					return schemas.Int(rapid.Int64().Draw(t, "n"))
+				case schemas.Double:
+					return schemas.Float(rapid.Float64Range(-1e9, 1e9).Draw(t, "x"))
+				case schemas.Boolean:
+					return schemas.Bool(rapid.Bool().Draw(t, "b"))
+				case schemas.Date:
+					return schemas.Time(time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "s"), 123456000))
+				}
+				return schemas.String(rapid.String().Draw(t, "text"))
+			}
+			if f.List {
+				ev.Set(f.ID, schemas.List(one(), one()))
+			} else {
+				ev.Set(f.ID, one())
+			}
+		}
+		ev.SetOpen("labels.a", schemas.String("x"))
+		ev.SetOpen("winlog.event_data.B", schemas.Strings("x", "y"))
+		line := ev.AppendJSON(nil)
+		back, err := DecodeEvent(line)
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if again := back.AppendJSON(nil); !bytes.Equal(line, again) {
+			t.Fatalf("read back as\n%s\nfrom\n%s", again, line)
+		}
+	})
+}
+
+func TestDecodeEventErrors(t *testing.T) {
+	f := func(line, want string) {
+		t.Helper()
+		_, err := DecodeEvent([]byte(line))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+	f(`[]`, "not a JSON object")
+	f(`{"sorce.ip":"x"}`, `did you mean "source.ip"?`)
+	f(`{"source.port":"x"}`, "source.port: x is not of the type long")
+	f(`{"@timestamp":"today"}`, "not a time")
+	f(`{"event.id":"7"}`, "not stream-sequence")
+	f(`{} {}`, "more text")
+	f(`{"message":`, "event")
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("title: t\nid: r\nlogsource: {product: x}\ndetection: {s: &a {a: b}, t: *a, condition: s}\n"))
+	f.Add([]byte("title: t\nid: r\ncorrelation: {type: event_count, rules: [a], timespan: 5m, condition: {gte: 3}}\n---\n---\n- x\n"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rs, errs := Parse("f.yml", data)
+		for _, r := range rs {
+			if r.ID == "" || r.Title == "" || (r.Detection == nil) == (r.Correlation == nil) {
+				t.Fatalf("half a rule: %+v", r)
+			}
+		}
+		for _, e := range errs {
+			if e.Line < 1 || e.Reason == "" {
+				t.Fatalf("an error without place or reason: %+v", e)
+			}
+		}
+	})
+}
