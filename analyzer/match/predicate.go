@@ -62,7 +62,7 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 		switch t.op {
 		case opLike, opWordLike:
 			g := parsePattern(w)
-			if true {
+			if !t.cased {
 				g = g.folded()
 			}
 			p.globs = append(p.globs, g)
@@ -85,7 +85,7 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 			}
 			p.nums = append(p.nums, x)
 		default:
-			if true {
+			if !t.cased {
 				w = fold(w)
 			}
 			p.texts = append(p.texts, w)
