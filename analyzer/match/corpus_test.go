@@ -202,3 +202,29 @@ func BenchmarkCorpus(b *testing.B) {
 func windowsOnly(rs []*rules.Rule) []*rules.Rule {
 	return slices.DeleteFunc(slices.Clone(rs), func(r *rules.Rule) bool { return r.LogSource.Product != "windows" })
 }
+
+// BenchmarkShipped is what our own rules cost events that are already parsed.
+func BenchmarkShipped(b *testing.B) {
+	rs, _ := rules.Shipped()
+	e, _ := Compile(rs, Options{})
+	for _, c := range []struct{ file, format string }{
+		{"loghub/OpenSSH/OpenSSH_2k.log", "syslog"}, {"zeek/dns.json.gz", "zeek"}, {"events/evtx-dev.jsonl.gz", "windows"},
+	} {
+		decode := decoder(b, c.format)
+		var evs []*schemas.Event
+		for _, line := range eventLines(b, c.file, 2000, 1) {
+			ev := &schemas.Event{}
+			if err := decode(line, ev); err == nil {
+				evs = append(evs, ev)
+			}
+		}
+		b.Run(c.format, func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				e.Match(evs[i%len(evs)], func(Hit) {})
+				i++
+			}
+		})
+	}
+}
