@@ -39,6 +39,15 @@ func (p *problems) err() error {
 	return errors.Join(p.errs...)
 }
 
+// Check brings every entry into its one form, in place, and says what is wrong
+// with it by itself (ErrInvalid). Whether what it names exists, Put sees.
+func Check(c *Content) error {
+	if err := c.normalise(); err != nil {
+		return classified{err, ErrInvalid}
+	}
+	return nil
+}
+
 // normalise brings every entry into its one form and checks it by itself.
 func (c *Content) normalise() error {
 	var p problems

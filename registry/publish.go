@@ -158,7 +158,10 @@ func (p *Publisher) sendChanges(ctx context.Context, producer *kafka.Producer, l
 		}
 		out := make([]record, len(rows))
 		for i, row := range rows {
-			out[i] = record{row.Key, []byte(row.Value)}
+			out[i] = record{key: row.Key}
+			if row.Value != "" { // a deletion has no value at all: an empty one would not be a tombstone
+				out[i].value = []byte(row.Value)
+			}
 		}
 		if err := p.send(ctx, producer, out); err != nil {
 			return last, err

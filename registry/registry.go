@@ -78,6 +78,18 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// What a caller can put right; the error's text says what it is.
+var (
+	ErrInvalid  = errors.New("not valid")           // an entry contradicts itself or names what is not there
+	ErrNotFound = errors.New("not in the registry") // there is no such entry or user
+)
+
+// classified is an error with one of the kinds above, and its own text.
+type classified struct{ err, kind error }
+
+func (e classified) Error() string   { return e.err.Error() }
+func (e classified) Unwrap() []error { return []error{e.err, e.kind} }
+
 // Close closes the database.
 func (r *Registry) Close() error { return r.db.Close() }
 
@@ -235,7 +247,7 @@ func (r *Registry) Snapshot(ctx context.Context) (*directory.Snapshot, error) {
 // of who. Entries are normalised and checked first; what is already there
 // unchanged is no change. It returns how many entries changed.
 func (r *Registry) Put(ctx context.Context, who string, c *Content) (changed int, err error) {
-	if err := c.normalise(); err != nil {
+	if err := Check(c); err != nil {
 		return 0, err
 	}
 	err = r.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
@@ -244,7 +256,7 @@ func (r *Registry) Put(ctx context.Context, who string, c *Content) (changed int
 			return err
 		}
 		if err := checkTree(before.Units, c); err != nil {
-			return err
+			return classified{err, ErrInvalid}
 		}
 		records, err := newRecords(before, c)
 		if err != nil {
@@ -306,7 +318,7 @@ func deleteRow(ctx context.Context, tx bun.Tx, key string) error {
 		return fmt.Errorf("deleting %s: %w", key, err)
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(fmt.Errorf("%s is not in the registry", key), err)
+		return errors.Join(classified{fmt.Errorf("%s is not in the registry", key), ErrNotFound}, err)
 	}
 	return nil
 }

@@ -95,8 +95,24 @@ func (r *Registry) Login(ctx context.Context, name, password string) (User, erro
 	if ok := checkPassword(hash, password); !ok || len(rows) != 1 {
 		return User{}, ErrLogin
 	}
-	u := rows[0]
-	return User{Name: u.Name, Role: Role(u.Role), Unit: u.Unit, OneTime: u.OneTime}, nil
+	return rows[0].user(), nil
+}
+
+func (u *userRow) user() User {
+	return User{Name: u.Name, Role: Role(u.Role), Unit: u.Unit, OneTime: u.OneTime}
+}
+
+// User returns the user as they are now, or an ErrNotFound: a session lasts
+// longer than what somebody was allowed when it began.
+func (r *Registry) User(ctx context.Context, name string) (User, error) {
+	var rows []userRow
+	if err := r.db.NewSelect().Model(&rows).Where("name = ?", name).Scan(ctx); err != nil {
+		return User{}, fmt.Errorf("looking up a user: %w", err)
+	}
+	if len(rows) == 0 {
+		return User{}, classified{fmt.Errorf("user %q is not in the registry", name), ErrNotFound}
+	}
+	return rows[0].user(), nil
 }
 
 // ChangePassword sets a password of the person's own choice.

@@ -40,7 +40,7 @@ file again stores nothing twice.
 			if err != nil {
 				return err
 			}
-			if err := p.needKafka(); err != nil {
+			if err := reachKafka(cmd.Context(), p.cfg); err != nil {
 				return err
 			}
 			in, err := replayInput(args[0], format, unit, drill)

@@ -36,7 +36,7 @@ networks and domains that the registry authorises are looked at.`,
 			if err != nil {
 				return err
 			}
-			if err := p.needKafka(); err != nil {
+			if err := reachKafka(cmd.Context(), p.cfg); err != nil {
 				return err
 			}
 			db, err := openStore(cmd.Context(), p.cfg)

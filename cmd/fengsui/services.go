@@ -88,6 +88,18 @@ func needKafka(cfg *Config) error {
 	return nil
 }
 
+// reachKafka is needKafka, and sees that Kafka answers.
+func reachKafka(ctx context.Context, cfg *Config) error {
+	if err := needKafka(cfg); err != nil {
+		return err
+	}
+	err := kafka.Ping(ctx, cfg.Kafka)
+	if err != nil && cfg.embeddedBroker {
+		return fmt.Errorf("%w (is `fengsui up --data-dir %s` running?)", err, cfg.DataDir)
+	}
+	return err
+}
+
 // openStore connects to ClickHouse and sees that it answers.
 func openStore(ctx context.Context, cfg *Config) (*clickhouse.DB, error) {
 	db, err := clickhouse.Open(cfg.ClickHouse)

@@ -184,18 +184,11 @@ func (p *process) addEngines(flags *globalFlags) error {
 }
 
 // placeBroker chooses the broker's address and secret, and writes them where
-// this machine's commands find them.
+// this machine's commands find them. The address of the last time is taken again
+// if it is free.
 func (c *Config) placeBroker() (addr string, err error) {
-	addr = c.Broker.Listen
-	if host, port, err := net.SplitHostPort(addr); err == nil && port == "0" {
-		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			return "", fmt.Errorf("finding a free port for the broker: %w", err)
-		}
-		addr = ln.Addr().String()
-		if err := ln.Close(); err != nil {
-			return "", fmt.Errorf("finding a free port for the broker: %w", err)
-		}
+	if addr, err = c.freeAddress(); err != nil {
+		return "", fmt.Errorf("finding a free port for the broker: %w", err)
 	}
 	secret, err := os.ReadFile(c.secretFile())
 	if errors.Is(err, os.ErrNotExist) {
@@ -212,6 +205,24 @@ func (c *Config) placeBroker() (addr string, err error) {
 	c.Kafka.Brokers = []string{addr}
 	c.Collector.Kafka = c.Kafka
 	return addr, nil
+}
+
+func (c *Config) freeAddress() (string, error) {
+	host, port, err := net.SplitHostPort(c.Broker.Listen)
+	if err != nil || port != "0" {
+		return c.Broker.Listen, err
+	}
+	candidates := []string{net.JoinHostPort(host, "0")}
+	if last, err := os.ReadFile(c.brokerFile()); err == nil {
+		candidates = append([]string{strings.TrimSpace(string(last))}, candidates...)
+	}
+	for _, candidate := range candidates {
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", candidate); err == nil {
+			return ln.Addr().String(), ln.Close()
+		}
+	}
+	return "", err
 }
 
 // readyInfo is what a person needs once everything runs.

@@ -25,7 +25,7 @@ type Child struct {
 	StopTimeout time.Duration
 	Log         *slog.Logger
 	Output      io.Writer // where the child's log goes, as it is
-	Restarted   func() // called for each start after the first; may be nil
+	Restarted   func()    // called for each start after the first; may be nil
 
 	once  sync.Once
 	ready chan struct{}
