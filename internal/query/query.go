@@ -71,10 +71,10 @@ type Error struct {
 	Msg   string
 }
 
-func (e *Error) Error() string {
-	column := utf8.RuneCountInString(e.Query[:min(e.At, len(e.Query))]) + 1
-	return fmt.Sprintf("query, character %d: %s", column, e.Msg)
-}
+// Column is the place as a person counts it: in characters, from 1.
+func (e *Error) Column() int { return utf8.RuneCountInString(e.Query[:min(e.At, len(e.Query))]) + 1 }
+
+func (e *Error) Error() string { return fmt.Sprintf("query, character %d: %s", e.Column(), e.Msg) }
 
 // Compile makes the condition of a query. An empty query is "1". Ages in the
 // query are counted back from now.

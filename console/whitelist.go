@@ -1,0 +1,106 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"fengsui/registry"
+	"fengsui/schemas"
+)
+
+// Listed is a whitelist entry with its key.
+type Listed struct {
+	Key string `json:"key" doc:"what DELETE takes" example:"port/192.0.2.10/32/tcp/443"`
+	schemas.WhitelistEntry
+}
+
+type whitelistOutput struct{ Body Page[Listed] }
+
+type putWhitelistInput struct{ Body schemas.WhitelistEntry }
+
+type putWhitelistOutput struct{ Body Listed }
+
+type deleteWhitelistInput struct {
+	Key string `query:"key" required:"true" minLength:"1" maxLength:"400" example:"port/192.0.2.10/32/tcp/443"`
+}
+
+func (c *Console) registerWhitelist() {
+	huma.Register(c.api, operation(http.MethodGet, "whitelist", "The whitelist of the units that the user sees", forUsers), c.getWhitelist)
+	huma.Register(c.api, operation(http.MethodPut, "whitelist", "Put an entry on the whitelist, or change it; drift that it explains closes by itself", forAdmins), c.putWhitelist)
+	huma.Register(c.api, operation(http.MethodDelete, "whitelist", "Take an entry from the whitelist", forAdmins, http.StatusNotFound), c.deleteWhitelist)
+}
+
+func (c *Console) getWhitelist(ctx context.Context, _ *struct{}) (*whitelistOutput, error) {
+	v, out := viewerOf(ctx), &whitelistOutput{Page[Listed]{[]Listed{}}}
+	for _, w := range v.directory.Whitelist() {
+		if v.sees(w.Unit) {
+			out.Body.Items = append(out.Body.Items, Listed{w.Key(), w})
+		}
+	}
+	return out, nil
+}
+
+func (c *Console) putWhitelist(ctx context.Context, in *putWhitelistInput) (*putWhitelistOutput, error) {
+	v := viewerOf(ctx)
+	content := &registry.Content{Whitelist: []schemas.WhitelistEntry{in.Body}}
+	if err := v.mayList(&in.Body); err != nil {
+		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+	}
+	if err := registry.Check(content); err != nil { // brings it into the one form that has a key
+		return nil, invalidEntry(err)
+	}
+	entry := content.Whitelist[0]
+	if there, ok := listed(v, entry.Key()); ok && !v.sees(there.Unit) {
+		return nil, problem(http.StatusForbidden, codeForbidden, "another unit has this entry")
+	}
+	changed, err := c.deps.Registry.Put(ctx, v.Name, content)
+	c.forgetDirectory()
+	if errors.Is(err, registry.ErrInvalid) {
+		return nil, invalidEntry(err)
+	}
+	if err != nil {
+		return nil, c.internal("writing the whitelist", err)
+	}
+	c.deps.Log.Info("whitelist entry put", "audit", "whitelist", "user", v.Name, "key", entry.Key(), "unit", entry.Unit, "reason", entry.Reason, "changed", changed > 0)
+	return &putWhitelistOutput{Listed{entry.Key(), entry}}, nil
+}
+
+func invalidEntry(err error) *Problem {
+	return problem(http.StatusUnprocessableEntity, codeInvalid, strings.TrimPrefix(err.Error(), "writing the registry: "))
+}
+
+func listed(v *viewer, key string) (schemas.WhitelistEntry, bool) {
+	for _, w := range v.directory.Whitelist() {
+		if w.Key() == key {
+			return w, true
+		}
+	}
+	return schemas.WhitelistEntry{}, false
+}
+
+func (c *Console) deleteWhitelist(ctx context.Context, in *deleteWhitelistInput) (*struct{}, error) {
+	v := viewerOf(ctx)
+	gone := problem(http.StatusNotFound, codeNotFound, fmt.Sprintf("%q is not on the whitelist", in.Key))
+	entry, ok := listed(v, in.Key)
+	if !ok || !v.sees(entry.Unit) { // those of others are not told of
+		return nil, gone
+	}
+	if err := v.mayList(&entry); err != nil {
+		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+	}
+	err := c.deps.Registry.Delete(ctx, v.Name, "whitelist/"+in.Key)
+	c.forgetDirectory()
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, gone
+	}
+	if err != nil {
+		return nil, c.internal("writing the whitelist", err)
+	}
+	c.deps.Log.Info("whitelist entry deleted", "audit", "whitelist", "user", v.Name, "key", in.Key, "unit", entry.Unit)
+	return nil, nil
+}
