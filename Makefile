@@ -66,14 +66,15 @@ bench: build $(LIBCHDB) ## measure; see docs/benchmark-results
 	$(GO) test -run '^TestThroughput$$|^TestAlertLatency$$' -v -count 1 -timeout 30m ./cmd/fengsui -bench-all-in-one
 
 test-corpus: $(LIBCHDB) ## the tests over the whole corpus of FENGSUI_CORPUS
-	FENGSUI_CORPUS_WHOLE=1 $(GO) test -timeout 60m ./analyzer/... ./rules/... ./collector/input/packet
+	FENGSUI_CORPUS_ALL=1 $(GO) test -timeout 60m ./analyzer/... ./rules/... ./collector/input/packet
 
 $(KAFKA): deploy/kafka/pom.xml
 	cd deploy/kafka && mvn -q -B dependency:copy-dependencies
 	@touch $@
 
 test-kafka: $(KAFKA) ## the broker's tests against a real Apache Kafka
-	FENGSUI_KAFKA_LIBS=$(CURDIR)/deploy/kafka/target/dependency $(GO) test -count 1 -timeout 20m ./internal/kafka
+	FENGSUI_KAFKA_LIBS=$(CURDIR)/deploy/kafka/target/dependency $(GO) test -count 1 -p 1 -timeout 20m \
+		-run 'TestKafka|TestNothingIsLost|TestTryProduce|TestFollowOutlivesTheBroker|TestOffsetsAreGivenOnce' ./internal/kafka ./internal/broker
 
 clean: ## remove what was built; data stays
 	rm -rf bin console/web/dist/assets console/web/dist/index.html deploy/kafka/target

@@ -186,7 +186,7 @@ func (s *Scanner) lookOnce(ctx context.Context, task schemas.ScanTask) (seen int
 		out = out[:0]
 		return nil
 	}
-	err = s.Look(looking, task, snap, func(o schemas.Observation) error {
+	emit := func(o schemas.Observation) error {
 		value, err := json.Marshal(o)
 		if err != nil {
 			return fmt.Errorf("encoding an observation: %w", err)
@@ -196,9 +196,22 @@ func (s *Scanner) lookOnce(ctx context.Context, task schemas.ScanTask) (seen int
 			return nil
 		}
 		return flush()
-	})
+	}
+	if err = s.Look(looking, task, snap, emit); err == nil {
+		err = emit(done(&task, s.id))
+	}
 	// What was seen before an error was seen.
 	return seen, errors.Join(err, flush())
+}
+
+// done is the observation that a shard was worked through, by which whoever asked
+// for it knows.
+func done(task *schemas.ScanTask, scanner string) schemas.Observation {
+	name := task.Job + "/" + task.Shard
+	return schemas.Observation{
+		ID: name + "/done", Kind: schemas.ObservedDone, Time: time.Now().UTC(), Source: "scan",
+		Job: task.Job, Shard: task.Shard, Scanner: scanner, Unit: task.Unit, Name: name,
+	}
 }
 
 // watchScope stops the shard when something that was authorised at its
