@@ -109,16 +109,27 @@ func (q *Query) where(fields query.Fields, since, order, unit string) (query.Con
 		c.Params["since"] = q.Since.UTC().Format("2006-01-02 15:04:05.000000")
 	}
 	if q.Units != nil {
-		names := make([]string, len(q.Units))
-		for i, u := range q.Units {
-			name := "unit" + strconv.Itoa(i)
-			names[i] = "{" + name + ":String}"
-			c.Params[name] = u
-		}
-		c.SQL += " AND " + unit + " IN (" + strings.Join(append(names, "'\\0'"), ", ") + ")" // never an empty list
+		c.SQL += " AND " + unit + " IN {units:Array(String)}"
+		c.Params["units"] = arrayOf(q.Units)
 	}
 	c.SQL += " ORDER BY " + order + " LIMIT " + strconv.Itoa(q.Limit)
 	return c, nil
+}
+
+var inQuotes = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+
+// arrayOf writes texts as a value of the type Array(String).
+func arrayOf(texts []string) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, s := range texts {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("'" + inQuotes.Replace(s) + "'")
+	}
+	b.WriteByte(']')
+	return b.String()
 }
 
 func find[T any](ctx context.Context, db *clickhouse.DB, name string, q Query) ([]T, error) {
