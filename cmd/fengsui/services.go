@@ -108,7 +108,7 @@ func openStore(ctx context.Context, cfg *Config) (*clickhouse.DB, error) {
 	}
 	pinging, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := db.Ping(pinging); err != nil {
+	if err := clickhouse.Alive(pinging, cfg.ClickHouse); err != nil {
 		err = fmt.Errorf("no answer from ClickHouse at %s: %w", cfg.ClickHouse.Addr, err)
 		if cfg.embeddedStore {
 			err = fmt.Errorf("%w (is `fengsui up --data-dir %s` running?)", err, cfg.DataDir)
