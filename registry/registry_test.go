@@ -16,7 +16,12 @@ import (
 
 func open(t *testing.T) *Registry {
 	t.Helper()
-	r, err := Open(context.Background(), filepath.Join(t.TempDir(), "registry.db"))
+	return openAt(t, filepath.Join(t.TempDir(), "registry.db"))
+}
+
+func openAt(t *testing.T, path string) *Registry {
+	t.Helper()
+	r, err := Open(context.Background(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
