@@ -15,8 +15,10 @@ import (
 const (
 	attemptsPerShard = 3
 	retryPause       = 5 * time.Second
-	scopeCheck       = time.Second // how soon a withdrawn authorisation stops a shard
-	batchOut         = 200         // observations in one call of the producer
+	scopeCheck       = time.Second     // how soon a withdrawn authorisation stops a shard
+	scopeGrace       = 3 * time.Second // how long a new task may be ahead of the registry
+	scopeWait        = 50 * time.Millisecond
+	batchOut         = 200 // observations in one call of the producer
 )
 
 // Scanner takes shards from the topic scan.tasks, one at a time, and puts what
@@ -112,6 +114,9 @@ func (s *Scanner) shard(ctx context.Context, value []byte) error {
 	}
 	s.m.busy.Set(1)
 	defer s.m.busy.Set(0)
+	if _, err := check(&task); err == nil {
+		s.awaitScope(ctx, &task)
+	}
 	for attempt := 1; ; attempt++ {
 		if !time.Now().Before(task.Expires) {
 			s.m.shards.WithLabelValues(kind, "expired").Inc()
@@ -149,6 +154,39 @@ func (s *Scanner) shard(ctx context.Context, value []byte) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// awaitScope gives the registry time to authorise a new task. The two come by
+// different topics, so a task for a network that was registered a moment ago may
+// be here before the network is.
+func (s *Scanner) awaitScope(ctx context.Context, task *schemas.ScanTask) {
+	now := time.Now()
+	until := now.Add(scopeGrace)
+	if task.Created.Before(now) {
+		until = task.Created.Add(scopeGrace)
+	}
+	for now.Before(until) && !authorised(s.deps.Directory.Snapshot(), task) {
+		select {
+		case now = <-time.After(scopeWait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// authorised says whether the registry allows all of a task.
+func authorised(snap *directory.Snapshot, task *schemas.ScanTask) bool {
+	for _, t := range task.Targets {
+		if snap.MayScanPrefix(t) != nil {
+			return false
+		}
+	}
+	for _, n := range task.Names {
+		if snap.MayResolve(n) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // unsent says that observations could not be handed over.
