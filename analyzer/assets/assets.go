@@ -62,6 +62,7 @@ type links struct {
 	domains  map[string]bool // names that resolve to it
 	reverse  []string        // names of its PTR records
 	swept    []swept         // the newest sweep of each set of ports
+	began    string          // the shard whose host observation came last, and with it all that the shard saw here
 }
 
 // swept is a sweep that was taken in: what is said to have been open before it
@@ -150,6 +151,9 @@ func (m *Map) Apply(o *schemas.Observation, partition int, offset int64) []schem
 		c.name()
 	case schemas.ObservedHost:
 		if o.IP.IsValid() {
+			if !c.passive() {
+				m.at(o.IP).began = shardOf(o)
+			}
 			c.host(o.Open)
 		}
 	case schemas.ObservedPort:
@@ -163,6 +167,8 @@ func (m *Map) Apply(o *schemas.Observation, partition int, offset int64) []schem
 	}
 	return c.changed
 }
+
+func shardOf(o *schemas.Observation) string { return o.Job + "/" + o.Shard }
 
 // at finds or makes what belongs to an address.
 func (m *Map) at(ip netip.Addr) *links {
@@ -272,7 +278,7 @@ func (c *change) port() {
 	}
 	l.serve(e)
 	if !c.passive() {
-		e.shard = o.Job + "/" + o.Shard
+		e.shard = shardOf(o)
 	}
 	c.edit(e, func(a *schemas.Asset) {
 		a.IP, a.Port, a.Transport = o.IP.Unmap(), o.Port, o.Transport
@@ -327,11 +333,14 @@ func (c *change) sweep() {
 	if set == nil {
 		return
 	}
-	shard := c.o.Job + "/" + c.o.Shard
+	shard := shardOf(c.o)
 	l.noteSweep(swept{c.o.Time, shard, set})
 	keys := make([]string, 0, len(l.services))
 	for key, e := range l.services {
-		seen := e.shard == shard || e.shard == "" && e.Last.After(c.o.Time.Add(-unknownShard))
+		// What a restart has forgotten may be this shard's, unless all of the shard
+		// came since.
+		forgotten := e.shard == "" && l.began != shard && e.Last.After(c.o.Time.Add(-unknownShard))
+		seen := e.shard == shard || forgotten
 		if e.Alive && e.Transport == set.transport && !seen && set.ports.Has(e.Port) && !e.Last.After(c.o.Time) {
 			keys = append(keys, key)
 		}
@@ -362,7 +371,7 @@ func (l *links) noteSweep(s swept) {
 func (l *links) sweptSince(o *schemas.Observation) bool {
 	for i := range l.swept {
 		w := &l.swept[i]
-		if w.at.After(o.Time) && w.ports.transport == o.Transport && w.shard != o.Job+"/"+o.Shard && w.ports.ports.Has(o.Port) {
+		if w.at.After(o.Time) && w.ports.transport == o.Transport && w.shard != shardOf(o) && w.ports.ports.Has(o.Port) {
 			return true
 		}
 	}

@@ -175,6 +175,10 @@ func TestRestartBeforeSweep(t *testing.T) {
 	tp.m.Seed(seeds)
 	tp.put(sweep("1", 2, "10.0.0.1", "1-1024"))
 	tp.want("10.0.0.1 10.0.0.1/tcp/22 x.cn")
+	// A shard that wholly came since the restart knows what is closed.
+	tp.put(schemas.Observation{Kind: schemas.ObservedHost, Time: minute(3), Source: SourceScan, Job: "j", Shard: "2", Unit: "U", IP: netip.MustParseAddr("10.0.0.1"), Open: true})
+	tp.put(sweep("2", 3, "10.0.0.1", "1-1024"))
+	tp.want("10.0.0.1 x.cn")
 	tp.put(name(3, "x.cn", "A", "NXDOMAIN"))
 	if a, _ := tp.m.Get("host/10.0.0.1"); !slices.Equal(a.Names, []string{"p.cn"}) {
 		t.Errorf("names %v", a.Names)
