@@ -61,6 +61,13 @@ type story struct {
 	rows   map[string]schemas.Drift
 	order  []string
 	asked  []schemas.ScanTask
+	late   time.Duration // of what is seen from now on, after its minute
+}
+
+// later makes what is seen from now on later than its minute.
+func (s *story) later(late time.Duration) *story {
+	s.late = late
+	return s
 }
 
 func begin(t *testing.T, whitelist ...string) *story {
@@ -87,6 +94,7 @@ func (s *story) write(changed []schemas.Drift) {
 func (s *story) see(shard string, at int, what string) *story {
 	s.t.Helper()
 	o := observation(shard, at, what)
+	o.Time = o.Time.Add(s.late)
 	s.offset++
 	changed, asked := s.j.Observe(s.snap, &o, 0, s.offset, o.Time)
 	s.write(changed)
@@ -96,8 +104,11 @@ func (s *story) see(shard string, at int, what string) *story {
 
 func observation(shard string, at int, what string) schemas.Observation {
 	o := schemas.Observation{ID: fmt.Sprint(shard, "/", at, "/", what), Time: minute(at), Source: assets.SourceScan, Job: "j", Shard: shard, Unit: "U", Transport: "tcp"}
-	if shard == "" {
+	switch {
+	case shard == "":
 		o.Source, o.Job = "zeek.conn", ""
+	case strings.HasPrefix(shard, "drift-"): // a second look that was asked for
+		o.Job, o.Shard = shard, "1"
 	}
 	target, rest, _ := strings.Cut(what, " ")
 	word, value, _ := strings.Cut(rest, " ")
@@ -345,6 +356,16 @@ func TestRestartWithinAShard(t *testing.T) {
 	s := begin(t)
 	s.see("1", 0, "10.0.0.9:22").restart().see("1", 0, "10.0.0.9:80").see("1", 0, "10.0.0.9 swept 1-1024").is("unlisted_host host/10.0.0.9 suspected")
 	s.see("2", 2, "10.0.0.9:22").is("unlisted_host host/10.0.0.9 open")
+}
+
+// The second look is the second one, however soon after a restart it comes.
+func TestRestartBeforeTheSecondLook(t *testing.T) {
+	s := begin(t, "host 10.0.0.1")
+	s.see("1", 0, "10.0.0.1:80 http").restart().see("1", 0, "10.0.0.1 swept 1-1024").is("unlisted_port service/10.0.0.1/tcp/80 suspected")
+	s.later(20*time.Second).see(s.asked[0].Job, 0, "10.0.0.1:80 http").is("unlisted_port service/10.0.0.1/tcp/80 open")
+	s = begin(t, "host 10.0.0.1")
+	s.see("1", 0, "10.0.0.1:80 http").restart()
+	s.later(20*time.Second).see(s.asked[0].Job, 0, "10.0.0.1:80 closed").is("unlisted_port service/10.0.0.1/tcp/80 closed not confirmed")
 }
 
 func TestBounds(t *testing.T) {

@@ -352,8 +352,17 @@ func (l *look) second(s *state) bool {
 }
 
 // tooClose says whether this look may be the very one that made or last saw the
-// drift, when a restart has made the judge forget which that was.
-func (l *look) tooClose(s *state) bool { return l.o.Time.Sub(s.Last) < unknownLook }
+// drift, when a restart has made the judge forget which that was. A look that was
+// asked for because of a suspicion is not the one that suspected.
+func (l *look) tooClose(s *state) bool {
+	if s.Status == schemas.DriftSuspected && strings.HasPrefix(l.o.Job, jobOf(s)) {
+		return false
+	}
+	return l.o.Time.Sub(s.Last) < unknownLook
+}
+
+// jobOf is what the jobs of a drift's looks begin with.
+func jobOf(s *state) string { return "drift-" + s.ID + "-" }
 
 func (l *look) suspect(f finding) *state {
 	if len(l.j.drifts) >= l.j.cfg.MaxDrifts {
@@ -487,7 +496,7 @@ func (l *look) askAnew(s *state) {
 		at = l.o.Time
 	}
 	t := schemas.ScanTask{
-		Job: "drift-" + s.ID + "-" + strconv.FormatInt(at.UnixMilli(), 10), Shard: "1", Shards: 1, Kind: schemas.TaskConfirm, Unit: s.Unit,
+		Job: jobOf(s) + strconv.FormatInt(at.UnixMilli(), 10), Shard: "1", Shards: 1, Kind: schemas.TaskConfirm, Unit: s.Unit,
 		By: "drift", Reason: string(s.Kind) + " " + s.Asset, Created: l.now, Expires: l.now.Add(l.j.cfg.AskWithin),
 	}
 	if s.ip.IsValid() {
