@@ -117,8 +117,10 @@ type changeSet struct {
 	asked  []schemas.ScanTask
 }
 
-// Handle folds one batch and writes what changed. Assets and drifts come last:
-// their rows hold the offset that marks a record as done.
+// Handle folds one batch and writes what changed. The observations themselves
+// come last: who finds a shard's end among them finds what it saw in the map.
+// Rows of assets and drifts hold the offset of what they have counted in, so a
+// batch that is handled again changes nothing twice.
 func (h *observations) Handle(ctx context.Context, records []kafka.Record) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,14 +137,6 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 	if err := h.askAgain(ctx, set.asked); err != nil {
 		return err
 	}
-	if len(set.seen) > 0 {
-		err := h.persist(ctx, "observations", func(ctx context.Context) error {
-			return h.deps.Store.InsertObservations(ctx, set.seen, token)
-		})
-		if err != nil {
-			return err
-		}
-	}
 	if changed := set.assets.list(); len(changed) > 0 {
 		err := h.persist(ctx, "assets", func(ctx context.Context) error {
 			return h.deps.Store.InsertAssets(ctx, changed, token)
@@ -151,7 +145,15 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 			return err
 		}
 	}
-	return h.writeDrift(ctx, snap, set.drifts.list(), token)
+	if err := h.writeDrift(ctx, snap, set.drifts.list(), token); err != nil {
+		return err
+	}
+	if len(set.seen) == 0 {
+		return nil
+	}
+	return h.persist(ctx, "observations", func(ctx context.Context) error {
+		return h.deps.Store.InsertObservations(ctx, set.seen, token)
+	})
 }
 
 func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.Time, set *changeSet) {
