@@ -67,9 +67,11 @@ func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB,
 		return err
 	}
 	req.By, req.Now = me(), time.Now().UTC()
-	if req.Known, err = knownAddresses(ctx, db); err != nil {
-		return err
+	assets, err := clickhouse.LoadDocs[schemas.Asset](ctx, db, "assets", "kind IN (?, ?)", string(schemas.AssetHost), string(schemas.AssetDomain))
+	if err != nil {
+		return fmt.Errorf("loading what is known: %w", err)
 	}
+	req.Known, req.Names = known(assets)
 	tasks, err := plan.Plan(snap, req)
 	if err != nil {
 		return usageError{err}
@@ -87,20 +89,26 @@ func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB,
 		fmt.Sprintf("任务 %s：%d 个分片 / job %s: %d shards", job, len(tasks), job, len(tasks)))
 }
 
-// knownAddresses are the hosts of the map: of an IPv6 network only those can be
-// looked at.
-func knownAddresses(ctx context.Context, db *clickhouse.DB) ([]netip.Addr, error) {
-	assets, err := clickhouse.LoadDocs[schemas.Asset](ctx, db, "assets", "kind = ?", string(schemas.AssetHost))
-	if err != nil {
-		return nil, fmt.Errorf("loading the known hosts: %w", err)
-	}
-	var known []netip.Addr
+// known is what the map has seen: addresses of hosts and those that names resolve
+// to, since of an IPv6 network only known addresses can be looked at; and names,
+// since one that no record leads to any more is only found gone when asked for.
+func known(assets []schemas.Asset) (addresses []netip.Addr, names []string) {
 	for i := range assets {
-		if assets[i].IP.IsValid() {
-			known = append(known, assets[i].IP)
+		a := &assets[i]
+		if a.Kind == schemas.AssetHost && a.IP.IsValid() {
+			addresses = append(addresses, a.IP)
+		}
+		if a.Kind != schemas.AssetDomain {
+			continue
+		}
+		names = append(names, a.Name)
+		for _, text := range a.Addresses {
+			if ip, err := netip.ParseAddr(text); err == nil {
+				addresses = append(addresses, ip)
+			}
 		}
 	}
-	return known, nil
+	return addresses, names
 }
 
 func sendTasks(ctx context.Context, p *process, tasks []schemas.ScanTask) error {
