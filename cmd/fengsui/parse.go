@@ -65,7 +65,7 @@ func parseFile(ctx context.Context, cmd *cobra.Command, parser parse.Parser, pat
 	}
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	p := &parsing{parser: parser, zone: zone, w: w}
-	return errors.Join(in.Run(ctx, p), w.Flush())
+	return in.Run(ctx, p)
 }
 
 // parsing is a sink that parses what it is given.
@@ -85,6 +85,9 @@ func (p *parsing) Put(_ context.Context, lines []input.Line, done func()) error 
 	}
 	if done != nil {
 		done()
+	}
+	if err := p.w.Flush(); err != nil { // somebody may be watching a pipe
+		return fmt.Errorf("writing: %w", err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"sync"
 	"testing"
 	"time"
@@ -465,6 +466,33 @@ func TestOnce(t *testing.T) {
 	if took := time.Since(start); took < 400*time.Millisecond {
 		t.Errorf("50 lines at 100 a second took %v", took)
 	}
+}
+
+// A pipe can neither be measured nor read twice; its lines are read all the same.
+func TestOnceFromPipe(t *testing.T) {
+	w := newWorld(t)
+	w.deps.Format = "auto"
+	f := func(name string, content []byte, want, reject string) {
+		t.Helper()
+		if err := syscall.Mkfifo(w.path(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = os.WriteFile(w.path(name), content, 0o600) }() // what is missing then is seen below
+		s, err := w.once(w.path(name))
+		w.must(err)
+		wantText(t, s, want)
+		for i, l := range s.all() {
+			if (l.Reject != "") != (reject != "" && i == len(s.all())-1) || !strings.Contains(l.Reject, reject) && l.Reject != "" || l.Stream != "" {
+				t.Errorf("%s: line %d: stream %q, reject %q", name, i, l.Stream, l.Reject)
+			}
+		}
+	}
+	f("plain", []byte("one\n\ntwo"), "one|two", "")
+	f("empty", nil, "", "")
+	f("zipped", gz(t, "one\ntwo\n"), "one|two", "")
+	f("zeek", []byte("#separator \\x09\n#fields\ta\none\n"), "one", "")
+	cut := gz(t, "one\ntwo\n")
+	f("cut", cut[:len(cut)-4], "one|two|"+w.path("cut")+": after 8 bytes of text", "truncated archive")
 }
 
 // TestCorpus reads real Zeek logs.

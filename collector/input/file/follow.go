@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"fengsui/collector/input"
+	"fengsui/internal/gzfile"
 )
 
 var (
@@ -72,6 +73,9 @@ func (in *Input) identify(f *follow) error {
 	if err != nil {
 		return err
 	}
+	if in.cfg.Once && info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice) != 0 {
+		return in.asStream(f)
+	}
 	head := make([]byte, headMost)
 	n, err := f.file.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -94,6 +98,18 @@ func (in *Input) identify(f *follow) error {
 	}
 	f.offset, f.tail = now.Offset, now.Tail
 	return f.recoverPreamble(now.PreambleAt)
+}
+
+// asStream prepares to read what can be read only once, such as a pipe. Its lines
+// have no ids of their own, since nothing would tell them apart another time.
+func (in *Input) asStream(f *follow) error {
+	r, err := gzfile.NewReader(f.file)
+	if err != nil {
+		return err
+	}
+	f.archive, f.entry = true, &entry{Path: f.path, PreambleAt: -1, archive: true}
+	f.split = &splitter{r: r, maxLine: in.cfg.MaxLine}
+	return nil
 }
 
 func (f *follow) close() {
