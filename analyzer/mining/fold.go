@@ -125,7 +125,7 @@ func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time)
 		if d.Confidence < f.cfg.Threshold {
 			return nil, false
 		}
-		d.Raised = now
+		d.Raised, d.Received = now, m.Received
 	}
 	d.Version++
 	d.Updated = now
@@ -337,7 +337,7 @@ func ToAlert(d *schemas.MiningDetection) schemas.Alert {
 		ID: d.ID, Version: d.Version, Kind: schemas.AlertMining, Status: d.Status,
 		Rule: schemas.Rule{ID: RuleID, Title: "主机疑似挖矿 / Host appears to mine cryptocurrency", Level: level, Tags: []string{"attack.impact", "attack.t1496"}},
 		Unit: d.Unit, Host: d.Host, Group: []schemas.GroupValue{{Field: "host", Value: d.Host}},
-		First: d.First, Last: d.Last, Raised: d.Raised, Updated: d.Updated, Count: d.Count, Drill: d.Drill,
+		First: d.First, Last: d.Last, Raised: d.Raised, Received: d.Received, Updated: d.Updated, Count: d.Count, Drill: d.Drill,
 		Partition: d.Partition, Offset: d.Offset, Summary: summary(d),
 	}
 	for i := range d.Evidence {

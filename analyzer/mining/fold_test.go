@@ -40,6 +40,10 @@ func TestDetectionGrows(t *testing.T) {
 	if !changed || d.Version != 1 || d.Count != 31 || !d.First.Equal(at(0)) || math.Abs(d.Confidence-0.64) > 1e-9 {
 		t.Fatalf("not raised as it should be: %v %+v", changed, d)
 	}
+	raisedBy := at(40).Add(time.Second) // from there the time to the alert is measured
+	if !d.Received.Equal(raisedBy) {
+		t.Errorf("received %v, want %v", d.Received, raisedBy)
+	}
 	id := d.ID
 	// The same again says nothing new.
 	d, _ = add(f, match("dns2", at(41), "10.0.0.5", schemas.PoolDomainDNS, "f2pool.com", weightDNS), 31)
@@ -54,7 +58,7 @@ func TestDetectionGrows(t *testing.T) {
 		t.Fatalf("%+v", d)
 	}
 	a := ToAlert(d)
-	if a.ID != id || a.Version != d.Version || a.Rule.Level != schemas.High || len(a.EventIDs) != 33 || a.Kind != schemas.AlertMining {
+	if a.ID != id || a.Version != d.Version || a.Rule.Level != schemas.High || len(a.EventIDs) != 33 || a.Kind != schemas.AlertMining || !a.Received.Equal(raisedBy) {
 		t.Errorf("%+v", a)
 	}
 	// Another host is another detection; so is the same one after a quiet day.
