@@ -52,7 +52,7 @@ type TLSConfig struct {
 // SASLConfig turns authentication by SCRAM-SHA-512 on, with one user.
 type SASLConfig struct {
 	Username string `koanf:"username"`
-	Password string `koanf:"password"`
+	Password string `koanf:"password" secret:"true"`
 }
 
 // DefaultConfig has everything but the directory.

@@ -35,7 +35,7 @@ type Config struct {
 	Protocol    string        `koanf:"protocol"` // http or native; the embedded store has http
 	Database    string        `koanf:"database"`
 	User        string        `koanf:"user"`
-	Password    string        `koanf:"password"`
+	Password    string        `koanf:"password" secret:"true"`
 	TLS         bool          `koanf:"tls"`
 	CAFile      string        `koanf:"ca_file"` // PEM; empty: the system's
 	Cluster     string        `koanf:"cluster"` // name for ON CLUSTER, with replicated engines; empty: one server

@@ -81,7 +81,7 @@ type TLSConfig struct {
 type SASLConfig struct {
 	Mechanism string `koanf:"mechanism"` // plain, scram-sha-256 or scram-sha-512
 	Username  string `koanf:"username"`
-	Password  string `koanf:"password"`
+	Password  string `koanf:"password" secret:"true"`
 }
 
 // DefaultConfig is a broker on this machine, without compression.

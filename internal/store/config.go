@@ -16,14 +16,14 @@ const (
 
 // Config says where the data is, who may reach it and how much it may use.
 type Config struct {
-	Dir            string        `koanf:"dir"`             // data directory, made with mode 0700
-	Library        string        `koanf:"library"`         // libchdb.so; empty: see FindLibrary
-	Socket         string        `koanf:"socket"`          // path of the unix socket; empty: store.sock in Dir
-	Listen         string        `koanf:"listen"`          // loopback address and port, such as 127.0.0.1:8123; empty: none
-	Password       string        `koanf:"password"`        // of the user fengsui on Listen
-	ReaderPassword string        `koanf:"reader_password"` // of the user reader on Listen; empty: reader is refused there
-	MaxMemory      int64         `koanf:"max_memory"`      // bytes the engine may use; a query over it fails with code 241
-	MaxConcurrent  int           `koanf:"max_concurrent"`  // requests at once; more wait QueueTime, then are refused with code 202
+	Dir            string        `koanf:"dir"`                           // data directory, made with mode 0700
+	Library        string        `koanf:"library"`                       // libchdb.so; empty: see FindLibrary
+	Socket         string        `koanf:"socket"`                        // path of the unix socket; empty: store.sock in Dir
+	Listen         string        `koanf:"listen"`                        // loopback address and port, such as 127.0.0.1:8123; empty: none
+	Password       string        `koanf:"password" secret:"true"`        // of the user fengsui on Listen
+	ReaderPassword string        `koanf:"reader_password" secret:"true"` // of the user reader on Listen; empty: reader is refused there
+	MaxMemory      int64         `koanf:"max_memory"`                    // bytes the engine may use; a query over it fails with code 241
+	MaxConcurrent  int           `koanf:"max_concurrent"`                // requests at once; more wait QueueTime, then are refused with code 202
 	QueueTime      time.Duration `koanf:"queue_time"`
 	MaxQuery       int64         `koanf:"max_query"`      // bytes of a query's text
 	MaxInsert      int64         `koanf:"max_insert"`     // bytes of one INSERT's data
