@@ -10,7 +10,7 @@ import (
 )
 
 func newConfigCommand(flags *globalFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "配置 / the configuration", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "config", Short: "配置 / the configuration", Example: "  fengsui config dump"}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "check", Short: "检查配置 / check the configuration and say everything that is wrong",

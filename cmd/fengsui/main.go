@@ -71,7 +71,6 @@ Know what you own, who answers for it, what changed, who attacks or mines, and t
 		Example:       "  fengsui up --data-dir ./data\n  fengsui alerts --json 'level = high'",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	pf := root.PersistentFlags()
@@ -85,7 +84,41 @@ Know what you own, who answers for it, what changed, who attacks or mines, and t
 		newEvents(flags), newAlerts(flags), newMining(flags), newAssets(flags), newDrift(flags),
 		newScan(flags), newRegistry(flags), newRules(flags), newConfigCommand(flags), newUser(flags),
 	)
+	checkCalls(root)
 	return root
+}
+
+// checkCalls makes every wrong call a usage error, for cobra itself calls them
+// failures, and shows help where a group's command is unknown as if all were
+// well.
+func checkCalls(cmd *cobra.Command) {
+	if cmd.HasSubCommands() {
+		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, unknownCommand
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		checkCalls(sub)
+	}
+}
+
+// unknownCommand is what a command does that is only a group of others.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	err := fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("unknown command %q; did you mean %s %s?", args[0], cmd.CommandPath(), near[0])
+	}
+	return usageError{err}
 }
 
 func (c LogConfig) level() (slog.Level, error) {

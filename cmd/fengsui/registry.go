@@ -14,7 +14,7 @@ import (
 func newRegistry(flags *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "registry", Short: "台账：单位、网络、域名、白名单 / units, networks, domains and whitelists",
-		Args: cobra.NoArgs,
+		Example: "  fengsui registry import 台账.xlsx",
 	}
 	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags))
 	return cmd
@@ -110,7 +110,7 @@ func newRegistryDelete(flags *globalFlags) *cobra.Command {
 }
 
 func newUser(flags *globalFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "控制台用户 / users of the console", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "user", Short: "控制台用户 / users of the console", Example: "  fengsui user reset admin"}
 	var role, unit string
 	reset := &cobra.Command{
 		Use: "reset NAME", Short: "新建用户或重置口令 / make a user, or give one a new one-time password",
