@@ -38,7 +38,7 @@ type passwordInput struct {
 	remote
 	Body struct {
 		Old string `json:"old" minLength:"1" maxLength:"1024"`
-		New string `json:"new" minLength:"12" maxLength:"1024" doc:"at least 12 bytes"`
+		New string `json:"new" minLength:"12" maxLength:"1024" doc:"at least 12 characters"`
 	}
 }
 

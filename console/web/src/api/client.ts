@@ -1,0 +1,66 @@
+import type { components, paths } from './schema';
+
+type Schemas = components['schemas'];
+export type Alert = Schemas['Alert'];
+export type Asset = Schemas['Asset'];
+export type Counts = Schemas['Counts'];
+export type Drift = Schemas['Drift'];
+export type LiveAlerts = Schemas['LiveAlerts'];
+export type LiveCounts = Schemas['LiveCounts'];
+export type Me = Schemas['Me'];
+export type MiningDetection = Schemas['MiningDetection'];
+export type Problem = Schemas['Problem'];
+export type Unit = Schemas['Unit'];
+export type UnitCounts = Schemas['UnitCounts'];
+export type WhitelistEntry = Schemas['WhitelistEntry'];
+export type Event = Record<string, unknown>;
+
+type Method = 'get' | 'post' | 'put' | 'delete';
+
+/** What an operation answers with, as the API's description says. */
+type Answer<Operation> = Operation extends { responses: { 200: { content: { 'application/json': infer Body } } } } ? Body : void;
+
+type Asked<Operation> = {
+  query?: Operation extends { parameters: { query?: infer Query } } ? Query : never;
+  body?: Operation extends { requestBody: { content: { 'application/json': infer Body } } } ? Body : never;
+};
+
+/** An error of the API, or of the way to it. */
+export class ApiError extends Error {
+  constructor(readonly problem: Pick<Problem, 'code' | 'status' | 'detail' | 'column' | 'errors'>) {
+    super(problem.detail ?? problem.code);
+  }
+}
+
+export async function call<Path extends keyof paths, M extends Method & keyof paths[Path]>(
+  method: M,
+  path: Path,
+  asked: Asked<paths[Path][M]> = {},
+): Promise<Answer<paths[Path][M]>> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(asked.query ?? {})) {
+    if (value !== undefined && value !== '') query.set(name, String(value));
+  }
+  const init: RequestInit = { method: method.toUpperCase() };
+  if (asked.body !== undefined) {
+    init.headers = { 'Content-Type': 'application/json' };
+    init.body = JSON.stringify(asked.body);
+  }
+  let response: Response;
+  try {
+    response = await fetch(query.size > 0 ? `${path}?${query}` : path, init);
+  } catch {
+    throw new ApiError({ code: 'unreachable', status: 0 });
+  }
+  const text = await response.text();
+  if (!response.ok) throw new ApiError(problemIn(text, response.status));
+  return (text === '' ? undefined : JSON.parse(text)) as Answer<paths[Path][M]>;
+}
+
+function problemIn(text: string, status: number): Problem {
+  try {
+    return JSON.parse(text) as Problem;
+  } catch {
+    return { title: '', code: 'unreachable', status };
+  }
+}

@@ -1,0 +1,190 @@
+import { useQuery } from '@tanstack/react-query';
+import { Alert, Button, Card, Descriptions, Drawer, Empty, Spin, Table, Tag, Tooltip } from 'antd';
+import type { TableColumnsType } from 'antd';
+import { createContext, useContext, useState, type ReactNode } from 'react';
+
+import { call, type Event } from './api/client';
+import { sayProblem, sayTime, useLanguage } from './i18n';
+
+export type NamedUnits = Map<string, string>;
+
+export const UnitNames = createContext<NamedUnits>(new Map());
+
+/** A unit by its name, with its code at hand. */
+export function UnitName({ code }: { code: string | undefined }) {
+  const names = useContext(UnitNames);
+  if (!code) return <span>—</span>;
+  return <Tooltip title={code}><span>{names.get(code) ?? code}</span></Tooltip>;
+}
+
+const levelColors: Record<string, string> = { informational: 'default', low: 'blue', medium: 'gold', high: 'volcano', critical: 'red' };
+
+export function Level({ level }: { level: string }) {
+  const { t } = useLanguage();
+  return <Tag color={levelColors[level] ?? 'default'} variant={level === 'critical' ? 'solid' : 'outlined'}>{t.levels[level] ?? level}</Tag>;
+}
+
+const statusColors: Record<string, string> = { open: 'red', closed: 'green', suspected: 'gold' };
+
+export function Status({ status, words }: { status: string; words: Record<string, string> }) {
+  return <Tag color={statusColors[status] ?? 'default'}>{words[status] ?? status}</Tag>;
+}
+
+export function Time({ at }: { at: string | undefined }) {
+  return <span className="one">{sayTime(at)}</span>;
+}
+
+interface Asked<T> {
+  data: { items: T[] } | undefined;
+  error: unknown;
+  isPending: boolean;
+  isFetching: boolean;
+  refetch: () => unknown;
+}
+
+export function Failure({ of }: { of: Pick<Asked<unknown>, 'error' | 'refetch'> }) {
+  const { t } = useLanguage();
+  return (
+    <Alert
+      type="error"
+      showIcon
+      style={{ marginBottom: 12 }}
+      title={sayProblem(t, of.error)}
+      action={<Button size="small" onClick={() => void of.refetch()}>{t.retry}</Button>}
+    />
+  );
+}
+
+interface RowsProps<T> {
+  id: string;
+  title: string;
+  extra?: ReactNode;
+  children?: ReactNode;
+  asked: Asked<T>;
+  empty: string;
+  rowKey: (row: T) => string;
+  columns: TableColumnsType<T>;
+  pageSize: number;
+  drawerTitle: (row: T) => ReactNode;
+  drawer: (row: T) => ReactNode;
+}
+
+/** A card with rows, each of which opens a drawer with the whole of it. */
+export function Rows<T extends object>(p: RowsProps<T>) {
+  const { t } = useLanguage();
+  const [shown, setShown] = useState<string>();
+  const row = p.asked.data?.items.find((r) => p.rowKey(r) === shown);
+  return (
+    <section id={p.id}>
+      <Card size="small" title={p.title} extra={p.extra}>
+        {p.children}
+        {p.asked.error ? <Failure of={p.asked} /> : null}
+        <Table<T>
+          className="rows"
+          size="small"
+          rowKey={p.rowKey}
+          columns={p.columns}
+          dataSource={p.asked.error ? [] : p.asked.data?.items}
+          loading={p.asked.isPending && !p.asked.error}
+          locale={{ emptyText: <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={p.asked.error ? '' : p.empty} /> }}
+          scroll={{ x: 'max-content' }}
+          onRow={(r) => ({ onClick: () => setShown(p.rowKey(r)) })}
+          pagination={{ defaultPageSize: p.pageSize, hideOnSinglePage: true, size: 'small', showTotal: t.total, showSizeChanger: false }}
+        />
+      </Card>
+      <Drawer open={row !== undefined} onClose={() => setShown(undefined)} size={760} title={row && p.drawerTitle(row)} destroyOnHidden>
+        {row && p.drawer(row)}
+      </Drawer>
+    </section>
+  );
+}
+
+/** What is known of a thing; what is not known is left out. */
+export function Facts({ items }: { items: [string, ReactNode][] }) {
+  const known = items.filter(([, value]) => value !== undefined && value !== null && value !== '' && value !== false && !(Array.isArray(value) && value.length === 0));
+  return (
+    <Descriptions
+      size="small"
+      bordered
+      column={1}
+      styles={{ label: { width: 150 } }}
+      style={{ marginBottom: 16 }}
+      items={known.map(([label, children]) => ({ key: label, label, children }))}
+    />
+  );
+}
+
+export function Mono({ children }: { children: ReactNode }) {
+  return <span className="mono wrap">{children}</span>;
+}
+
+/** A table within a drawer. */
+export function Small<T extends object>({ title, rows, columns }: { title: string; rows: T[] | null | undefined; columns: TableColumnsType<T> }) {
+  if (!rows || rows.length === 0) return null;
+  const numbered = rows.map((row, n) => ({ ...row, rowNumber: n }));
+  return (
+    <Table
+      size="small"
+      title={() => <strong>{title}</strong>}
+      rowKey="rowNumber"
+      columns={columns as TableColumnsType<T & { rowNumber: number }>}
+      dataSource={numbered}
+      scroll={{ x: 'max-content' }}
+      pagination={{ defaultPageSize: 20, hideOnSinglePage: true, size: 'small' }}
+      style={{ marginBottom: 16 }}
+    />
+  );
+}
+
+/** Ids of events, each of which opens the event. */
+export function EventIds({ ids }: { ids: readonly string[] | null | undefined }) {
+  const [shown, setShown] = useState<string>();
+  if (!ids || ids.length === 0) return null;
+  return (
+    <>
+      {ids.map((id) => (
+        <Button key={id} type="link" size="small" style={{ height: 'auto', padding: 0, marginRight: 12, whiteSpace: 'normal', textAlign: 'left' }} onClick={() => setShown(id)}>
+          <Mono>{id}</Mono>
+        </Button>
+      ))}
+      <EventDrawer id={shown} onClose={() => setShown(undefined)} />
+    </>
+  );
+}
+
+function EventDrawer({ id, onClose }: { id: string | undefined; onClose: () => void }) {
+  const { t } = useLanguage();
+  const quoted = `"${(id ?? '').replace(/[\\"]/g, '\\$&')}"`;
+  const event = useQuery({
+    queryKey: ['event', id],
+    queryFn: () => call('get', '/api/v1/events', { query: { query: `event.id == ${quoted}`, limit: 1 } }),
+    enabled: id !== undefined,
+    staleTime: Infinity,
+  });
+  const found = event.data?.items[0];
+  return (
+    <Drawer open={id !== undefined} onClose={onClose} size={700} title={<><span>{t.event} </span><Mono>{id}</Mono></>}>
+      {event.error && <Failure of={event} />}
+      {event.isLoading && <Spin />}
+      {event.data && (found ? <EventFields event={found} /> : <Empty description={t.noSuchEvent} />)}
+    </Drawer>
+  );
+}
+
+export function EventFields({ event }: { event: Event }) {
+  const say = (name: string, value: unknown) =>
+    Array.isArray(value) ? value.join(', ') : name === '@timestamp' || name === 'event.created' || name === 'event.ingested' ? `${sayTime(String(value))}  (${String(value)})` : String(value);
+  return (
+    <Descriptions
+      size="small"
+      bordered
+      column={1}
+      styles={{ label: { width: 220 } }}
+      items={Object.entries(event).map(([name, value]) => ({
+        key: name,
+        label: <span className="mono">{name}</span>,
+        children: <Mono>{say(name, value)}</Mono>,
+      }))}
+    />
+  );
+}
