@@ -15,6 +15,7 @@ import (
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // browse opens Chromium. That a page complains, of an exception or of something
@@ -128,6 +129,7 @@ func TestPage(t *testing.T) {
 	oneTime, err := s.registry.EnsureAdmin(t.Context())
 	must(t, err)
 	ctx := browse(t)
+	closed := chromedp.Poll(`![...document.querySelectorAll(".ant-drawer-mask")].some(e => e.getClientRects().length)`, nil)
 	submit := chromedp.Click("button[type=submit]", chromedp.ByQuery)
 
 	do(t, ctx, chromedp.Navigate(s.url+"/"), chromedp.WaitVisible("#name", chromedp.ByQuery))
@@ -154,14 +156,14 @@ func TestPage(t *testing.T) {
 	do(t, ctx, chromedp.Click("#alerts tbody tr.ant-table-row", chromedp.ByQuery))
 	shows(t, ctx, ".ant-drawer-open", "命中条件", "event.outcome", "failure", "event-")
 	picture(t, ctx, "4-alert")
-	do(t, ctx, chromedp.KeyEvent("\x1b"), chromedp.WaitNotPresent(".ant-drawer-open", chromedp.ByQuery))
+	do(t, ctx, chromedp.KeyEvent(kb.Escape), closed)
 	do(t, ctx, chromedp.Click("#mining tbody tr.ant-table-row", chromedp.ByQuery))
 	shows(t, ctx, ".ant-drawer-open", "矿机登录", "解析矿池域名", "stratum", "48edfHu7")
 	picture(t, ctx, "5-mining")
-	do(t, ctx, chromedp.KeyEvent("\x1b"), chromedp.WaitNotPresent(".ant-drawer-open", chromedp.ByQuery))
+	do(t, ctx, chromedp.KeyEvent(kb.Escape), closed)
 
 	// A mistake in a query says where it is.
-	do(t, ctx, chromedp.SendKeys("#event-query", "sorce.ip = 192.0.2.1\r", chromedp.ByQuery))
+	do(t, ctx, chromedp.SendKeys("#event-query", "sorce.ip = 192.0.2.1"+kb.Enter, chromedp.ByQuery))
 	shows(t, ctx, "#events", "第 1 个字符有误", "source.ip")
 	picture(t, ctx, "6-mistake")
 
