@@ -239,6 +239,7 @@ type metrics struct {
 	stored       prometheus.Counter
 	deadLettered prometheus.Counter
 	repeated     prometheus.Counter
+	misfits      prometheus.Counter
 	matches      *prometheus.CounterVec
 	alerts       prometheus.Counter
 	detections   prometheus.Counter
@@ -262,6 +263,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		stored:       counter("events_stored_total", "Events acknowledged by ClickHouse."),
 		deadLettered: counter("dead_letters_total", "Records that could not be parsed, kept whole."),
 		repeated:     counter("records_repeated_total", "Records delivered again and known to be stored."),
+		misfits:      counter("misfit_values_total", "Values that their field's column cannot hold, left out of a stored event; the record itself is kept in event.original."),
 		matches:      vec("matches_total", "Matches sent on, by kind.", "kind"),
 		alerts:       counter("alerts_raised_total", "Alerts raised."),
 		detections:   counter("mining_detections_raised_total", "Mining detections raised."),
@@ -277,7 +279,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}),
 	}
 	for _, c := range []prometheus.Collector{
-		m.received, m.stored, m.deadLettered, m.repeated, m.matches, m.alerts, m.detections, m.drift,
+		m.received, m.stored, m.deadLettered, m.repeated, m.misfits, m.matches, m.alerts, m.detections, m.drift,
 		m.observations, m.badRecords, m.retries, m.evicted, m.latency,
 	} {
 		if err := reg.Register(c); err != nil {

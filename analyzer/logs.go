@@ -21,8 +21,9 @@ import (
 
 // lookBack is how many records before the committed offset are asked for the
 // sequence numbers that are already stored. A producer repeats a batch within
-// moments, so this is far more than it needs.
-const lookBack = 500_000
+// moments; a collector that died while its spool drained repeats some of it when
+// it is started again, so this reaches far back.
+const lookBack = 5_000_000
 
 // A fact that logs tell of the asset map is passed on once an hour; this many
 // facts are remembered in each partition.
@@ -135,6 +136,7 @@ func (h *logs) store(ctx context.Context, records []kafka.Record) error {
 			return err
 		}
 		h.metrics.stored.Add(float64(n))
+		h.metrics.misfits.Add(float64(h.events.Misfits()))
 		raise(h.storedEvents, h.fresh)
 	}
 	return nil

@@ -134,6 +134,10 @@ func (o *once) Run(ctx context.Context) error {
 	return nil
 }
 
+// brokerMemory is what the broker's process may use before it collects harder: it
+// reads its whole log when it starts.
+const brokerMemory = "512MiB"
+
 // addEngines adds the embedded store and broker as child processes, so that a
 // crash there is survived, and fixes the address that the broker keeps over its
 // restarts.
@@ -175,7 +179,7 @@ func (p *process) addEngines(flags *globalFlags) error {
 		if err != nil {
 			return err
 		}
-		err = child("broker", func(ctx context.Context) error { return kafka.Ping(ctx, p.cfg.Kafka) }, "FENGSUI_BROKER__LISTEN="+addr)
+		err = child("broker", func(ctx context.Context) error { return kafka.Ping(ctx, p.cfg.Kafka) }, "FENGSUI_BROKER__LISTEN="+addr, "GOMEMLIMIT="+brokerMemory)
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,19 @@ collector:
 		return err
 	}
 	s.eventually(30*time.Second, "the line is an event", stored)
+	// A crash of an engine is survived.
+	for i, engine := range []string{"store", "broker"} {
+		s.killChild(engine)
+		user := fmt.Sprintf("after%d", i)
+		send(t, "tcp", s.input("syslog", "tcp"), "<86>1 2026-03-01T08:00:00Z web1 sshd 7 - - Accepted password for "+user+" from 192.0.2.9 port 4 ssh2\n")
+		s.eventually(60*time.Second, "a line after the crash of the "+engine+" is an event", func() error {
+			rows, err := tryFind[map[string]any](s, "events", "user.name = "+user)
+			if err == nil && len(rows) != 1 {
+				err = fmt.Errorf("%d events", len(rows))
+			}
+			return err
+		})
+	}
 	s.stop()
 	if _, err := s.try("events"); err == nil || !strings.Contains(err.Error(), "running?") {
 		t.Errorf("a query when nothing runs: %v", err)
