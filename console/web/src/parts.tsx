@@ -3,7 +3,7 @@ import { Alert, Button, Card, Descriptions, Drawer, Empty, Spin, Table, Tag, Too
 import type { TableColumnsType } from 'antd';
 import { createContext, useContext, useState, type ReactNode } from 'react';
 
-import { call, type Event } from './api/client';
+import { ApiError, call, type Event } from './api/client';
 import { sayProblem, sayTime, useLanguage } from './i18n';
 
 export type NamedUnits = Map<string, string>;
@@ -44,13 +44,14 @@ interface Asked<T> {
 
 export function Failure({ of }: { of: Pick<Asked<unknown>, 'error' | 'refetch'> }) {
   const { t } = useLanguage();
+  const mine = of.error instanceof ApiError && of.error.problem.status === 422; // no use in asking the same again
   return (
     <Alert
       type="error"
       showIcon
       style={{ marginBottom: 12 }}
       title={sayProblem(t, of.error)}
-      action={<Button size="small" onClick={() => void of.refetch()}>{t.retry}</Button>}
+      action={!mine && <Button size="small" onClick={() => void of.refetch()}>{t.retry}</Button>}
     />
   );
 }
