@@ -205,16 +205,9 @@ func (h *logs) deadLetter(r *kafka.Record, o *schemas.Origin, reason string) {
 	})
 }
 
-// enrich says whose event it is: the input's unit, else the owner of the
-// internal side's address.
+// enrich says whose event it is.
 func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
-	unit := ev.Unit
-	for _, id := range []schemas.FieldID{schemas.FieldSourceIP, schemas.FieldDestinationIP} {
-		if owner := ownerOf(snap, ev.Str(id)); owner != "" && (unit == "" || snap.Under(owner, unit)) {
-			unit = owner // the input's unit, or one below it that owns the address
-			break
-		}
-	}
+	unit := unitOf(snap, ev)
 	if unit == "" {
 		return
 	}
@@ -222,6 +215,22 @@ func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
 	if u, ok := snap.Unit(unit); ok {
 		ev.SetString(schemas.FieldOrganizationName, u.Name)
 	}
+}
+
+// unitOf is the input's unit, or one below it that owns an address of the event.
+// The internal side of the traffic tells most, then the host that it happened
+// on, and the sender least: it may be a relay.
+func unitOf(snap *directory.Snapshot, ev *schemas.Event) string {
+	host := ""
+	if ips := ev.Get(schemas.FieldHostIP).List(); len(ips) > 0 {
+		host = ips[0].Str()
+	}
+	for _, address := range [...]string{ev.Str(schemas.FieldSourceIP), ev.Str(schemas.FieldDestinationIP), host, ev.Source} {
+		if owner := ownerOf(snap, address); owner != "" && (ev.Unit == "" || snap.Under(owner, ev.Unit)) {
+			return owner
+		}
+	}
+	return ev.Unit
 }
 
 func ownerOf(snap *directory.Snapshot, address string) string {

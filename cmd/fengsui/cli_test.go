@@ -26,9 +26,11 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(cmd.Short, " / ") {
 			t.Errorf("%s: not in both languages: %q", cmd.CommandPath(), cmd.Short)
 		}
-		args := strings.Fields(cmd.CommandPath())[1:]
-		if out, code := cli(t, "", append(args, "--help")...); code != 0 || !strings.Contains(out.out, cmd.Example) || out.err != "" {
-			t.Errorf("%s --help: exit code %d: %s%s", cmd.CommandPath(), code, out.out, out.err)
+		root, out := newRoot(), &bytes.Buffer{}
+		root.SetOut(out)
+		root.SetArgs(append(strings.Fields(cmd.CommandPath())[1:], "--help"))
+		if err := root.Execute(); err != nil || !strings.Contains(out.String(), cmd.Example) || strings.Contains(out.String(), "\x1b") {
+			t.Errorf("%s --help: %v: %s", cmd.CommandPath(), err, out)
 		}
 		for _, sub := range cmd.Commands() {
 			walk(sub)
