@@ -161,7 +161,8 @@ func (p *process) addEngines(flags *globalFlags) error {
 			Name: name, Log: p.log, Output: flags.logTo, StopTimeout: stopTimeout, Probe: probe,
 			Command: func() *exec.Cmd {
 				cmd := exec.Command(exe, args...)
-				cmd.Env = append(os.Environ(), env...)
+				// The address of the metrics is this process's.
+				cmd.Env = append(append(os.Environ(), "FENGSUI_METRICS__LISTEN="), env...)
 				return cmd
 			},
 			Restarted: restarts.WithLabelValues(name).Inc,
