@@ -94,6 +94,8 @@ func what(o schemas.Observation) string {
 		return fmt.Sprintf("%s up=%v", o.IP, o.Open)
 	case schemas.ObservedSweep:
 		return fmt.Sprintf("%s swept", o.IP)
+	case schemas.ObservedDone:
+		return o.Name + " done"
 	}
 	name := "?"
 	if o.Service != nil {
@@ -369,7 +371,11 @@ func TestNotOnePacketLeavesOutsideTheScope(t *testing.T) {
 					t.Errorf("the counter does not count: %v", sent)
 				}
 				delete(sent, c.web.IP4)
-				if len(sent) > 0 || len(s.Observations) != 4 {
+				want := 4
+				if service {
+					want++ // that the shard is done
+				}
+				if len(sent) > 0 || len(s.Observations) != want {
 					t.Errorf("packets were sent: %v; %d observations", sent, len(s.Observations))
 				}
 				sniffer.Close()
@@ -433,7 +439,7 @@ func TestService(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"10.60.1.10 22 ssh/OpenSSH", "10.60.1.10 swept", "10.60.1.10 up=true",
-		"fd00:60::10 22 ssh/OpenSSH", "fd00:60::10 swept", "fd00:60::10 up=true",
+		"fd00:60::10 22 ssh/OpenSSH", "fd00:60::10 swept", "fd00:60::10 up=true", "j/7 done",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want-, got+:\n%s", diff)

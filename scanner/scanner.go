@@ -9,6 +9,7 @@ import (
 
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
+	"fengsui/scanner/sweep"
 	"fengsui/schemas"
 )
 
@@ -65,6 +66,9 @@ func (s *Scanner) Run(ctx context.Context) error {
 	case <-s.deps.Directory.Ready():
 	case <-ctx.Done():
 		return nil
+	}
+	if _, err := sweep.Find(s.cfg.Sweep); err != nil {
+		s.deps.log().Warn("ports cannot be swept: names alone are looked at", "error", err)
 	}
 	close(s.ready)
 	if err := s.group.Run(ctx); err != nil {

@@ -61,13 +61,21 @@ func (s *SigmaSource) Fields(name string) ([]string, error) {
 	if ours, ok := s.fields.names[name]; ok {
 		return ours, nil
 	}
-	if s.fields.rest != "" && !(dottedName(name) && knownField(name)) {
+	if s.fields.rest != "" && !(dottedName(name) && (knownField(name) || s.mistyped(name))) {
 		return []string{s.fields.rest + name}, nil
 	}
 	if err := CheckField(name); err != nil {
 		return nil, err
 	}
 	return []string{name}, nil
+}
+
+// mistyped says that a name can only be meant for the catalogue: it begins as
+// fields of the catalogue do, and a parser of ours writes these events, so that
+// it is known that no other key of theirs is called so.
+func (s *SigmaSource) mistyped(name string) bool {
+	root, _, _ := strings.Cut(name, ".")
+	return s.FedBy != "" && slices.ContainsFunc(catalogue.Fields, func(f Field) bool { return strings.HasPrefix(f.Name, root+".") })
 }
 
 // dottedName tells the catalogue's full names from its aliases, which are words

@@ -60,4 +60,5 @@ func TestSigmaFields(t *testing.T) {
 	f("fengsui", "", "", "source.ip", "source.ip")
 	f("fengsui", "", "", "src", "src")
 	f("fengsui", "", "", "sorce.ip", "")
+	f("linux", "", "sshd", "user.nam", "") // no key of sshd's: user.name was meant
 }
