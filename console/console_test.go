@@ -100,7 +100,7 @@ func newRegistry(t *testing.T) *registry.Registry {
 }
 
 // start runs a console. Without a store, what reads from it fails.
-func start(t *testing.T, db *clickhouse.DB, change func(*Config)) *station {
+func start(t *testing.T, db *clickhouse.DB, change func(*Console)) *station {
 	t.Helper()
 	s := &station{t: t, registry: newRegistry(t), store: db, log: &logBuffer{}}
 	if db == nil {
@@ -114,13 +114,13 @@ func start(t *testing.T, db *clickhouse.DB, change func(*Config)) *station {
 	}
 	cfg := DefaultConfig()
 	cfg.Listen = "127.0.0.1:0"
-	if change != nil {
-		change(&cfg)
-	}
 	metrics := prometheus.NewRegistry()
 	c, err := New(cfg, Deps{Log: slog.New(slog.NewTextHandler(s.log, nil)), Metrics: metrics, Gatherer: metrics, Registry: s.registry, Store: s.store})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if change != nil {
+		change(c)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -392,7 +392,7 @@ func TestResetEndsSessions(t *testing.T) {
 }
 
 func TestSessionsEnd(t *testing.T) {
-	s := start(t, nil, func(c *Config) { c.SessionIdle = 300 * time.Millisecond })
+	s := start(t, nil, func(c *Console) { c.sessions.IdleTimeout = 300 * time.Millisecond })
 	b := s.user("analyst", registry.RoleAnalyst, "")
 	deadline := time.Now().Add(20 * time.Second)
 	for b.status("/api/v1/me") != 401 {
@@ -414,7 +414,7 @@ func (b *browser) status(path string) int {
 }
 
 func TestAttemptsAreBounded(t *testing.T) {
-	s := start(t, nil, nil)
+	s := start(t, nil, func(c *Console) { c.attempts.every = time.Hour })
 	oneTime, err := s.registry.EnsureAdmin(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -110,6 +110,7 @@ func (c *Console) endOthers(ctx context.Context, name string) error {
 // address. Who got it right begins anew.
 type attempts struct {
 	byName, byAddress *lru.Cache[string, *rate.Limiter]
+	every             time.Duration // one more is allowed in so long
 	working           chan struct{} // each check of a password takes 64 MiB
 }
 
@@ -123,7 +124,7 @@ const (
 )
 
 func newAttempts() *attempts {
-	a := &attempts{working: make(chan struct{}, workingAttempts)}
+	a := &attempts{every: attemptEvery, working: make(chan struct{}, workingAttempts)}
 	a.byName, _ = lru.New[string, *rate.Limiter](rememberAttempts) // fails for sizes below 1 only
 	a.byAddress, _ = lru.New[string, *rate.Limiter](rememberAttempts)
 	return a
@@ -132,7 +133,7 @@ func newAttempts() *attempts {
 // try counts an attempt, and waits for its turn; done ends it. Not ok is one
 // attempt too many.
 func (a *attempts) try(ctx context.Context, name, address string) (done func(right bool), ok bool) {
-	if !limiter(a.byAddress, address, attemptsByAddress).Allow() || !limiter(a.byName, name, attemptsByName).Allow() {
+	if !a.limiter(a.byAddress, address, attemptsByAddress).Allow() || !a.limiter(a.byName, name, attemptsByName).Allow() {
 		return nil, false
 	}
 	select {
@@ -149,8 +150,8 @@ func (a *attempts) try(ctx context.Context, name, address string) (done func(rig
 	}, true
 }
 
-func limiter(known *lru.Cache[string, *rate.Limiter], key string, burst int) *rate.Limiter {
-	fresh := rate.NewLimiter(rate.Every(attemptEvery), burst)
+func (a *attempts) limiter(known *lru.Cache[string, *rate.Limiter], key string, burst int) *rate.Limiter {
+	fresh := rate.NewLimiter(rate.Every(a.every), burst)
 	if l, found, _ := known.PeekOrAdd(key, fresh); found {
 		known.Get(key) // it is in use: what is forgotten is the oldest
 		return l

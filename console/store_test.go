@@ -105,7 +105,8 @@ func TestScope(t *testing.T) {
 		var counts AllCounts
 		b.do("GET", "/api/v1/counts", nil, 200).into(t, &counts)
 		n := uint64(len(want))
-		total := Counts{Events: 2 * n, EventsLastHour: 2 * n, EventsLastMinute: 2 * n, AlertsOpen: n, MiningOpen: n, DriftOpen: n, Services: n, DeadLetters: n}
+		counts.Total.EventsLastMinute = 0 // a slow machine may take longer
+		total := Counts{Events: 2 * n, EventsLastHour: 2 * n, AlertsOpen: n, MiningOpen: n, DriftOpen: n, Services: n, DeadLetters: n}
 		if diff := cmp.Diff(total, counts.Total); diff != "" {
 			t.Errorf("counts of %q (-want +got):\n%s", unit, diff)
 		}
@@ -347,7 +348,7 @@ func TestStream(t *testing.T) {
 	}
 	var counts LiveCounts
 	next("counts", &counts)
-	if counts.Total.AlertsOpen != 1 || counts.Total.Events != 2 {
+	if counts.Total.AlertsOpen != 1 || counts.Total.Events != 2 || counts.Total.EventsLastMinute != 2 {
 		t.Errorf("counts %+v", counts.Total)
 	}
 	var alerts LiveAlerts
