@@ -293,18 +293,19 @@ func TestCampus(t *testing.T) {
 	// Redis ends, a host comes that nobody knows, and the zone has a name for it.
 	redis.Stop()
 	bind.Stop()
-	c.bind(campusBackup)
-	c.lab.Host("backup", "10.60.1.30", "fd00:60::30").SSHD()
+	bind = c.bind(campusBackup)
+	backup := c.lab.Host("backup", "10.60.1.30", "fd00:60::30")
+	backup.SSHD()
 	c.scan()
 	c.drifts(allowed,
 		"listed_gone port/10.60.1.20/32/tcp/6379 open", "listed_gone port/fd00:60::20/128/tcp/6379 open",
 		"unlisted_host host/10.60.1.30 open", "unlisted_domain domain/backup.u1.example open")
-	backup := []string{
+	backupUp := []string{
 		newService, "domain/u1.example u1 MX=10 mail.u1.example,20 backup.u1.example NS=ns.u1.example",
 		"domain/backup.u1.example u1 A=10.60.1.30 AAAA=fd00:60::30",
 		"host/10.60.1.30 u1 backup.u1.example", "service/10.60.1.30/tcp/22 u1 ssh/OpenSSH",
 	}
-	c.assets(slices.Concat(services, redisGone, names, backup)...)
+	c.assets(slices.Concat(services, redisGone, names, backupUp)...)
 
 	// Redis is back. The new name has told of an IPv6 address, too.
 	c.data.Redis()
@@ -312,8 +313,24 @@ func TestCampus(t *testing.T) {
 	c.drifts(allowed,
 		"listed_gone port/10.60.1.20/32/tcp/6379 closed back", "listed_gone port/fd00:60::20/128/tcp/6379 closed back",
 		"unlisted_host host/10.60.1.30 open", "unlisted_domain domain/backup.u1.example open", "unlisted_host host/fd00:60::30 open")
-	c.assets(slices.Concat(services, redisUp, names, backup, []string{
+	c.assets(slices.Concat(services, redisUp, names, backupUp, []string{
 		"host/fd00:60::30 u1 backup.u1.example", "service/fd00:60::30/tcp/22 u1 ssh/OpenSSH",
+	})...)
+
+	// The host is switched off and its name taken away.
+	if out, err := backup.Command("ip", "link", "set", "eth0", "down").CombinedOutput(); err != nil {
+		t.Fatalf("switching the host off: %v: %s", err, out)
+	}
+	bind.Stop()
+	c.bind(campusRecords)
+	c.scan()
+	c.drifts(allowed,
+		"listed_gone port/10.60.1.20/32/tcp/6379 closed back", "listed_gone port/fd00:60::20/128/tcp/6379 closed back",
+		"unlisted_host host/10.60.1.30 closed gone", "unlisted_domain domain/backup.u1.example closed gone", "unlisted_host host/fd00:60::30 closed gone")
+	c.assets(slices.Concat(services, redisUp, names, []string{
+		apex, newService, "domain/backup.u1.example u1 gone",
+		"host/10.60.1.30 u1 gone", "service/10.60.1.30/tcp/22 u1 gone ssh/OpenSSH",
+		"host/fd00:60::30 u1 gone", "service/fd00:60::30/tcp/22 u1 gone ssh/OpenSSH",
 	})...)
 	c.stop()
 }
