@@ -15,8 +15,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
+	"fengsui/analyzer/seen"
 	"fengsui/schemas"
 )
 
@@ -51,9 +50,7 @@ type Fold struct {
 	groups  map[string]*group
 	oldest  *group // least recently used
 	newest  *group
-	seen    map[uint64]struct{}
-	order   []uint64 // seen, in a ring
-	next    int
+	seen    *seen.Set // ids of matches
 	evicted uint64
 }
 
@@ -76,7 +73,7 @@ const maxAlerts = 4
 
 // New makes an empty fold.
 func New(cfg Config) *Fold {
-	return &Fold{cfg: cfg, groups: map[string]*group{}, seen: map[uint64]struct{}{}}
+	return &Fold{cfg: cfg, groups: map[string]*group{}, seen: seen.New(cfg.MaxSeen)}
 }
 
 // Evicted counts the groups that were dropped to stay within MaxGroups; a
@@ -108,7 +105,7 @@ func alertKey(a *schemas.Alert) string {
 // Warm takes a record from before the committed offset, when the window is read
 // again after a restart: it counts for what comes, and raises nothing.
 func (f *Fold) Warm(m *schemas.Match) {
-	if m.Kind != schemas.MatchRule || f.repeated(m.ID()) {
+	if m.Kind != schemas.MatchRule || f.seen.Note(m.ID()) {
 		return
 	}
 	if m.Window.AtLeast > 1 {
@@ -119,7 +116,7 @@ func (f *Fold) Warm(m *schemas.Match) {
 // Add folds one record in. It returns the alert that changed, or nil. The alert
 // is the fold's own: copy it before the next call.
 func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time) *schemas.Alert {
-	if m.Kind != schemas.MatchRule || f.repeated(m.ID()) {
+	if m.Kind != schemas.MatchRule || f.seen.Note(m.ID()) {
 		return nil
 	}
 	g := f.group(m.Key())
@@ -148,24 +145,6 @@ func (f *Fold) quiet(m *schemas.Match) time.Duration {
 		return m.Quiet
 	}
 	return max(f.cfg.Quiet, m.Window.Timespan)
-}
-
-// repeated notes a match's id and says whether it was known. Ids are kept as 64
-// bits: among a million, two are alike once in about 37 million runs.
-func (f *Fold) repeated(id string) bool {
-	h := xxhash.Sum64String(id)
-	if _, ok := f.seen[h]; ok {
-		return true
-	}
-	f.seen[h] = struct{}{}
-	if len(f.order) < f.cfg.MaxSeen {
-		f.order = append(f.order, h)
-		return false
-	}
-	delete(f.seen, f.order[f.next])
-	f.order[f.next] = h
-	f.next = (f.next + 1) % len(f.order)
-	return false
 }
 
 // group finds or makes a group and marks it as used.

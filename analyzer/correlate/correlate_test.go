@@ -171,8 +171,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 10_000 {
 		f.Add(match(i, 0, fmt.Sprint(i), schemas.Window{AtLeast: 3, Timespan: time.Minute}), 0, int64(i), epoch)
 	}
-	if f.Groups() != 100 || f.Evicted() != 9_900 || len(f.seen) != 50 || len(f.order) != 50 {
-		t.Errorf("%d groups, %d evicted, %d seen", f.Groups(), f.Evicted(), len(f.seen))
+	if f.Groups() != 100 || f.Evicted() != 9_900 || f.seen.Len() != 50 {
+		t.Errorf("%d groups, %d evicted, %d seen", f.Groups(), f.Evicted(), f.seen.Len())
 	}
 	one := New(DefaultConfig())
 	for i := range 10_000 {

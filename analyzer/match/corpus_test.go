@@ -14,37 +14,16 @@ import (
 	"time"
 
 	"fengsui/analyzer/parse"
+	"fengsui/internal/testkit/corpus"
 	"fengsui/rules"
 	"fengsui/schemas"
 )
-
-// corpus is the folder of real data, or skips the test.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("FENGSUI_CORPUS")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ; root != "/"; root = filepath.Dir(root) {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-		}
-		dir = filepath.Join(root, "..", "shared", "corpus")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no corpus: %v", err)
-	}
-	return dir
-}
 
 func corpusRules(t testing.TB) []*rules.Rule {
 	t.Helper()
 	var all []*rules.Rule
 	for _, d := range []string{"rules", "rules-emerging-threats", "rules-threat-hunting"} {
-		rs, errs := rules.LoadDir(filepath.Join(corpus(t), "sigma", d))
+		rs, errs := rules.LoadDir(filepath.Join(corpus.Path(t, ""), "sigma", d))
 		for _, e := range errs {
 			t.Error(e)
 		}
@@ -56,7 +35,7 @@ func corpusRules(t testing.TB) []*rules.Rule {
 // eventLines are raw lines of a file of the corpus, every step-th.
 func eventLines(t testing.TB, name string, limit, step int) [][]byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join(corpus(t), name))
+	f, err := os.Open(filepath.Join(corpus.Path(t, ""), name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,23 +15,9 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"fengsui/analyzer/parse"
+	"fengsui/internal/testkit/corpus"
 	"fengsui/schemas"
 )
-
-// corpus is the path of a file of the corpus; without the corpus the test is
-// skipped.
-func corpus(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("FENGSUI_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "corpus")
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no corpus: %v (set FENGSUI_CORPUS)", err)
-	}
-	return path
-}
 
 // Logs of real networks and hosts without mining, read by the real parsers, hold
 // no evidence at all, not even weak.
@@ -40,7 +25,7 @@ func TestOrdinaryLogsAreSilent(t *testing.T) {
 	d := detector(t)
 	f := func(name, format string) {
 		t.Helper()
-		file, err := os.Open(corpus(t, name))
+		file, err := os.Open(corpus.Path(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +73,7 @@ func TestMiningCaptures(t *testing.T) {
 	d := detector(t)
 	f := func(name string, kinds ...schemas.EvidenceKind) {
 		t.Helper()
-		file, err := os.Open(corpus(t, "pcap-mining/testing/Traces/"+name))
+		file, err := os.Open(corpus.Path(t, "pcap-mining/testing/Traces/"+name))
 		if err != nil {
 			t.Fatal(err)
 		}

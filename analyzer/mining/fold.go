@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
+	"fengsui/analyzer/seen"
 	"fengsui/schemas"
 )
 
@@ -55,10 +54,8 @@ const (
 type Fold struct {
 	cfg     FoldConfig
 	hosts   map[string]*host
-	used    uint64 // counts up
-	seen    map[uint64]struct{}
-	order   []uint64 // seen, in a ring
-	next    int
+	used    uint64    // counts up
+	seen    *seen.Set // ids of matches
 	evicted uint64
 }
 
@@ -72,7 +69,7 @@ type host struct {
 
 // NewFold makes an empty fold.
 func NewFold(cfg FoldConfig) *Fold {
-	return &Fold{cfg: cfg, hosts: map[string]*host{}, seen: map[uint64]struct{}{}}
+	return &Fold{cfg: cfg, hosts: map[string]*host{}, seen: seen.New(cfg.MaxSeen)}
 }
 
 // Hosts is the number of hosts held.
@@ -104,7 +101,7 @@ func (f *Fold) Warm(m *schemas.Match, partition int, offset int64) {
 // record raised or changed it; else nil and false. A record that is delivered
 // again changes nothing, be it at the same offset or as a second copy.
 func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time) (*schemas.MiningDetection, bool) {
-	if m.Kind != schemas.MatchMining || m.Mining == nil || m.Host == "" || f.repeated(m.ID()) {
+	if m.Kind != schemas.MatchMining || m.Mining == nil || m.Host == "" || f.seen.Note(m.ID()) {
 		return nil, false
 	}
 	h := f.host(key(m.Unit, m.Host), now)
@@ -288,24 +285,6 @@ func (f *Fold) evict() {
 		delete(f.hosts, u.key)
 		f.evicted++
 	}
-}
-
-// repeated notes a match's id and says whether it was known. Ids are kept as 64
-// bits: among half a million, two are alike once in about 150 million runs.
-func (f *Fold) repeated(id string) bool {
-	h := xxhash.Sum64String(id)
-	if _, ok := f.seen[h]; ok {
-		return true
-	}
-	f.seen[h] = struct{}{}
-	if len(f.order) < f.cfg.MaxSeen {
-		f.order = append(f.order, h)
-		return false
-	}
-	delete(f.seen, f.order[f.next])
-	f.order[f.next] = h
-	f.next = (f.next + 1) % len(f.order)
-	return false
 }
 
 // detectionID is made of unit, host and first evidence, so that the same records

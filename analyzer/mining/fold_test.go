@@ -84,8 +84,8 @@ func TestBounds(t *testing.T) {
 		m.Mining.Wallet = fmt.Sprint("w", i)
 		last, _ = add(f, m, int64(2*i+1))
 	}
-	if f.Hosts() > 50 || len(f.seen) > 100 || f.Evicted() == 0 {
-		t.Errorf("%d hosts, %d ids", f.Hosts(), len(f.seen))
+	if f.Hosts() > 50 || f.seen.Len() > 100 || f.Evicted() == 0 {
+		t.Errorf("%d hosts, %d ids", f.Hosts(), f.seen.Len())
 	}
 	if last.Count != 1000 || len(last.Evidence) != schemas.MaxAlertEvents || len(last.Pools) > maxNames || len(last.Wallets) > maxNames {
 		t.Errorf("count %d, %d pieces", last.Count, len(last.Evidence))

@@ -12,34 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"fengsui/internal/testkit/corpus"
 	"fengsui/schemas"
 )
-
-// corpus finds the corpus, or skips the test.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("FENGSUI_CORPUS")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			if root == filepath.Dir(root) {
-				t.Skip("no go.mod above this folder: where the corpus is cannot be known")
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared", "corpus")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skip("no corpus (FENGSUI_CORPUS): ", err)
-	}
-	return dir
-}
 
 // readLines reads a file of the corpus, compressed or not.
 func readLines(t testing.TB, path string) []string {
@@ -69,7 +44,7 @@ func readLines(t testing.TB, path string) []string {
 
 // TestCorpusLines parses every line of the logs of the corpus.
 func TestCorpusLines(t *testing.T) {
-	dir := corpus(t)
+	dir := corpus.Path(t, "")
 	f := func(format, file string, mustHave ...schemas.FieldID) {
 		t.Helper()
 		lines, refused, categorised, had := 0, 0, 0, 0
@@ -116,7 +91,7 @@ func TestCorpusLines(t *testing.T) {
 // TestCorpusZeekTwins reads the same Zeek records as TSV and as JSON: each is
 // the other's oracle, and the events must be the same in every field.
 func TestCorpusZeekTwins(t *testing.T) {
-	dir := corpus(t)
+	dir := corpus.Path(t, "")
 	files, err := filepath.Glob(filepath.Join(dir, "zeek", "*.log.gz"))
 	if err != nil || len(files) != 10 {
 		t.Fatalf("%d Zeek logs, want 10 (%v)", len(files), err)
@@ -188,7 +163,7 @@ func sortedOpen(ev *schemas.Event) []schemas.OpenValue {
 // TestCorpusWindowsIsLossless finds every key of every Windows event of the
 // corpus again under winlog.event_data., as written.
 func TestCorpusWindowsIsLossless(t *testing.T) {
-	dir := corpus(t)
+	dir := corpus.Path(t, "")
 	for _, file := range []string{"evtx-dev.jsonl.gz", "otrf-dev.jsonl.gz"} {
 		keys := 0
 		for _, line := range readLines(t, filepath.Join(dir, "events", file)) {

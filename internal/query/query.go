@@ -148,9 +148,19 @@ var operators = []struct {
 	text string
 	kind tokenKind
 }{
-	{"&&", and}, {"||", or},
-	{"==", operator}, {"!=", operator}, {"*=", operator}, {"<=", operator}, {">=", operator},
-	{"=", operator}, {"<", operator}, {">", operator}, {"!", not}, {"(", open}, {")", closing},
+	{"&&", and},
+	{"||", or},
+	{"==", operator},
+	{"!=", operator},
+	{"*=", operator},
+	{"<=", operator},
+	{">=", operator},
+	{"=", operator},
+	{"<", operator},
+	{">", operator},
+	{"!", not},
+	{"(", open},
+	{")", closing},
 }
 
 func (p *parser) next() {
@@ -424,8 +434,11 @@ func (p *parser) moment(s string) (from, to time.Time, err error) {
 		layout string
 		span   time.Duration
 	}{
-		{time.RFC3339Nano, time.Microsecond}, {"2006-01-02T15:04:05", time.Second},
-		{"2006-01-02 15:04:05", time.Second}, {"2006-01-02T15:04", time.Minute}, {"2006-01-02 15:04", time.Minute},
+		{time.RFC3339Nano, time.Microsecond},
+		{"2006-01-02T15:04:05", time.Second},
+		{"2006-01-02 15:04:05", time.Second},
+		{"2006-01-02T15:04", time.Minute},
+		{"2006-01-02 15:04", time.Minute},
 	} {
 		if t, err := time.ParseInLocation(l.layout, s, p.now.Location()); err == nil {
 			return inRange(t, l.span)

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fengsui/collector/input"
+	"fengsui/internal/testkit/corpus"
 )
 
 // With childEnv set, the test binary is the process that is killed.
@@ -497,14 +498,7 @@ func TestOnceFromPipe(t *testing.T) {
 
 // TestCorpus reads real Zeek logs.
 func TestCorpus(t *testing.T) {
-	dir := os.Getenv("FENGSUI_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "corpus")
-	}
-	paths, _ := filepath.Glob(filepath.Join(dir, "zeek", "*.gz"))
-	if len(paths) == 0 {
-		t.Skip("no corpus at", dir)
-	}
+	paths, _ := filepath.Glob(filepath.Join(corpus.Path(t, "zeek"), "*.gz"))
 	w := newWorld(t)
 	w.deps.Format = "auto"
 	for _, path := range paths {

@@ -3,8 +3,6 @@ package packet
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fengsui/collector/input"
+	"fengsui/internal/testkit/corpus"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,28 +40,7 @@ func (c *collect) all() []input.Line {
 // captures is the corpus's folder of mining captures.
 func captures(t testing.TB) string {
 	t.Helper()
-	root := os.Getenv("FENGSUI_CORPUS")
-	if root == "" {
-		dir, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-				break
-			}
-			if filepath.Dir(dir) == dir {
-				t.Fatal("no go.mod above the test")
-			}
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "corpus")
-	}
-	folder := filepath.Join(root, "pcap-mining", "testing", "Traces")
-	if _, err := os.Stat(folder); err != nil {
-		t.Skipf("the corpus is not here (set FENGSUI_CORPUS): %v", err)
-	}
-	return folder
+	return corpus.Path(t, "pcap-mining/testing/Traces")
 }
 
 // read runs the sensor over a capture.

@@ -1,0 +1,64 @@
+package analyzer
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+
+	"fengsui/internal/directory"
+	"fengsui/schemas"
+)
+
+// TestUnitOf: the input's unit is made more exact by the event's addresses, never
+// changed for another one.
+func TestUnitOf(t *testing.T) {
+	dir := directory.New()
+	put := func(key string, v any) {
+		t.Helper()
+		value, err := json.Marshal(v)
+		if err == nil {
+			err = dir.Apply(key, value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, u := range []schemas.Unit{
+		{Code: "1", Name: "province", Level: "province"},
+		{Code: "10", Name: "university", Level: "university", Parent: "1"},
+		{Code: "20", Name: "other university", Level: "university", Parent: "1"},
+	} {
+		put("unit/"+u.Code, u)
+	}
+	for prefix, unit := range map[string]string{"10.10.0.0/16": "10", "10.20.0.0/16": "20"} {
+		put("network/"+prefix, schemas.Network{Prefix: netip.MustParsePrefix(prefix), Unit: unit})
+	}
+	snap := dir.Snapshot()
+
+	f := func(input, source, destination, host, sender, want string) {
+		t.Helper()
+		var ev schemas.Event
+		ev.Unit, ev.Source = input, sender
+		ev.SetIP(schemas.FieldSourceIP, source)
+		ev.SetIP(schemas.FieldDestinationIP, destination)
+		if host != "" {
+			ev.Set(schemas.FieldHostIP, schemas.Strings(host))
+		}
+		if got := unitOf(snap, &ev); got != want {
+			t.Errorf("input's unit %q, %q to %q on %q, sent by %q: %q, want %q", input, source, destination, host, sender, got, want)
+		}
+	}
+	f("", "", "", "", "", "")
+	f("10", "", "", "", "", "10")
+	f("", "10.10.0.1", "192.0.2.1", "", "", "10")
+	f("", "192.0.2.1", "10.20.0.1", "", "", "20")
+	f("", "10.10.0.1", "10.20.0.1", "", "", "10")            // who began it
+	f("", "192.0.2.1", "", "10.20.0.1", "10.10.0.1", "20")   // an attack from outside: the host's
+	f("", "192.0.2.1", "", "", "10.10.0.1", "10")            // the sender's, where nothing else tells
+	f("", "192.0.2.1", "", "", "/var/log/auth.log", "")      // a file is no address
+	f("1", "10.20.0.1", "", "", "10.10.0.1", "20")           // below the input's
+	f("1", "192.0.2.1", "", "", "10.10.0.1", "10")           // so too
+	f("10", "10.20.0.1", "", "10.20.0.1", "10.20.0.1", "10") // never beside it
+	f("10", "10.20.0.1", "10.10.0.1", "", "", "10")
+	f("99", "10.20.0.1", "", "", "", "99") // nor instead of one that nobody knows
+}
