@@ -13,11 +13,11 @@ import (
 // changed for another one.
 func TestUnitOf(t *testing.T) {
 	dir := directory.New()
-	put := func(key string, v any) {
+	put := func(r schemas.RegistryRecord) {
 		t.Helper()
-		value, err := json.Marshal(v)
+		value, err := json.Marshal(r)
 		if err == nil {
-			err = dir.Apply(key, value)
+			err = dir.Apply(directory.RecordKey(r), value)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -28,10 +28,10 @@ func TestUnitOf(t *testing.T) {
 		{Code: "10", Name: "university", Level: "university", Parent: "1"},
 		{Code: "20", Name: "other university", Level: "university", Parent: "1"},
 	} {
-		put("unit/"+u.Code, u)
+		put(schemas.RegistryRecord{Unit: &u})
 	}
 	for prefix, unit := range map[string]string{"10.10.0.0/16": "10", "10.20.0.0/16": "20"} {
-		put("network/"+prefix, schemas.Network{Prefix: netip.MustParsePrefix(prefix), Unit: unit})
+		put(schemas.RegistryRecord{Network: &schemas.Network{Prefix: netip.MustParsePrefix(prefix), Unit: unit}})
 	}
 	snap := dir.Snapshot()
 

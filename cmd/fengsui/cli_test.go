@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -295,4 +296,32 @@ networks:
 	if info, err := os.Stat(filepath.Join(dir, "registry.db")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the registry's file: %v, %v", info, err)
 	}
+}
+
+// testQueries asks the running system: answers are lines of JSON, and an error
+// points at the character.
+func testQueries(t *testing.T, s *system) {
+	f := func(want int, say string, args ...string) {
+		t.Helper()
+		out, code := cli(t, "", append(args, "--data-dir", s.dir)...)
+		if code != want || !strings.Contains(out.err, say) || (want != 0) != (out.err != "") {
+			t.Errorf("fengsui %s: exit code %d, want %d with %q: %s%s", strings.Join(args, " "), code, want, say, out.out, out.err)
+		}
+		if want == 0 && slices.Contains(args, "--json") {
+			jsonLines(t, out.out)
+		}
+	}
+	for _, kind := range []string{"events", "alerts", "mining", "assets", "drift"} {
+		f(0, "", kind)
+		f(0, "", kind, "--json", "--since", "1h", "--limit", "3")
+		f(2, "query, character 9: unknown field \"colour\"", kind, "some && colour = red")
+	}
+	f(2, "query, character 9: a ) is missing", "events", "(id = 42")
+	f(2, "query, character 6: a value is missing", "events", "id = ")
+	f(2, "user.nmae", "events", "user.nmae = lin")
+	f(2, "user.name", "events", "user.nmae = lin") // the nearest
+	f(2, "not-an-address", "events", "source.ip = not-an-address")
+	f(0, "", "events", "--json", "source.ip = 198.51.100.0/24", "&&", "user.name = li1")
+	f(0, "", "migrate", "--json")
+	f(2, "is not registered", "scan", "--json", "--unit", "99999")
 }

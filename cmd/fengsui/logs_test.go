@@ -43,6 +43,7 @@ collector:
 	registered(s)
 	t.Run("logger", func(t *testing.T) { testLogger(t, s) })
 	t.Run("rsyslog", func(t *testing.T) { testRsyslog(t, s) })
+	t.Run("queries", func(t *testing.T) { testQueries(t, s) })
 	t.Run("brute force", func(t *testing.T) { testBruteForce(t, s) })
 	s.stop()
 }
