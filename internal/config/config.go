@@ -227,6 +227,12 @@ func plain(v reflect.Value) any {
 		node := &yamlv3.Node{Kind: yamlv3.MappingNode}
 		appendFields(node, v)
 		return node
+	case reflect.Map:
+		out := make(map[string]any, v.Len())
+		for _, k := range v.MapKeys() {
+			out[k.String()] = plain(v.MapIndex(k))
+		}
+		return out
 	case reflect.Slice:
 		out := make([]any, v.Len())
 		for i := range out {
