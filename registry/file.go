@@ -132,8 +132,16 @@ var sheets = []sheet{
 	{
 		kind: "whitelist", title: "白名单",
 		columns: []column{
-			{"kind", "类型"}, {"domain", "域名"}, {"host", "主机"}, {"port", "端口"}, {"transport", "协议"},
-			{"service", "服务"}, {"unit", "单位代码"}, {"reason", "事由"}, {"from", "生效日期"}, {"until", "失效日期"},
+			{"kind", "类型"},
+			{"domain", "域名"},
+			{"host", "主机"},
+			{"port", "端口"},
+			{"transport", "协议"},
+			{"service", "服务"},
+			{"unit", "单位代码"},
+			{"reason", "事由"},
+			{"from", "生效日期"},
+			{"until", "失效日期"},
 		},
 		read: readEntry,
 		rows: func(c *Content) (out [][]string) {

@@ -86,7 +86,7 @@ func (c *campus) scan() {
 	c.t.Helper()
 	begin := time.Now()
 	c.run("scan", "--unit", "u1", "--wait", "60s")
-	c.t.Logf("a scan took %.1f s", time.Since(begin).Seconds())
+	c.t.Logf("a scan took %.1f s; fengsui assets:\n%s", time.Since(begin).Seconds(), c.run("assets"))
 }
 
 // assetLine is an asset in one line.
@@ -155,7 +155,7 @@ func (c *campus) drifts(want ...string) {
 		}
 		return sameAsAlerts(drifts, alerts)
 	})
-	c.t.Logf("%d drifts after %.1f s", len(drifts), time.Since(begin).Seconds())
+	c.t.Logf("%d drifts after %.1f s; fengsui drift:\n%s", len(drifts), time.Since(begin).Seconds(), c.run("drift"))
 	for i := range drifts {
 		c.confirmed(&drifts[i])
 	}
