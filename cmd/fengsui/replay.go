@@ -29,8 +29,8 @@ func newReplay(flags *globalFlags) *cobra.Command {
 		Use: "replay FILE", Short: "通过采集器重放日志或抓包文件 / send a file of logs or packets through a collector",
 		Long: `通过一个采集器重放文件（日志，或 --format pcap 的抓包；.gz 亦可），完成后返回。
 Send a file through a collector of its own, and return when Kafka has
-acknowledged every record. A file's lines keep their ids: replaying the same
-file again stores nothing twice.
+acknowledged every record. The lines of a file that is
+unchanged keep their ids: replaying it again stores nothing twice.
 
 格式 / formats: ` + formatNames() + `, ` + formatCapture,
 		Example: "  fengsui replay auth.log.gz --format syslog --unit 10001 --rate 1000\n  fengsui replay mirror.pcap --format pcap --unit 10001",

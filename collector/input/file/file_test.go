@@ -455,6 +455,18 @@ func TestOnce(t *testing.T) {
 	if id(again.all()[1]) != id(s.all()[1]) {
 		t.Error("the same line has another id")
 	}
+	// The same inode with other content that begins alike is another file: its
+	// lines are no repetitions.
+	beginning := strings.Repeat("the same beginning\n", 20)
+	w.append("c.log", beginning+"before\n")
+	before, err := w.once(w.path("c.log"))
+	w.must(err)
+	w.must(os.WriteFile(w.path("c.log"), []byte(beginning+"after!\n"), 0o600))
+	after, err := w.once(w.path("c.log"))
+	w.must(err)
+	if id(before.all()[20]) == id(after.all()[20]) {
+		t.Error("another line has the same id")
+	}
 	s, err = w.once(w.path("missing.log"), w.path("a.log"))
 	if !errors.Is(err, os.ErrNotExist) || s.text() != "one|two" {
 		t.Errorf("%q, %v", s.text(), err)

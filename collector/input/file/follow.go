@@ -84,7 +84,7 @@ func (in *Input) identify(f *follow) error {
 	f.id = inodeOf(info)
 	f.archive = isArchive(f.path) || in.cfg.Once && n > 1 && head[0] == 0x1f && head[1] == 0x8b
 	var now entry
-	f.entry, now, err = in.state.entryFor(f, head[:n], info.Size())
+	f.entry, now, err = in.state.entryFor(f, head[:n], info)
 	if err != nil {
 		return err
 	}

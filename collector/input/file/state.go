@@ -180,7 +180,15 @@ func writeFile(path string, raw []byte) (err error) {
 
 // entryFor finds the entry of the file, which has the given first bytes, or
 // makes one and saves it. now is a copy of it as it stands.
-func (s *state) entryFor(f *follow, head []byte, size int64) (e *entry, now entry, err error) {
+//
+// Where nothing is remembered between runs, a log of another size or time of
+// change is another file: its inode may have been used again for one that begins
+// alike, whose lines must not be taken for repetitions.
+func (s *state) entryFor(f *follow, head []byte, info os.FileInfo) (e *entry, now entry, err error) {
+	size, version := info.Size(), ""
+	if s.path == "" && !f.archive {
+		version = fmt.Sprint(size, info.ModTime().UnixNano())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := time.Now().Unix()
@@ -205,7 +213,7 @@ func (s *state) entryFor(f *follow, head []byte, size int64) (e *entry, now entr
 		if e.Stream != "" {
 			e.Generation++
 		}
-		e.Stream = "file-" + sumOf(fmt.Appendf(nil, "%d %d %d %s %d", e.Dev, e.Ino, e.HeadLen, e.HeadSum, e.Generation))[:24]
+		e.Stream = "file-" + sumOf(fmt.Appendf(nil, "%d %d %d %s %d%s", e.Dev, e.Ino, e.HeadLen, e.HeadSum, e.Generation, version))[:24]
 	}
 	s.entries[e.Stream], s.byInode[f.id], s.dirty = e, e, true
 	return e, *e, s.saveLocked()
