@@ -96,7 +96,7 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	}
 	for line := range strings.Lines(string(out)) {
 		pkg, doc, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
-		if doc == "" {
+		if doc == "" && pkg != "fengsui" { // which has these tests alone
 			t.Errorf("%s has no package comment", pkg)
 		}
 	}

@@ -60,6 +60,9 @@ func Load[T Validator](path string, into *T) error {
 		}
 		return fmt.Errorf("configuration in %s: %w", path, err)
 	}
+	if err := hiddenSecrets("", reflect.ValueOf(into).Elem()); err != nil {
+		return fmt.Errorf("configuration in %s: %w", path, err)
+	}
 	if err := (*into).Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
@@ -246,6 +249,29 @@ func plain(v reflect.Value) any {
 	return v.Interface()
 }
 
+// hidden stands in a dump for a secret.
+const hidden = "***"
+
+// hiddenSecrets refuses a dump that is loaded as it is: its secrets are not in it.
+func hiddenSecrets(path string, v reflect.Value) error {
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	var errs []error
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		name := path + tag(f)
+		if f.Tag.Get("secret") == "true" && v.Field(i).Kind() == reflect.String && v.Field(i).String() == hidden {
+			errs = append(errs, fmt.Errorf("%s is %q, which stands in a dump for a secret: write the secret, or set it in the environment", name, hidden))
+		}
+		errs = append(errs, hiddenSecrets(name+".", v.Field(i)))
+	}
+	return errors.Join(errs...)
+}
+
 func appendFields(node *yamlv3.Node, v reflect.Value) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
@@ -260,7 +286,7 @@ func appendFields(node *yamlv3.Node, v reflect.Value) {
 		key.SetString(tag(f))
 		content := plain(v.Field(i))
 		if f.Tag.Get("secret") == "true" && !v.Field(i).IsZero() {
-			content = "***"
+			content = hidden
 		}
 		if err := value.Encode(content); err != nil {
 			value.SetString(err.Error())

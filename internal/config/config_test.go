@@ -78,6 +78,7 @@ func TestLoadRefuses(t *testing.T) {
 	f("keep: soon\n", `"soon" is not a duration`)
 	f("inputs: [{port: many}]\n", "inputs[0].port")
 	f("name: ''\n", "name is empty")
+	f("store: {password: '***'}\n", `store.password is "***", which stands in a dump for a secret`)
 	f("name: [\n", "reading configuration")
 }
 
