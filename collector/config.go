@@ -19,7 +19,7 @@ type Config struct {
 	Inputs   []InputConfig `koanf:"inputs"`    // at least one
 	StateDir string        `koanf:"state_dir"` // where inputs keep how far they have read
 	Spool    SpoolConfig   `koanf:"spool"`
-	Kafka    kafka.Config  `koanf:"kafka"`
+	Kafka    kafka.Config  `koanf:"-"` // every service of a process has the same
 
 	QueueBytes  int64         `koanf:"queue_bytes"`  // of memory for lines on their way; when it is used up, inputs wait
 	StopTimeout time.Duration `koanf:"stop_timeout"` // for bringing what was accepted to Kafka or the spool at the end

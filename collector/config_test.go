@@ -25,7 +25,6 @@ func TestYAML(t *testing.T) {
 id: zhengzhou-1
 state_dir: /var/lib/fengsui/collector
 spool: {dir: /var/lib/fengsui/spool, max_bytes: 8589934592}
-kafka: {brokers: ["127.0.0.1:9092"], compression: lz4}
 inputs:
   - name: syslog
     type: syslog
