@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/miekg/dns"
 
+	"fengsui/internal/testkit/corpus"
 	"fengsui/schemas"
 )
 
@@ -33,21 +33,6 @@ func TestMining(t *testing.T) {
 	t.Run("accrual", func(t *testing.T) { testAccrual(t, s) })
 	t.Run("ordinary logs", func(t *testing.T) { testOrdinaryLogs(t, s) })
 	s.stop()
-}
-
-// corpusFile is the path of a file of the corpus, without which the test is
-// skipped.
-func corpusFile(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("FENGSUI_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "corpus")
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no corpus: %v (set FENGSUI_CORPUS)", err)
-	}
-	return path
 }
 
 // replayed sends a file and waits until all of it is stored, and what was found
@@ -125,7 +110,7 @@ func kinds(d *schemas.MiningDetection) map[schemas.EvidenceKind]bool {
 func testCaptures(t *testing.T, s *system) {
 	f := func(name, unit string, confidence float64, kind schemas.EvidenceKind, pool, protocol string) {
 		t.Helper()
-		path := corpusFile(t, "pcap-mining/testing/Traces/"+name)
+		path := corpus.Path(t, "pcap-mining/testing/Traces/"+name)
 		replayed(t, s, path, "pcap", unit)
 		d := detected(t, s, unit, func(d *schemas.MiningDetection) bool { return kinds(d)[kind] && d.Confidence >= confidence })
 		t.Logf("%s: confidence %.2f, pools %v, coins %v, protocols %v, %d pieces of evidence of %d kinds", name, d.Confidence, d.Pools, d.Coins, d.Protocols, d.Count, len(kinds(&d)))
@@ -221,9 +206,9 @@ func testOrdinaryLogs(t *testing.T, s *system) {
 	n := 0
 	f := func(name, format string) {
 		t.Helper()
-		n += replayed(t, s, corpusFile(t, name), format, unit)
+		n += replayed(t, s, corpus.Path(t, name), format, unit)
 	}
-	logs, err := filepath.Glob(filepath.Join(filepath.Dir(corpusFile(t, "zeek/dns.log.gz")), "*.gz"))
+	logs, err := filepath.Glob(filepath.Join(filepath.Dir(corpus.Path(t, "zeek/dns.log.gz")), "*.gz"))
 	if err != nil || len(logs) < 20 {
 		t.Fatalf("%d logs of Zeek, %v", len(logs), err)
 	}
