@@ -18,6 +18,8 @@ import (
 // Options are what rules leave to their installation.
 type Options struct {
 	Placeholders map[string][]string // values of %name% for the modifier expand
+	Lists        map[string][]string // texts of the lists that in_list names
+	Zone         *time.Location      // in which a rule's hour, day … are meant; nil is UTC
 }
 
 // Problem is a rule that could not be loaded, or that loaded and cannot match
@@ -77,9 +79,12 @@ type Engine struct {
 // Compile makes an engine of the rules. A rule with a problem is left out, unless
 // the problem is a warning; the others work.
 func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
+	if opt.Zone == nil {
+		opt.Zone = time.UTC
+	}
 	b := &builder{
 		opt:      opt,
-		compiler: &compiler{byText: map[string]int{}, slotOf: map[string]int{}},
+		compiler: &compiler{byText: map[string]int{}, slotOf: map[string]int{}, zone: opt.Zone},
 		byName:   map[string]*CompiledRule{},
 		routes:   map[*schemas.SigmaSource]*route{},
 		sources:  map[*CompiledRule]*schemas.SigmaSource{},

@@ -135,7 +135,7 @@ func (e *Engine) newPlan(s *state) *plan {
 	}
 	known := func(id int) truth {
 		p := e.predicates[id]
-		if p.slot < 0 || !settled[p.slot] || p.test.other != nil || p.test.cased || p.test.op == opRe {
+		if p.slot < 0 || !settled[p.slot] || p.test.other != nil || p.test.cased || p.test.fn != asIs || p.test.op == opRe {
 			return unknown
 		}
 		if s.p(id) {

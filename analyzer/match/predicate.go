@@ -46,6 +46,7 @@ func (c *compiler) intern(t *test) (int, error) {
 }
 
 func (c *compiler) prepare(t *test) (*predicate, error) {
+	t.zone = c.zone
 	p := &predicate{test: t, slot: -1}
 	for _, f := range slices.Concat(t.field, t.other) {
 		if err := schemas.CheckField(f); err != nil {
@@ -160,6 +161,9 @@ func (p *predicate) eval(s *state) bool {
 	}
 	if !v.there() {
 		return false
+	}
+	if p.test.fn != asIs {
+		return p.anyOf(s.functionOf(v, p.test), s)
 	}
 	raw := p.test.cased
 	switch p.test.op {

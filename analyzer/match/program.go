@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
@@ -70,7 +71,15 @@ func (t *test) source(b *strings.Builder) {
 		comma = ", "
 	}
 	if t.op.ofField() {
-		arg(func() { fieldSource(b, t.field) })
+		arg(func() {
+			if t.fn == asIs {
+				fieldSource(b, t.field)
+				return
+			}
+			b.WriteString(t.fn.String() + "(")
+			fieldSource(b, t.field)
+			b.WriteByte(')')
+		})
 	}
 	if t.other != nil {
 		arg(func() { fieldSource(b, t.other) })
@@ -120,6 +129,7 @@ type compiler struct {
 	byText     map[string]int
 	slots      []slotDef
 	slotOf     map[string]int
+	zone       *time.Location // of times that rules ask for
 }
 
 // program compiles a text. Whatever calls a predicate goes through p.
@@ -152,6 +162,9 @@ func (v *predicatePatch) Visit(n *ast.Node) {
 	if !ok || name.Value == "p" {
 		return
 	}
+	if _, ok := lookupFunction(name.Value); ok { // the predicate around it comes next
+		return
+	}
 	id, err := v.compiler.predicate(name.Value, call.Arguments)
 	if err != nil {
 		v.err = err
@@ -172,11 +185,17 @@ func (c *compiler) predicate(name string, args []ast.Node) (int, error) {
 		if len(args) == 0 {
 			return 0, fmt.Errorf("program: %s needs a field", name)
 		}
-		field, err := fieldNames(args[0])
-		if err != nil {
+		field := args[0]
+		if call, ok := field.(*ast.CallNode); ok && len(call.Arguments) == 1 {
+			if f, ok := lookupFunction(call.Callee.String()); ok {
+				t.fn, field = f, call.Arguments[0]
+			}
+		}
+		var err error
+		if t.field, err = fieldNames(field); err != nil {
 			return 0, err
 		}
-		t.field, args = field, args[1:]
+		args = args[1:]
 	}
 	if o >= opSame && o <= opSameEnds {
 		if len(args) != 1 {

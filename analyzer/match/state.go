@@ -17,16 +17,17 @@ type state struct {
 	vm     vm.VM
 	env    map[string]any
 
-	turn   uint32   // this event's number; what was written in another turn is stale
-	slots  []slot   // of the engine's fields
-	memo   []uint32 // of each predicate: turn*2, plus one if it holds
-	list   []string // texts of this event's slots
-	buf    []byte   // and the memory of those that had to be made
-	event  words    // all texts of the event
-	folded words
-	key    []byte
-	plans  map[string]*plan
-	fired  map[*CompiledRule]struct{}
+	turn    uint32   // this event's number; what was written in another turn is stale
+	slots   []slot   // of the engine's fields
+	memo    []uint32 // of each predicate: turn*2, plus one if it holds
+	list    []string // texts of this event's slots
+	buf     []byte   // and the memory of those that had to be made
+	results []string // of a function
+	event   words    // all texts of the event
+	folded  words
+	key     []byte
+	plans   map[string]*plan
+	fired   map[*CompiledRule]struct{}
 }
 
 // slot is one field's value in this event, as texts in state.list.
@@ -115,6 +116,25 @@ func (s *state) texts(v *slot, raw bool) []string {
 		}
 	}
 	return s.list[v.foldFrom : v.foldFrom+v.to-v.from]
+}
+
+// functionOf is what the test's function makes of a value's texts, in one case
+// unless the test is cased. The texts live until the next call.
+func (s *state) functionOf(v *slot, t *test) []string {
+	s.results = s.results[:0]
+	for _, text := range s.texts(v, true) {
+		from := len(s.buf)
+		var ok bool
+		if s.buf, ok = t.fn.appendOf(s.buf, text, t.zone); !ok {
+			continue
+		}
+		out := s.made(from)
+		if !t.cased {
+			out = s.fold(out)
+		}
+		s.results = append(s.results, out)
+	}
+	return s.results
 }
 
 // words are all texts of the event.

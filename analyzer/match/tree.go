@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"fengsui/schemas"
@@ -84,9 +85,11 @@ func (o op) ofField() bool { return o < opWord }
 type test struct {
 	op    op
 	cased bool
-	field []string // of these, the first that the event has
-	other []string // the field that opSame… compares with
-	want  []string // texts; of opLike and opWordLike, patterns in Sigma's notation
+	fn    function       // what is looked at instead of the field's text itself
+	zone  *time.Location // of fn's times
+	field []string       // of these, the first that the event has
+	other []string       // the field that opSame… compares with
+	want  []string       // texts; of opLike and opWordLike, patterns in Sigma's notation
 
 	letters [][]letter       // of want, for the oracle
 	res     []*regexp.Regexp // likewise
@@ -155,6 +158,9 @@ func (t *test) eval(ev *schemas.Event) (string, bool) {
 	case opNull:
 		return "", texts == nil
 	}
+	if t.fn != asIs {
+		texts = t.functionOf(texts)
+	}
 	want := t.letters
 	if t.op >= opSame && t.op <= opSameEnds {
 		for _, w := range fieldTexts(ev, t.other) {
@@ -167,6 +173,16 @@ func (t *test) eval(ev *schemas.Event) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func (t *test) functionOf(texts []string) []string {
+	var out []string
+	for _, text := range texts {
+		if b, ok := t.fn.appendOf(nil, text, t.zone); ok {
+			out = append(out, string(b))
+		}
+	}
+	return out
 }
 
 // meets says whether the text meets any of what is wanted.
