@@ -20,7 +20,7 @@ import (
 
 func newRules(flags *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "rules", Short: "检测规则 / detection rules", Example: "  fengsui rules check ./rules"}
-	cmd.AddCommand(newRulesCheck(flags), newRulesMatch(flags), newRulesBench(flags))
+	cmd.AddCommand(newRulesCheck(flags), newRulesTest(flags), newRulesMatch(flags), newRulesBench(flags))
 	return cmd
 }
 
