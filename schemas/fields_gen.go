@@ -46,6 +46,10 @@ const (
 	FieldOrganizationID
 	// FieldOrganizationName is organization.name: Name of that unit.
 	FieldOrganizationName
+	// FieldFengsuiUnitPath is fengsui.unit.path: Code of that unit and of every unit above it, to the root.
+	FieldFengsuiUnitPath
+	// FieldFengsuiAssetTags is fengsui.asset.tags: What the registry says of the event's own addresses: names of their networks, services they are listed with.
+	FieldFengsuiAssetTags
 	// FieldObserverHostname is observer.hostname: Name of the observing device.
 	FieldObserverHostname
 	// FieldObserverIP is observer.ip: Address of the observing device.
@@ -349,4 +353,4 @@ const (
 )
 
 // NumFields is the number of fields in the catalogue.
-const NumFields = 171
+const NumFields = 173

@@ -84,7 +84,7 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 	}
 	b := &builder{
 		opt:      opt,
-		compiler: &compiler{byText: map[string]int{}, slotOf: map[string]int{}, zone: opt.Zone},
+		compiler: &compiler{byText: map[string]int{}, slotOf: map[string]int{}, zone: opt.Zone, lists: opt.Lists},
 		byName:   map[string]*CompiledRule{},
 		routes:   map[*schemas.SigmaSource]*route{},
 		sources:  map[*CompiledRule]*schemas.SigmaSource{},
@@ -130,7 +130,8 @@ func (b *builder) detection(r *rules.Rule) {
 		return
 	}
 	reader := &reader{rule: r, source: source, opt: b.opt}
-	tree := reader.tree()
+	tree := reader.tree(r.Detection)
+	b.problems = append(b.problems, reader.warnings...)
 	if reader.problem != nil {
 		b.problems = append(b.problems, *reader.problem)
 		return

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -52,6 +53,48 @@ func lookupFunction(name string) (function, bool) {
 // ofTime says that the function reads a time.
 func (f function) ofTime() bool { return fnMinute <= f && f <= fnYear }
 
+// numbers are the least and the greatest of what a function makes; no limits are
+// for texts.
+func (f function) numbers() (least, most float64) {
+	switch f {
+	case fnMinute:
+		return 0, 59
+	case fnHour:
+		return 0, 23
+	case fnDay:
+		return 1, 31
+	case fnWeekday:
+		return 1, 7
+	case fnWeek: // of ISO 8601, where some years have 53
+		return 1, 53
+	case fnMonth:
+		return 1, 12
+	case fnYear:
+		return 1, 9999
+	case fnLength:
+		return 0, maxRecord
+	case fnEntropy:
+		return 0, 8
+	}
+	return 0, 0
+}
+
+// maxRecord is the longest record, in bytes.
+const maxRecord = 1 << 20
+
+// check says whether the function can make such a text.
+func (f function) check(want string) error {
+	least, most := f.numbers()
+	if most == 0 {
+		return nil
+	}
+	x, err := strconv.ParseFloat(want, 64)
+	if err != nil || !(least <= x && x <= most) || f != fnEntropy && x != math.Trunc(x) {
+		return fmt.Errorf("%s is a number from %v to %v, and never %q", f, least, most, want)
+	}
+	return nil
+}
+
 // appendOf appends what the function makes of the text, and says whether it
 // makes anything of it. Times are in the zone given.
 func (f function) appendOf(dst []byte, text string, zone *time.Location) ([]byte, bool) {
@@ -59,7 +102,7 @@ func (f function) appendOf(dst []byte, text string, zone *time.Location) ([]byte
 	case fnLength:
 		return strconv.AppendInt(dst, int64(utf8.RuneCountInString(text)), 10), true
 	case fnEntropy:
-		return strconv.AppendFloat(dst, entropy(text), 'f', 4, 64), true
+		return strconv.AppendFloat(dst, math.Round(entropy(text)*1e4)/1e4, 'g', -1, 64), true
 	case fnDomain:
 		domain, ok := registeredDomain(text)
 		return append(dst, domain...), ok

@@ -31,6 +31,9 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 var reserved = []string{"and", "contains", "else", "endsWith", "false", "if", "in", "let", "matches", "nil", "not", "or", "startsWith", "true"}
 
+// inList is the name of the predicate for a list that the configuration gives.
+const inList = "in_list"
+
 // source writes the tree as the text of a program.
 func (n *node) source(b *strings.Builder) {
 	switch n.kind {
@@ -59,7 +62,11 @@ func (n *node) source(b *strings.Builder) {
 }
 
 func (t *test) source(b *strings.Builder) {
-	b.WriteString(t.op.String())
+	name, want := t.op.String(), t.want
+	if t.list != "" {
+		name, want = inList, []string{t.list}
+	}
+	b.WriteString(name)
 	if t.cased {
 		b.WriteString("_cased")
 	}
@@ -84,7 +91,7 @@ func (t *test) source(b *strings.Builder) {
 	if t.other != nil {
 		arg(func() { fieldSource(b, t.other) })
 	}
-	for _, w := range t.want {
+	for _, w := range want {
 		arg(func() { textSource(b, w) })
 	}
 	b.WriteByte(')')
@@ -130,6 +137,7 @@ type compiler struct {
 	slots      []slotDef
 	slotOf     map[string]int
 	zone       *time.Location // of times that rules ask for
+	lists      map[string][]string
 }
 
 // program compiles a text. Whatever calls a predicate goes through p.
@@ -176,6 +184,10 @@ func (v *predicatePatch) Visit(n *ast.Node) {
 // predicate finds or makes the predicate that a call stands for.
 func (c *compiler) predicate(name string, args []ast.Node) (int, error) {
 	base, cased := strings.CutSuffix(name, "_cased")
+	listed := base == inList
+	if listed {
+		base = opIs.String()
+	}
 	o := op(slices.Index(opNames[:], base)) //nolint:gosec // checked below
 	if slices.Index(opNames[:], base) < 0 {
 		return 0, fmt.Errorf("program: no function is named %s", name)
@@ -218,6 +230,13 @@ func (c *compiler) predicate(name string, args []ast.Node) (int, error) {
 		default:
 			return 0, fmt.Errorf("program: %s needs texts after its field", name)
 		}
+	}
+	if listed {
+		if len(t.want) != 1 {
+			return 0, fmt.Errorf("program: %s needs the name of one list", name)
+		}
+		t.list = t.want[0]
+		t.want = c.lists[t.list]
 	}
 	return c.intern(&t)
 }

@@ -1,13 +1,11 @@
 package match
 
 import (
-	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 
 	"gopkg.in/yaml.v3"
 
@@ -15,25 +13,22 @@ import (
 	"fengsui/schemas"
 )
 
-// maxValues bounds the texts that one item of a rule grows into, by placeholders
-// or by windash.
-const maxValues = 10_000
-
 // Limits of a rule's selections. YAML's aliases can make a short text endless.
 const (
 	maxItems = 10_000
 	maxDepth = 20
 )
 
-// reader turns a rule's detection into a tree, in terms of the catalogue. It
-// keeps the first problem.
+// reader turns a detection into a tree, in terms of the catalogue. It keeps the
+// first problem.
 type reader struct {
-	rule    *rules.Rule
-	source  *schemas.SigmaSource
-	opt     Options
-	problem *Problem
-	depth   int
-	read    int // items
+	rule     *rules.Rule // whose detection, or filter, it is
+	source   *schemas.SigmaSource
+	opt      Options
+	problem  *Problem
+	warnings []Problem
+	depth    int
+	read     int // items
 }
 
 func (r *reader) fail(line int, format string, args ...any) {
@@ -42,13 +37,17 @@ func (r *reader) fail(line int, format string, args ...any) {
 	}
 }
 
+func (r *reader) warn(line int, format string, args ...any) {
+	r.warnings = append(r.warnings, Problem{File: r.rule.File, Line: line, RuleID: r.rule.ID, Reason: fmt.Sprintf(format, args...), Warning: true})
+}
+
 // tree reads the whole detection; nil after a problem.
-func (r *reader) tree() *node {
+func (r *reader) tree(d *rules.Detection) *node {
 	selections := map[string]*node{}
 	var names []string
-	for _, s := range r.rule.Detection.Selections {
+	for _, s := range d.Selections {
 		names = append(names, s.Name)
-		if body := r.selection(s.Node); body != nil {
+		if body := r.search(&s); body != nil {
 			selections[s.Name] = &node{kind: selectionNode, name: s.Name, kids: []*node{body}}
 		}
 	}
@@ -56,7 +55,7 @@ func (r *reader) tree() *node {
 		return nil
 	}
 	var alternatives []*node
-	for _, c := range r.rule.Detection.Conditions {
+	for _, c := range d.Conditions {
 		n, err := parseCondition(c.Text, names, selections)
 		if err != nil {
 			r.fail(c.Line, "%v", err)
@@ -65,6 +64,14 @@ func (r *reader) tree() *node {
 		alternatives = append(alternatives, n)
 	}
 	return or(alternatives...)
+}
+
+// search reads one search of the detection: an expression or a selection.
+func (r *reader) search(s *rules.Selection) *node {
+	if n := rules.Resolve(s.Node); n.Kind == yaml.ScalarNode && (s.Name == "expr" || strings.HasPrefix(s.Name, "expr_")) {
+		return r.expression(n)
+	}
+	return r.selection(s.Node)
 }
 
 // selection reads a map (all items), or a list of maps and keywords (any).
@@ -133,6 +140,7 @@ type item struct {
 	all    bool
 	cased  bool
 	neq    bool
+	fn     function
 	starts bool // fieldref: the other field's text need only begin …
 	ends   bool // … or end this one's
 	name   string
@@ -220,102 +228,6 @@ func scalarText(n *yaml.Node) string {
 	return n.Value
 }
 
-// modify applies one modifier, in the order in which they stand.
-func (r *reader) modify(it *item, mod string) error {
-	star := pattern{{kind: many}}
-	switch mod {
-	case "contains":
-		it.starts, it.ends = true, true
-		return it.each(func(p pattern) ([]pattern, error) { return []pattern{concat(star, p, star)}, nil })
-	case "startswith":
-		it.starts = true
-		return it.each(func(p pattern) ([]pattern, error) { return []pattern{concat(p, star)}, nil })
-	case "endswith":
-		it.ends = true
-		return it.each(func(p pattern) ([]pattern, error) { return []pattern{concat(star, p)}, nil })
-	case "all":
-		it.all = true
-	case "cased":
-		it.cased = true
-	case "neq":
-		it.neq = true
-	case "re":
-		return it.become(reItem, mod)
-	case "i", "m", "s":
-		if it.kind != reItem {
-			return fmt.Errorf("modifier %s belongs after re", mod)
-		}
-		it.flags += mod
-	case "ignorecase", "multiline", "dotall":
-		return r.modify(it, map[string]string{"ignorecase": "i", "multiline": "m", "dotall": "s"}[mod])
-	case "cidr":
-		return it.become(cidrItem, mod)
-	case "exists":
-		return it.become(existsItem, mod)
-	case "fieldref":
-		it.kind = refItem
-	case "gt", "gte", "lt", "lte":
-		it.order = map[string]op{"gt": opGt, "gte": opGte, "lt": opLt, "lte": opLte}[mod]
-		return it.become(orderItem, mod)
-	case "windash":
-		return it.each(windash)
-	case "expand":
-		return it.each(r.expand)
-	case "base64":
-		return it.each(func(p pattern) ([]pattern, error) {
-			text, err := encodable(p, mod)
-			return []pattern{literal(base64.StdEncoding.EncodeToString([]byte(text)))}, err
-		})
-	case "base64offset":
-		return it.each(base64Offsets)
-	case "wide", "utf16le", "utf16be", "utf16":
-		return it.each(func(p pattern) ([]pattern, error) {
-			text, err := encodable(p, mod)
-			return []pattern{literal(utf16Text(text, mod))}, err
-		})
-	default:
-		return fmt.Errorf("not supported in this version: modifier %s", mod)
-	}
-	return nil
-}
-
-// become makes the item one that takes its values as they are.
-func (it *item) become(k itemKind, mod string) error {
-	if it.kind != textItem || it.starts || it.ends {
-		return fmt.Errorf("modifier %s cannot follow those before it", mod)
-	}
-	it.kind = k
-	return nil
-}
-
-// each replaces every text by those that f makes of it.
-func (it *item) each(f func(pattern) ([]pattern, error)) error {
-	if it.kind != textItem && it.kind != refItem {
-		return fmt.Errorf("a text modifier cannot follow re, cidr, exists or a comparison")
-	}
-	var out []value
-	for _, v := range it.values {
-		if v.null {
-			out = append(out, v)
-			continue
-		}
-		ps, err := f(v.text)
-		if err != nil {
-			return err
-		}
-		for _, p := range ps {
-			out = append(out, value{raw: v.raw, text: p})
-		}
-		if len(out) > maxValues {
-			return fmt.Errorf("grows to more than %d values", maxValues)
-		}
-	}
-	it.values = out
-	return nil
-}
-
-func concat(ps ...pattern) pattern { return slices.Concat(ps...).normal() }
-
 // build makes tests of the item.
 func (r *reader) build(it *item) (*node, error) {
 	var field []string
@@ -344,7 +256,7 @@ func (r *reader) build(it *item) (*node, error) {
 		return nil, fmt.Errorf("modifier neq needs a field")
 	}
 	// "The field is different from the specified values": so there is a field.
-	there := []*node{leaf(&test{op: opExists, field: field})}
+	there := []*node{r.there(operand{it.fn, field})}
 	for _, t := range tests {
 		if t.test.op >= opSame && t.test.op <= opSameEnds {
 			there = append(there, leaf(&test{op: opExists, field: t.test.other}))
@@ -354,6 +266,24 @@ func (r *reader) build(it *item) (*node, error) {
 }
 
 func leaf(t *test) *node { return &node{kind: testNode, test: t} }
+
+// operand is what a test looks at: a field, or a function of it.
+type operand struct {
+	fn    function
+	field []string
+}
+
+func (r *reader) test(o op, of operand, want ...string) *test {
+	return &test{op: o, fn: of.fn, zone: r.opt.Zone, field: of.field, want: want}
+}
+
+// there says that the event has what tests look at.
+func (r *reader) there(of operand) *node {
+	if of.fn == asIs {
+		return leaf(r.test(opExists, of))
+	}
+	return leaf(r.test(opLike, of, "*")) // the function makes something
+}
 
 // tests are the item's values as tests: values of the same kind share one,
 // unless all of them must hold.
@@ -365,46 +295,53 @@ func (r *reader) tests(it *item, field []string) ([]*node, error) {
 			t.want = append(t.want, want...)
 			return
 		}
-		t := &test{op: o, cased: it.cased, field: field, want: want}
+		t := r.test(o, operand{it.fn, field}, want...)
+		t.cased = it.cased
 		place[o] = t
 		out = append(out, leaf(t))
 	}
 	for _, v := range it.values {
 		if v.null {
-			if it.kind != textItem || field == nil {
+			if it.kind != textItem || field == nil || it.fn != asIs {
 				return nil, fmt.Errorf("null is not a value here")
 			}
 			add(opNull)
 			continue
+		}
+		if err := it.fn.check(v.raw); err != nil {
+			return nil, err
 		}
 		switch it.kind {
 		case textItem:
 			o, want := classify(v.text, field == nil)
 			if want == nil {
 				add(o)
-			} else {
-				add(o, *want)
+				continue
 			}
+			if o == opIs && it.fn == asIs {
+				*want = r.sameForm(it.line, field, *want)
+			}
+			add(o, *want)
 		case reItem:
 			re := v.raw
 			if it.flags != "" {
 				re = "(?" + it.flags + ")" + re
 			}
-			if _, err := regexp.Compile(re); err != nil {
-				return nil, fmt.Errorf("not a regular expression of RE2: %w", err)
-			}
+			o := opRe
 			if field == nil {
-				add(opWordRe, re)
-			} else {
-				add(opRe, re)
+				o = opWordRe
 			}
+			if err := o.check(re); err != nil {
+				return nil, err
+			}
+			add(o, re)
 		case cidrItem:
-			if _, err := parseNet(v.raw); err != nil || field == nil {
+			if opCIDR.check(v.raw) != nil || field == nil {
 				return nil, fmt.Errorf("cidr needs a field and a network: %q", v.raw)
 			}
 			add(opCIDR, v.raw)
 		case orderItem:
-			if _, err := strconv.ParseFloat(v.raw, 64); err != nil || field == nil {
+			if it.order.check(v.raw) != nil || field == nil {
 				return nil, fmt.Errorf("a comparison needs a field and a number: %q", v.raw)
 			}
 			add(it.order, v.raw)
@@ -441,6 +378,55 @@ func (r *reader) tests(it *item, field []string) ([]*node, error) {
 	return out, nil
 }
 
+// check says whether the text can be wanted by the op.
+func (o op) check(want string) error {
+	switch o {
+	case opRe, opWordRe:
+		if _, err := regexp.Compile(want); err != nil {
+			return fmt.Errorf("not a regular expression of RE2: %w", err)
+		}
+	case opCIDR:
+		if _, err := parseNet(want); err != nil {
+			return fmt.Errorf("not a network: %q", want)
+		}
+	case opGt, opGte, opLt, opLte:
+		if _, err := strconv.ParseFloat(want, 64); err != nil {
+			return fmt.Errorf("not a number: %q", want)
+		}
+	}
+	return nil
+}
+
+// sameForm writes a text as events of the field's type hold it: an address may
+// be written in many ways. A text that no value of the type can be is warned of.
+func (r *reader) sameForm(line int, field []string, want string) string {
+	var kind schemas.Type
+	for _, name := range field {
+		f, ok := schemas.LookupField(name)
+		if !ok || kind != "" && f.Type != kind {
+			return want
+		}
+		kind = f.Type
+	}
+	ok := true
+	switch kind {
+	case schemas.IP:
+		a, err := netip.ParseAddr(want)
+		if ok = err == nil; ok {
+			return schemas.Addr(a).Str()
+		}
+	case schemas.Long:
+		n, err := strconv.ParseInt(want, 10, 64)
+		ok = err == nil && strconv.FormatInt(n, 10) == want
+	case schemas.Boolean:
+		ok = strings.EqualFold(want, "true") || strings.EqualFold(want, "false")
+	}
+	if !ok {
+		r.warn(line, "%s holds values of type %s, and never %q", field[0], kind, want)
+	}
+	return want
+}
+
 // classify finds the cheapest test for a pattern. A keyword may stand anywhere.
 func classify(p pattern, keyword bool) (op, *string) {
 	if keyword {
@@ -474,156 +460,4 @@ func classify(p pattern, keyword bool) (op, *string) {
 		return opWordLike, &source
 	}
 	return opLike, &source
-}
-
-// encodable is the text of a value that is to be encoded, which wildcards
-// cannot be.
-func encodable(p pattern, mod string) (string, error) {
-	text, ok := p.plain()
-	if !ok {
-		return "", fmt.Errorf("modifier %s cannot encode wildcards", mod)
-	}
-	return text, nil
-}
-
-// base64Offsets are the three ways a text may look inside encoded data, without
-// the letters at its ends that depend on its neighbours.
-func base64Offsets(p pattern) ([]pattern, error) {
-	text, err := encodable(p, "base64offset")
-	if err != nil {
-		return nil, err
-	}
-	var out []pattern
-	for before := range 3 {
-		padded := strings.Repeat(" ", before) + text
-		code := base64.StdEncoding.EncodeToString([]byte(padded))
-		from := []int{0, 2, 3}[before]
-		until := len(code) - []int{0, 3, 2}[len(padded)%3]
-		if from < until {
-			out = append(out, literal(code[from:until]))
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%q is too short for base64offset", text)
-	}
-	return out, nil
-}
-
-// utf16Text is the text in UTF-16 as a string of bytes.
-func utf16Text(text, mod string) string {
-	var b []byte
-	if mod == "utf16" {
-		b = append(b, 0xff, 0xfe)
-	}
-	for _, u := range utf16.Encode([]rune(text)) {
-		if mod == "utf16be" {
-			b = append(b, byte(u>>8), byte(u))
-		} else {
-			b = append(b, byte(u), byte(u>>8))
-		}
-	}
-	return string(b)
-}
-
-// windash makes all permutations of the dashes that begin a word: a flag's.
-func windash(p pattern) ([]pattern, error) {
-	out := []pattern{nil}
-	extend := func(es ...elem) error {
-		if len(out)*len(es) > maxValues {
-			return fmt.Errorf("windash grows to more than %d values", maxValues)
-		}
-		var next []pattern
-		for _, o := range out {
-			for _, e := range es {
-				next = append(next, append(slices.Clone(o), e))
-			}
-		}
-		out = next
-		return nil
-	}
-	word := func(c byte) bool {
-		return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-	}
-	dashes := []elem{{lit, "-"}, {lit, "/"}, {lit, "–"}, {lit, "—"}, {lit, "―"}}
-	for _, e := range p {
-		from := 0
-		for i := 0; e.kind == lit && i < len(e.text); i++ {
-			flag := (e.text[i] == '-' || e.text[i] == '/') && (i == 0 || !word(e.text[i-1])) && i+1 < len(e.text) && word(e.text[i+1])
-			if !flag {
-				continue
-			}
-			if err := extend(elem{lit, e.text[from:i]}); err != nil {
-				return nil, err
-			}
-			if err := extend(dashes...); err != nil {
-				return nil, err
-			}
-			from = i + 1
-		}
-		rest := e
-		if e.kind == lit {
-			rest.text = e.text[from:]
-		}
-		if err := extend(rest); err != nil {
-			return nil, err
-		}
-	}
-	for i := range out {
-		out[i] = out[i].normal()
-	}
-	return out, nil
-}
-
-var placeholder = regexp.MustCompile(`\\%|%([^%]+)%`)
-
-// expand puts the configured values for %name%; \% is a plain percent sign.
-func (r *reader) expand(p pattern) ([]pattern, error) {
-	out := []pattern{nil}
-	extend := func(ps ...pattern) error {
-		if len(out)*len(ps) > maxValues {
-			return fmt.Errorf("placeholders grow to more than %d values", maxValues)
-		}
-		var next []pattern
-		for _, o := range out {
-			for _, p := range ps {
-				next = append(next, concat(o, p))
-			}
-		}
-		out = next
-		return nil
-	}
-	for _, e := range p {
-		from := 0
-		if e.kind == lit {
-			for _, m := range placeholder.FindAllStringSubmatchIndex(e.text, -1) {
-				if err := extend(literal(e.text[from:m[0]])); err != nil {
-					return nil, err
-				}
-				from = m[1]
-				chosen := []pattern{literal("%")}
-				if m[2] >= 0 {
-					name := e.text[m[2]:m[3]]
-					values := r.opt.Placeholders[name]
-					if len(values) == 0 {
-						return nil, fmt.Errorf("placeholder %%%s%% has no values in the configuration", name)
-					}
-					chosen = nil
-					for _, v := range values {
-						chosen = append(chosen, parsePattern(v))
-					}
-				}
-				if err := extend(chosen...); err != nil {
-					return nil, err
-				}
-			}
-		}
-		rest := e
-		if e.kind == lit {
-			rest.text = e.text[from:]
-		}
-		if err := extend(pattern{rest}); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }

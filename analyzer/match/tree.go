@@ -89,6 +89,7 @@ type test struct {
 	zone  *time.Location // of fn's times
 	field []string       // of these, the first that the event has
 	other []string       // the field that opSame… compares with
+	list  string         // name of the list that want is
 	want  []string       // texts; of opLike and opWordLike, patterns in Sigma's notation
 
 	letters [][]letter       // of want, for the oracle
@@ -107,6 +108,9 @@ func (n *node) ready() error {
 		return nil
 	}
 	t := n.test
+	if t.list != "" {
+		return nil
+	}
 	for _, w := range t.want {
 		if t.op != opRe && t.op != opWordRe {
 			t.letters = append(t.letters, t.lettersOf(w))
@@ -158,18 +162,26 @@ func (t *test) eval(ev *schemas.Event) (string, bool) {
 	case opNull:
 		return "", texts == nil
 	}
-	if t.fn != asIs {
-		texts = t.functionOf(texts)
-	}
 	want := t.letters
+	if t.list != "" { // not kept as letters: lists are long
+		for _, w := range t.want {
+			want = append(want, t.lettersOf(w))
+		}
+	}
 	if t.op >= opSame && t.op <= opSameEnds {
 		for _, w := range fieldTexts(ev, t.other) {
 			want = append(want, t.lettersOf(w))
 		}
 	}
 	for _, text := range texts {
-		if t.meets(text, want) {
-			return text, true
+		looked := []string{text}
+		if t.fn != asIs {
+			looked = t.functionOf(looked)
+		}
+		for _, l := range looked {
+			if t.meets(l, want) {
+				return text, true
+			}
 		}
 	}
 	return "", false
