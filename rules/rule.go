@@ -10,7 +10,7 @@ import (
 )
 
 // Rule is one Sigma document: a detection or a correlation, never both.
-// Source: Sigma rules specification 2.1.0 and correlation specification 2.0.0.
+// Source: Sigma rules specification 2.1.0 and correlation specification 2.1.0.
 type Rule struct {
 	File string // as it was given to the loader
 	Line int    // of the document's first key
@@ -71,19 +71,25 @@ type Condition struct {
 	Line int
 }
 
-// Correlation raises what its base rules found when it is often enough.
+// Correlation counts what its base rules found within a time.
+// Source: Sigma correlation rules specification 2.1.0; the boolean condition of
+// the temporal types is that of 2.2.0.
 type Correlation struct {
-	Type     string // event_count in this version
-	Rules    []Reference
-	GroupBy  []string
-	Aliases  map[string]map[string]string // alias -> base rule's name or id -> field
-	Timespan time.Duration
-	AtLeast  int  // matches within Timespan
-	Generate bool // the base rules alert by themselves, too
-	Line     int
+	Type       schemas.CorrelationType
+	Rules      []Reference
+	GroupBy    []string
+	Aliases    map[string]map[string]string // alias -> base rule's name or id -> field
+	Timespan   time.Duration
+	Condition  []schemas.Comparison // all must hold; empty where Logic says it
+	Logic      string               // of the temporal types: the base rules' names with and, or, not
+	Fields     []string             // whose values are counted
+	Percentile float64              // of value_percentile, above 0 and below 100
+	Generate   bool                 // the base rules alert by themselves, too
+	Line       int
+	FieldLine  int // of the condition
 }
 
-// Reference names a base rule by its id or name.
+// Reference names a base rule, a detection or a correlation, by its id or name.
 type Reference struct {
 	Rule string
 	Line int

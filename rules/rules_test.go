@@ -54,8 +54,8 @@ generate: true
 		{
 			File: "a.yml", Line: 20, ID: "c1", Title: "many", Level: schemas.Medium,
 			Correlation: &Correlation{
-				Type: "event_count", Rules: []Reference{{"base_rule", 24}}, GroupBy: []string{"source.ip"},
-				Timespan: 90 * time.Minute, AtLeast: 10, Generate: true, Line: 23,
+				Type: schemas.EventCount, Rules: []Reference{{"base_rule", 24}}, GroupBy: []string{"source.ip"},
+				Timespan: 90 * time.Minute, Condition: []schemas.Comparison{{Op: "gt", Value: 9}}, Generate: true, Line: 23, FieldLine: 27,
 			},
 		},
 	}
@@ -94,13 +94,7 @@ func TestParseErrors(t *testing.T) {
 	f(ok+"action: global\n", "a.yml:5: rule r: action (Sigma 1's document collections) is not supported; write each rule out")
 	f(ok+"fengsui: {quiet: soon}\n", `a.yml:5: rule r: "soon" is not a time span such as 30s, 5m, 1h or 7d`)
 	f(ok+"correlation: {type: event_count}\n", "a.yml:5: rule r: a document is a detection or a correlation, not both")
-	f(strings.Replace(corr, "event_count", "value_count", 1), "a.yml:4: rule r: correlation: not supported in this version: value_count")
-	f(strings.Replace(corr, "event_count", "temporal_ordered", 1), "a.yml:4: rule r: correlation: not supported in this version: temporal_ordered")
 	f(corr, "a.yml:4: rule r: correlation: condition is missing")
-	f(corr+"  condition: {lt: 5}\n", "a.yml:7: rule r: correlation: condition not supported in this version: lt")
-	f(corr+"  condition: {gte: 0}\n", "a.yml:7: rule r: correlation: condition must ask for one match at least")
-	f(corr+"  condition: {gte: 2, gt: 3}\n", "a.yml:7: rule r: correlation: a range of counts is not supported in this version")
-	f(corr+"  condition: {gte: many}\n", `a.yml:7: rule r: correlation: condition gte: "many" is not a count`)
 	f("a: [\n", "a.yml:1: yaml: line 1: did not find expected node content")
 	f(strings.Repeat("#", MaxFileBytes+1), "a.yml:1: 1048577 bytes, more than the 1048576 that a rule file may have")
 }

@@ -11,6 +11,14 @@ import (
 // "Generate": base rules do not alert by themselves unless it says so.
 func (b *builder) correlation(r *rules.Rule) {
 	c := r.Correlation
+	if c.Type != schemas.EventCount || len(c.Condition) != 1 {
+		b.fail(r, c.Line, "correlation: %s is read but not yet counted", c.Type)
+		return
+	}
+	least := int(c.Condition[0].Value)
+	if c.Condition[0].Op == "gt" {
+		least++
+	}
 	var bases, links []*CompiledRule
 	for _, ref := range c.Rules {
 		base := b.byName[ref.Rule]
@@ -34,7 +42,7 @@ func (b *builder) correlation(r *rules.Rule) {
 		bases = append(bases, base)
 		links = append(links, &CompiledRule{
 			Rule: r, Base: base.Rule, Source: base.Source, program: base.program, tree: base.tree, group: group,
-			window: schemas.Window{AtLeast: c.AtLeast, Timespan: c.Timespan},
+			window: schemas.Window{AtLeast: least, Timespan: c.Timespan},
 		})
 	}
 	for i, base := range bases {
