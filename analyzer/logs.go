@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,27 +206,55 @@ func (h *logs) deadLetter(r *kafka.Record, o *schemas.Origin, reason string) {
 	})
 }
 
-// enrich says whose event it is.
+// enrich says whose event it is, and what the registry knows of its addresses.
 func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
+	if tags := tagsOf(snap, ev); len(tags) > 0 {
+		ev.Set(schemas.FieldFengsuiAssetTags, schemas.Strings(tags...))
+	}
 	unit := unitOf(snap, ev)
 	if unit == "" {
 		return
 	}
 	ev.SetString(schemas.FieldOrganizationID, unit)
+	path := []string{unit}
 	if u, ok := snap.Unit(unit); ok {
 		ev.SetString(schemas.FieldOrganizationName, u.Name)
+		path = snap.Path(unit)
 	}
+	ev.Set(schemas.FieldFengsuiUnitPath, schemas.Strings(path...))
 }
 
-// unitOf is the input's unit, or one below it that owns an address of the event.
-// The internal side of the traffic tells most, then the host that it happened
-// on, and the sender least: it may be a relay.
-func unitOf(snap *directory.Snapshot, ev *schemas.Event) string {
+// tagsOf are the tags of the event's addresses, each once.
+func tagsOf(snap *directory.Snapshot, ev *schemas.Event) []string {
+	var out []string
+	for _, address := range addressesOf(ev) {
+		ip, err := netip.ParseAddr(address)
+		if err != nil {
+			continue
+		}
+		for _, tag := range snap.TagsOf(ip) {
+			if !slices.Contains(out, tag) {
+				out = append(out, tag)
+			}
+		}
+	}
+	return out
+}
+
+// addressesOf are those that tell whose an event is. The internal side of the
+// traffic tells most, then the host that it happened on, and the sender least:
+// it may be a relay.
+func addressesOf(ev *schemas.Event) [4]string {
 	host := ""
 	if ips := ev.Get(schemas.FieldHostIP).List(); len(ips) > 0 {
 		host = ips[0].Str()
 	}
-	for _, address := range [...]string{ev.Str(schemas.FieldSourceIP), ev.Str(schemas.FieldDestinationIP), host, ev.Source} {
+	return [...]string{ev.Str(schemas.FieldSourceIP), ev.Str(schemas.FieldDestinationIP), host, ev.Source}
+}
+
+// unitOf is the input's unit, or one below it that owns an address of the event.
+func unitOf(snap *directory.Snapshot, ev *schemas.Event) string {
+	for _, address := range addressesOf(ev) {
 		if owner := ownerOf(snap, address); owner != "" && (ev.Unit == "" || snap.Under(owner, ev.Unit)) {
 			return owner
 		}

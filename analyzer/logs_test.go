@@ -62,3 +62,35 @@ func TestUnitOf(t *testing.T) {
 	f("10", "10.20.0.1", "10.10.0.1", "", "", "10")
 	f("99", "10.20.0.1", "", "", "", "99") // nor instead of one that nobody knows
 }
+
+// TestEnrich: what unit_under and asset_has_tag ask is on the event itself.
+func TestEnrich(t *testing.T) {
+	snap, err := directory.NewSnapshot(
+		[]schemas.Unit{{Code: "1", Name: "province", Level: "province"}, {Code: "10", Name: "university", Level: "university", Parent: "1"}},
+		[]schemas.Network{{Prefix: netip.MustParsePrefix("10.10.0.0/16"), Unit: "10", Name: "servers"}}, nil,
+		[]schemas.WhitelistEntry{
+			{Kind: schemas.WhitelistPort, Host: netip.MustParsePrefix("10.10.0.5/32"), Port: 3306, Service: "mysql", Unit: "10"},
+			{Kind: schemas.WhitelistPort, Host: netip.MustParsePrefix("10.10.0.5/32"), Port: 3307, Service: "mysql", Unit: "10"},
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(input, source, destination, path, tags string) {
+		t.Helper()
+		var ev schemas.Event
+		ev.Unit = input
+		ev.SetIP(schemas.FieldSourceIP, source)
+		ev.SetIP(schemas.FieldDestinationIP, destination)
+		(&logs{}).enrich(snap, &ev)
+		if got := ev.Get(schemas.FieldFengsuiUnitPath).Text(); got != path {
+			t.Errorf("%s to %s: unit path %q, want %q", source, destination, got, path)
+		}
+		if got := ev.Get(schemas.FieldFengsuiAssetTags).Text(); got != tags {
+			t.Errorf("%s to %s: tags %q, want %q", source, destination, got, tags)
+		}
+	}
+	f("", "192.0.2.1", "10.10.0.5", "10, 1", "servers, mysql")
+	f("", "10.10.0.9", "10.10.0.5", "10, 1", "servers, mysql")
+	f("", "192.0.2.1", "192.0.2.2", "", "")
+	f("99", "192.0.2.1", "192.0.2.2", "99", "")
+}

@@ -193,6 +193,30 @@ func (s *Snapshot) Children(code string) []schemas.Unit {
 	return nil
 }
 
+// Path is the unit's code and those of all units above it, to the root.
+func (s *Snapshot) Path(code string) []string {
+	var out []string
+	for u := s.units[code]; u != nil; u = u.parent {
+		out = append(out, u.Code)
+	}
+	return out
+}
+
+// TagsOf is what the registry says of an address: the name of its network and
+// the services that it is listed with, each once.
+func (s *Snapshot) TagsOf(ip netip.Addr) []string {
+	var out []string
+	if n, ok := s.NetworkOf(ip); ok && n.Name != "" {
+		out = append(out, n.Name)
+	}
+	for _, w := range s.ListedAt(ip) {
+		if w.Service != "" && !slices.Contains(out, w.Service) {
+			out = append(out, w.Service)
+		}
+	}
+	return out
+}
+
 // Under says whether a unit is the ancestor or somewhere below it. Nothing is
 // under the empty code.
 func (s *Snapshot) Under(code, ancestor string) bool {
