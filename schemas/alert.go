@@ -134,6 +134,10 @@ type Alert struct {
 	Reason    string       `json:"reason,omitempty"` // why it closed
 	Drill     bool         `json:"drill,omitempty"`
 
+	// Suppressed counts the alerts that were not raised after this one because
+	// the rule is throttled.
+	Suppressed uint64 `json:"suppressed,omitempty"`
+
 	// Partition and Offset are the last record of the source topic that is
 	// counted in: a record at or before Offset is not counted again.
 	Partition int   `json:"partition"`
