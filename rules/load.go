@@ -57,7 +57,7 @@ func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 		found, bad := Parse(prefix+name, data)
 		errs = append(errs, bad...)
 		for _, r := range found {
-			if f := first[r.ID]; f != nil {
+			if f := first[r.ID]; f != nil && r.ID != "" {
 				fail(name, r.Line, r.ID, "the id is taken by %s:%d", f.File, f.Line)
 				continue
 			}

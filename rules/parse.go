@@ -2,6 +2,8 @@ package rules
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -81,7 +83,7 @@ func (r *reader) fail(n *yaml.Node, format string, args ...any) {
 func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
 	rule := &Rule{File: file, Line: doc.Line, Level: schemas.Medium}
 	r := &reader{rule: rule}
-	var logsource, detection, correlation, generate *yaml.Node
+	var logsource, detection, correlation, generate, filter *yaml.Node
 	keys := map[string]func(*yaml.Node){
 		"title":       func(n *yaml.Node) { rule.Title = r.text(n) },
 		"name":        func(n *yaml.Node) { rule.Name = r.text(n) },
@@ -105,9 +107,15 @@ func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
 		"action": func(n *yaml.Node) {
 			r.fail(n, "action (Sigma 1's document collections) is not supported; write each rule out")
 		},
-		"filter": func(n *yaml.Node) { r.fail(n, "Sigma filters are not supported in this version") },
+		"filter":  func(n *yaml.Node) { filter = n },
+		"related": func(n *yaml.Node) { rule.Related = r.related(n) },
+		"taxonomy": func(n *yaml.Node) {
+			if t := r.text(n); t != "sigma" {
+				r.fail(n, "taxonomy %q is not known: only Sigma's own is", t)
+			}
+		},
 	}
-	for _, known := range []string{"id", "related", "license", "date", "modified", "taxonomy", "scope"} {
+	for _, known := range []string{"id", "license", "date", "modified", "scope"} {
 		keys[known] = func(*yaml.Node) {}
 	}
 	// The id first: every other error names it.
@@ -132,13 +140,15 @@ func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
 	if rule.Title == "" {
 		r.fail(doc, "title is missing")
 	}
-	if rule.ID == "" {
-		r.fail(doc, "id is missing")
+	if rule.ID == "" && filter == nil { // Sigma leaves it optional, but alerts are told apart by it
+		rule.ID = idOf(rule.Title)
 	}
 	if strings.ContainsAny(rule.ID, "/\x1f \t\n") {
 		r.fail(doc, "id %q has a space, a slash or a control character", rule.ID)
 	}
 	switch {
+	case filter != nil && (detection != nil || correlation != nil):
+		r.fail(filter, "a document is a filter, a detection or a correlation, not two of them")
 	case correlation != nil && detection != nil:
 		r.fail(correlation, "a document is a detection or a correlation, not both")
 	case correlation != nil:
@@ -146,10 +156,13 @@ func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
 		if generate != nil {
 			rule.Correlation.Generate = r.boolean(generate)
 		}
-	case detection == nil:
+	case detection == nil && filter == nil:
 		r.fail(doc, "detection is missing")
 	case logsource == nil:
 		r.fail(doc, "logsource is missing")
+	case filter != nil:
+		rule.LogSource = r.logsource(logsource)
+		rule.Filter = r.filter(filter)
 	default:
 		rule.LogSource = r.logsource(logsource)
 		rule.Detection = r.detection(detection)
@@ -184,25 +197,78 @@ func (r *reader) logsource(n *yaml.Node) LogSource {
 
 func (r *reader) detection(n *yaml.Node) *Detection {
 	d := &Detection{}
-	r.pairs(n, func(key string, at, value *yaml.Node) {
-		switch key {
-		case "condition":
-			for _, c := range r.items(value) {
-				d.Conditions = append(d.Conditions, Condition{Text: r.text(c), Line: c.Line})
-			}
-		case "timeframe":
-			r.fail(at, "detection: timeframe (Sigma 1's aggregation) is not supported; write a correlation")
-		default:
-			d.Selections = append(d.Selections, Selection{Name: key, Node: value})
+	r.pairs(n, func(key string, at, value *yaml.Node) { r.search(d, key, at, value) })
+	r.whole(n, "detection", d)
+	return d
+}
+
+// search reads one key of a detection.
+func (r *reader) search(d *Detection, key string, at, value *yaml.Node) {
+	switch key {
+	case "condition":
+		for _, c := range r.items(value) {
+			d.Conditions = append(d.Conditions, Condition{Text: r.text(c), Line: c.Line})
 		}
-	})
+	case "timeframe":
+		r.fail(at, "detection: timeframe (Sigma 1's aggregation) is not supported; write a correlation")
+	default:
+		d.Selections = append(d.Selections, Selection{Name: key, Node: value})
+	}
+}
+
+func (r *reader) whole(n *yaml.Node, what string, d *Detection) {
 	if len(d.Conditions) == 0 {
-		r.fail(n, "detection: condition is missing")
+		r.fail(n, "%s: condition is missing", what)
 	}
 	if len(d.Selections) == 0 {
-		r.fail(n, "detection: no selection")
+		r.fail(n, "%s: no selection", what)
 	}
-	return d
+}
+
+func (r *reader) filter(n *yaml.Node) *Filter {
+	f := &Filter{}
+	r.pairs(n, func(key string, at, value *yaml.Node) {
+		if key != "rules" {
+			r.search(&f.Detection, key, at, value)
+			return
+		}
+		for _, ref := range r.items(value) {
+			f.Rules = append(f.Rules, Reference{Rule: r.text(ref), Line: ref.Line})
+		}
+	})
+	r.whole(n, "filter", &f.Detection)
+	if len(f.Rules) == 0 {
+		r.fail(n, "filter: rules is missing: ids, names or any")
+	}
+	return f
+}
+
+func (r *reader) related(n *yaml.Node) []Related {
+	var out []Related
+	for _, item := range r.items(n) {
+		one := Related{Line: item.Line}
+		r.pairs(item, func(key string, at, value *yaml.Node) {
+			switch key {
+			case "id":
+				one.Rule = r.text(value)
+			case "type":
+				one.Type = r.oneOf(value, "derived", "obsolete", "merged", "renamed", "similar")
+			default:
+				r.fail(at, "related: unknown key %q", key)
+			}
+		})
+		if one.Rule == "" || one.Type == "" {
+			r.fail(item, "related: needs an id and a type")
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// idOf is the id of a rule that has none.
+func idOf(title string) string {
+	sum := sha256.Sum256([]byte(title))
+	return "title-" + hex.EncodeToString(sum[:6])
 }
 
 func (r *reader) alerting(n *yaml.Node) Alerting {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -9,13 +10,14 @@ import (
 	"fengsui/schemas"
 )
 
-// Rule is one Sigma document: a detection or a correlation, never both.
+// Rule is one Sigma document: a detection, a correlation or a filter, and only
+// one of them. Source: Sigma rules, correlation and filters specification 2.1.0.
 // Source: Sigma rules specification 2.1.0 and correlation specification 2.1.0.
 type Rule struct {
 	File string // as it was given to the loader
 	Line int    // of the document's first key
 
-	ID             string
+	ID             string // of a document without one, made of its title; a filter may have none
 	Name           string // short name that correlations may refer to
 	Title          string
 	Description    string
@@ -26,10 +28,12 @@ type Rule struct {
 	References     []string
 	Fields         []string
 	FalsePositives []string
+	Related        []Related
 
 	LogSource   LogSource
-	Detection   *Detection   // nil for a correlation
-	Correlation *Correlation // nil for a detection
+	Detection   *Detection
+	Correlation *Correlation
+	Filter      *Filter
 	Alerting    Alerting
 }
 
@@ -52,14 +56,38 @@ func (l LogSource) String() string {
 	return part(l.Product) + "/" + part(l.Category) + "/" + part(l.Service)
 }
 
+// Covers says that the log source is the other or wider.
+func (l LogSource) Covers(o LogSource) bool {
+	return (l.Product == "" || l.Product == o.Product) && (l.Category == "" || l.Category == o.Category) && (l.Service == "" || l.Service == o.Service)
+}
+
 // Detection is a rule's searches and how they combine.
 type Detection struct {
 	Selections []Selection // in the document's order
 	Conditions []Condition // more than one are alternatives
 }
 
+// Filter is a condition that matches of other rules must meet, too.
+type Filter struct {
+	Rules     []Reference // by id or name; "any" is every rule of the log source
+	Detection Detection
+}
+
+// Any says that the filter is for every rule of its log source.
+func (f *Filter) Any() bool {
+	return len(f.Rules) == 1 && strings.EqualFold(f.Rules[0].Rule, "any")
+}
+
+// Related is what a rule is to another one.
+type Related struct {
+	Rule string // its id
+	Type string // derived, obsolete (the other one is no longer used), merged, renamed or similar
+	Line int
+}
+
 // Selection is one named search, as it stands in the document: a map, a list of
-// maps, or a list of keywords.
+// maps, a list of keywords, or (named expr, or expr_ and more) the text of an
+// expression.
 type Selection struct {
 	Name string
 	Node *yaml.Node

@@ -80,7 +80,7 @@ func TestParseErrors(t *testing.T) {
 	const ok = "title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n"
 	const corr = "title: t\nid: r\ncorrelation:\n  type: event_count\n  rules: [a]\n  timespan: 5m\n"
 	f("id: r", "a.yml:1: rule r: title is missing")
-	f("title: t", "a.yml:1: id is missing")
+	f("title: t", "a.yml:1: rule title-e3b98a4da31a: detection is missing")
 	f("title: t\nid: a b\n", `a.yml:1: rule a b: id "a b" has a space, a slash or a control character`)
 	f("title: t\nid: r\nlogsource: {product: x}", "a.yml:1: rule r: detection is missing")
 	f("title: t\nid: r\ndetection: {s: {a: b}, condition: s}", "a.yml:1: rule r: logsource is missing")
@@ -94,9 +94,34 @@ func TestParseErrors(t *testing.T) {
 	f(ok+"action: global\n", "a.yml:5: rule r: action (Sigma 1's document collections) is not supported; write each rule out")
 	f(ok+"fengsui: {quiet: soon}\n", `a.yml:5: rule r: "soon" is not a time span such as 30s, 5m, 1h or 7d`)
 	f(ok+"correlation: {type: event_count}\n", "a.yml:5: rule r: a document is a detection or a correlation, not both")
+	f(ok+"taxonomy: ecs\n", `a.yml:5: rule r: taxonomy "ecs" is not known: only Sigma's own is`)
+	f(ok+"related: [{id: x, type: cousin}]\n", `a.yml:5: rule r: "cousin" is none of derived, obsolete, merged, renamed, similar`)
+	f(ok+"related: [{id: x}]\n", `a.yml:5: rule r: related: needs an id and a type`)
+	f(ok+"filter: {rules: any}\n", "a.yml:5: rule r: a document is a filter, a detection or a correlation, not two of them")
+	const filter = "title: t\nlogsource: {product: x}\n"
+	f(filter+"filter: {selection: {a: b}, condition: selection}\n", "a.yml:3: filter: rules is missing: ids, names or any")
+	f(filter+"filter: {rules: any, selection: {a: b}}\n", "a.yml:3: filter: condition is missing")
+	f(filter+"filter: {rules: any, condition: selection}\n", "a.yml:3: filter: no selection")
+	f("title: t\nfilter: {rules: any, selection: {a: b}, condition: selection}\n", "a.yml:1: logsource is missing")
+	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s, timeframe: 5m}\n", "a.yml:4: rule r: detection: timeframe (Sigma 1's aggregation) is not supported; write a correlation")
 	f(corr, "a.yml:4: rule r: correlation: condition is missing")
 	f("a: [\n", "a.yml:1: yaml: line 1: did not find expected node content")
 	f(strings.Repeat("#", MaxFileBytes+1), "a.yml:1: 1048577 bytes, more than the 1048576 that a rule file may have")
+}
+
+// A document without an id gets one of its title, but for filters; "related",
+// "name" and "taxonomy: sigma" are read.
+func TestOptional(t *testing.T) {
+	rs, errs := Parse("a.yml", []byte("title: t\nname: n\ntaxonomy: sigma\nrelated: [{id: x, type: derived}]\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n---\ntitle: f\nlogsource: {product: x}\nfilter: {rules: [n], s: {a: c}, condition: not s}\n"))
+	if len(errs) > 0 || len(rs) != 2 {
+		t.Fatal(rs, errs)
+	}
+	if r := rs[0]; r.ID != "title-e3b98a4da31a" || r.Name != "n" || len(r.Related) != 1 || r.Related[0] != (Related{Rule: "x", Type: "derived", Line: 4}) {
+		t.Errorf("rule %+v", r)
+	}
+	if f := rs[1]; f.ID != "" || f.Filter == nil || f.Filter.Any() || len(f.Filter.Rules) != 1 || f.Filter.Detection.Conditions[0].Text != "not s" {
+		t.Errorf("filter %+v", f)
+	}
 }
 
 func TestLoad(t *testing.T) {

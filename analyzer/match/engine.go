@@ -89,6 +89,7 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 		routes:   map[*schemas.SigmaSource]*route{},
 		sources:  map[*CompiledRule]*schemas.SigmaSource{},
 	}
+	b.addFilters(rs)
 	for _, r := range rs {
 		if r.Detection != nil {
 			b.detection(r)
@@ -99,6 +100,7 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 			b.correlation(r)
 		}
 	}
+	b.checkReferences(rs)
 	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}}
 	e.addRoutes(b)
 	e.slots = b.compiler.slots
@@ -116,6 +118,7 @@ type builder struct {
 	byName   map[string]*CompiledRule // by id and by name
 	routes   map[*schemas.SigmaSource]*route
 	sources  map[*CompiledRule]*schemas.SigmaSource
+	filters  []*filter
 	problems []Problem
 }
 
@@ -129,11 +132,8 @@ func (b *builder) detection(r *rules.Rule) {
 		b.fail(r, r.LogSource.Line, "log source %s is not mapped", r.LogSource)
 		return
 	}
-	reader := &reader{rule: r, source: source, opt: b.opt}
-	tree := reader.tree(r.Detection)
-	b.problems = append(b.problems, reader.warnings...)
-	if reader.problem != nil {
-		b.problems = append(b.problems, *reader.problem)
+	tree := b.read(r, source)
+	if tree == nil {
 		return
 	}
 	var text strings.Builder

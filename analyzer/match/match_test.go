@@ -127,6 +127,17 @@ func TestSemantics(t *testing.T) {
 	f(`dns.answers.data: b`, `{"dns.answers.data":["a","b"]}`, true)
 	f(`dns.answers.data|contains|all: [a, b]`, `{"dns.answers.data":["a","b"]}`, true)
 
+	// "All values are treated as case-insensitive strings": an address however it
+	// is written, beyond ASCII by Unicode's simple folding.
+	f(`source.ip: '2001:DB8:0:0::1'`, `{"source.ip":"2001:db8::1"}`, true)
+	f(`source.ip: '::ffff:10.0.0.1'`, `{"source.ip":"10.0.0.1"}`, true)
+	f(`user.name: 'ЖУК'`, `{"user.name":"жук"}`, true)
+	f(`user.name|contains: 'ΑΣ'`, `{"user.name":"κοσμας"}`, true) // final sigma
+	f(`user.name: 'strasse'`, `{"user.name":"straße"}`, false)    // simple folding changes no length
+	f(`user.name: 'STRAẞE'`, `{"user.name":"straße"}`, true)
+	f(`user.name: 'ＡＢＣ'`, `{"user.name":"ａｂｃ"}`, true) // full width
+	f(`user.name: 'ＡＢＣ'`, `{"user.name":"abc"}`, false)
+
 	// Numbers are compared as they are written in the event.
 	f(`source.port: 22`, `{"source.port":22}`, true)
 	f(`source.port: '22'`, `{"source.port":22}`, true)
@@ -168,7 +179,11 @@ func TestSemantics(t *testing.T) {
 	f(`user.name: null`, `{}`, true)
 	f(`user.name: null`, `{"user.name":null}`, true)
 	f(`user.name: null`, `{"user.name":"x"}`, false)
+	// "null cannot be part of a list of field values": where it is, it can only
+	// mean what it says.
 	f(`user.name: [null, x]`, `{"user.name":"x"}`, true)
+	f(`user.name: [null, x]`, `{}`, true)
+	f(`user.name: [null, x]`, `{"user.name":"y"}`, false)
 	f(`user.name: ''`, `{"user.name":""}`, true)
 	f(`user.name: ''`, `{}`, false)
 	f(`user.name: ''`, `{"user.name":"x"}`, false)
@@ -217,6 +232,12 @@ func TestSemantics(t *testing.T) {
 	f(`message|utf16le: cmd`, `{"message":"c\u0000m\u0000d\u0000"}`, true)
 	f(`message|utf16be: cmd`, `{"message":"\u0000c\u0000m\u0000d"}`, true)
 	f(`message|utf16|base64: cmd`, `{"message":"//5jAG0AZAA="}`, true)
+
+	f(`message|utf16le|base64offset|contains: cmd`, `{"message":"YwBtAGQA"}`, true)
+	f(`message|utf16be|base64: cmd`, `{"message":"AGMAbQBk"}`, true)
+	f(`message|utf16|base64offset|contains: cmd`, `{"message":"Pv+YwBtAG"}`, false)
+	f(`message|base64offset|contains|cased: foobar`, `{"message":"EHHMB29IYXJ4"}`, false)
+	f(`message|wide|contains|all: [cmd, whoami]`, `{"message":"w\u0000h\u0000o\u0000a\u0000m\u0000i\u0000c\u0000m\u0000d\u0000"}`, true)
 
 	// windash makes "all possible permutations of the -, /, –, —, and ―".
 	f(`message|contains|windash: ' -s '`, `{"message":"x /s y"}`, true)
@@ -288,6 +309,44 @@ condition: ` + condition
 	f("1 of *_a and yes", true)
 	f("1 of _hidden", false) // by name it is found; only "them" leaves it out
 	f("Not sel_b AND yes", true)
+	// "Matching is done with * wildcards (any number of characters) at arbitrary
+	// positions in the pattern."
+	f("1 of s*_a", true)
+	f("all of *el_a", true)
+	f("any of sel_*", true)
+	f("1 of sel_a", true)
+	f("not all of sel_*", true)
+}
+
+// "not": a missing field meets no value, so its negation holds.
+func TestNegation(t *testing.T) {
+	f := func(selection, fields string, want bool) {
+		t.Helper()
+		e, problems := Compile([]*rules.Rule{ruleOf(t, "s: "+selection+"\ncondition: not s")}, Options{})
+		for _, p := range problems {
+			t.Fatal(p)
+		}
+		if got := compareWithOracle(t, e, event(t, fields), func() string { return fields }) == 1; got != want {
+			t.Errorf("not %s on %s is %v", selection, fields, got)
+		}
+	}
+	f(`{user.name: x}`, `{}`, true)
+	f(`{user.name: x}`, `{"user.name":"X"}`, false)
+	f(`{user.name: ''}`, `{}`, true)
+	// "To get an expression that says not null you have to create another
+	// selection and negate it in the condition."
+	f(`{user.name: null}`, `{"user.name":""}`, true)
+	f(`{user.name: null}`, `{}`, false)
+	f(`{user.name|neq: x}`, `{}`, true)
+	f(`{user.name|neq: x}`, `{"user.name":"x"}`, true)
+	f(`{source.port|gt: 5}`, `{}`, true)
+	f(`{source.ip|cidr: 10.0.0.0/8}`, `{}`, true)
+	f(`{user.name|fieldref: host.name}`, `{}`, true)
+	f(`{'@timestamp|hour': 1}`, `{}`, true)
+	f(`{user.name: a, host.name: b}`, `{"user.name":"a"}`, true)
+	f(`[evil]`, `{"message":"good"}`, true)
+	// A field of many values: not that any of them is.
+	f(`{dns.answers.data: a}`, `{"dns.answers.data":["a","b"]}`, false)
 }
 
 func TestProblems(t *testing.T) {
@@ -315,13 +374,11 @@ func TestProblems(t *testing.T) {
 	f(detection("s: {sorce.ip: x}\ncondition: s"), `r.yml:6: rule r1: sorce.ip: unknown field "sorce.ip"; did you mean "source.ip"?`)
 	f("title: t\nid: r1\nlogsource: {product: plan9}\ndetection: {s: {a: b}, condition: s}", `r.yml:3: rule r1: log source plan9/*/* is not mapped`)
 	f(detection("s: {user.name|expand: '%who%'}\ncondition: s"), `r.yml:6: rule r1: user.name|expand: placeholder %who% has no values in the configuration`)
-	f(detection("s: {'@timestamp|second': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|second: Sigma 2.1 has no modifier second`)
+	f(detection("s: {'@timestamp|second': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|second: modifier second is none of Sigma 2.1`)
 	f(detection("s: {'@timestamp|minute': 60}\ncondition: s"), `r.yml:6: rule r1: @timestamp|minute: minute is a number from 0 to 59, and never "60"`)
 	f(detection("s: {'@timestamp|hour|contains': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|hour|contains: a text modifier cannot follow re, cidr, exists, a time or a comparison`)
 	f(detection("s: {'@timestamp|gte|hour': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|gte|hour: modifier hour cannot follow those before it`)
 	f(detection("s: {'@timestamp|day|re': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|day|re: modifier re cannot follow those before it`)
-	f(detection("s: {source.port: ssh}\ncondition: s"), `r.yml:6: rule r1: source.port holds values of type long, and never "ssh"`)
-	f(detection("s: {source.ip: 10.0.0.300}\ncondition: s"), `r.yml:6: rule r1: source.ip holds values of type ip, and never "10.0.0.300"`)
 	f(detection("s: {user.name|re: '(?=x)'}\ncondition: s"), "r.yml:6: rule r1: user.name|re: not a regular expression of RE2: error parsing regexp: invalid or unsupported Perl syntax: `(?=`")
 	f(detection("s: {user.name: x}\ncondition: t"), `r.yml:7: rule r1: condition: no selection is named "t"`)
 	f(detection("s: {user.name: x}\ncondition: 1 of x_*"), `r.yml:7: rule r1: condition: 1 of x_*: no selection has such a name`)
@@ -333,10 +390,116 @@ func TestProblems(t *testing.T) {
 	f(detection("s:\n  user.name: x\n  user.name: y\ncondition: s"), `r.yml:8: rule r1: "user.name" is said twice; the first would be lost`)
 	f(detection("s: {source.ip|cidr: 10.0.0.0/33}\ncondition: s"), `r.yml:6: rule r1: source.ip|cidr: cidr needs a field and a network: "10.0.0.0/33"`)
 	f(detection("s: {message|base64: 'a*'}\ncondition: s"), `r.yml:6: rule r1: message|base64: modifier base64 cannot encode wildcards`)
-	f("title: t\nid: r1\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {eventName: b}, condition: s}",
-		`r.yml:3: rule r1: log source aws/*/cloudtrail has no parser yet: only events whose sender names it (event.dataset: aws.cloudtrail) can match`)
+	f("title: t\nid: r1\nlogsource: {product: okta, service: okta}\ndetection: {s: {eventtype: b}, condition: s}",
+		`r.yml:3: rule r1: log source okta/*/okta has no parser yet: only events whose sender names it (event.dataset: okta.okta) can match`)
 	f("title: t\nid: c1\ncorrelation: {type: event_count, rules: [nobody], group-by: [source.ip], timespan: 1m, condition: {gte: 3}}",
 		`r.yml:3: rule c1: it refers to "nobody", which is no detection rule that is loaded`)
+}
+
+// A filter's condition must hold, too, for the rules it names and no others.
+func TestFilters(t *testing.T) {
+	const two = `
+title: a
+id: a
+name: first
+logsource: {product: fengsui}
+detection: {selection: {user.name: [x, y]}, other: {user.name: z}, condition: 1 of them}
+---
+title: b
+id: b
+logsource: {product: fengsui}
+detection: {selection: {user.name: [x, y]}, condition: selection}
+---
+title: c
+id: c
+logsource: {product: linux, service: sshd}
+detection: {selection: {user.name: [x, y]}, condition: selection}
+---
+title: f
+id: f
+`
+	f := func(filter, fields, want string) {
+		t.Helper()
+		e, problems := Compile(parseRules(t, two+strings.TrimPrefix(filter, "\n")), Options{})
+		var got []string
+		for _, p := range problems {
+			got = append(got, p.String())
+		}
+		ev := event(t, fields)
+		compareWithOracle(t, e, ev, func() string { return fields })
+		e.Match(ev, func(h Hit) { got = append(got, h.Rule.Rule.ID) })
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s\non %s: %s\nwant %s", filter, fields, got, want)
+		}
+	}
+	// "The purpose of Filter rules is to apply the same tuning on many rules with
+	// the goal to suppress matches of multiple rules."
+	const leave = `
+logsource: {product: fengsui}
+filter:
+  rules: [a, b]
+  selection: {user.name: y}
+  condition: not selection
+`
+	f(leave, `{"user.name":"x"}`, "a b")
+	f(leave, `{"user.name":"y"}`, "")
+	f(leave, `{"user.name":"z"}`, "a") // 1 of them is of the rule's own selections
+	f(strings.Replace(leave, "[a, b]", "[first]", 1), `{"user.name":"y"}`, "b")
+	f(strings.Replace(leave, "[a, b]", "b", 1), `{"user.name":"y"}`, "a")
+	f(strings.Replace(leave, "[a, b]", "any", 1), `{"user.name":"y"}`, "")
+	f(strings.Replace(leave, "[a, b]", "any", 1), `{"user.name":"y","log.syslog.appname":"sshd"}`, "c") // of another log source
+	f(strings.Replace(strings.Replace(leave, "product: fengsui", "category: x", 1), "[a, b]", "any", 1), `{}`,
+		"rule.yml:20: rule f: filter: no rule that is loaded is of log source */x/*")
+	// What is wrong with a filter is said, and the rules go on without it.
+	f(strings.Replace(leave, "[a, b]", "[a, nobody]", 1), `{"user.name":"y"}`, `rule.yml:22: rule f: filter: it refers to "nobody", which is no rule that is loaded b`)
+	f(strings.Replace(leave, "[a, b]", "[c]", 1), `{"user.name":"y"}`, `rule.yml:22: rule f: filter: "c" is of log source linux/*/sshd, and the filter for fengsui/*/* a b`)
+	f(strings.Replace(leave, "user.name: y", "user.nam: y", 1), `{"user.name":"y"}`, `rule.yml:23: rule f: user.nam: unknown field "user.nam"; did you mean "user.name"? a b`)
+	f(strings.Replace(leave, "not selection", "selection", 1), `{"user.name":"y"}`,
+		`rule.yml:24: rule f: filter: only events for which "selection" holds are left to the rules; to leave them out, write not a b`)
+	f(`
+filter: {rules: [many], selection: {user.name: y}, condition: not selection}
+logsource: {product: fengsui}
+---
+title: many
+id: many
+correlation: {type: event_count, rules: [a], group-by: [user.name], timespan: 1m, condition: {gte: 3}, generate: true}
+`, `{}`, `rule.yml:20: rule f: filter: "many" is a correlation: name the rules that it counts`)
+}
+
+// A rule that loads and can never match, or should not be loaded, is named.
+func TestWarnings(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		e, problems := Compile(parseRules(t, text), Options{})
+		var got []string
+		for _, p := range problems {
+			if got = append(got, p.String()); !p.Warning {
+				t.Errorf("%s is no warning", p)
+			}
+		}
+		if got := strings.Join(got, "\n"); got != want || len(e.Rules()) == 0 {
+			t.Errorf("%s\nproblems %s\nwant     %s", text, got, want)
+		}
+	}
+	rule := func(logsource, detection string) string {
+		return "title: t\nid: r1\nlogsource: {" + logsource + "}\ndetection:\n" + indent(detection)
+	}
+	const never = "rule.yml:6: rule r1: it can never match: the condition contradicts itself, or its log source's events (%s)"
+	f(rule("product: windows, category: process_creation", "s: {EventID: 4625}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Microsoft-Windows-Sysmon/Operational, winlog.event_id: 1"))
+	f(rule("product: windows, category: process_creation", "s: {EventID: 4688, Channel: SECURITY}\ncondition: s"), "")
+	f(rule("product: windows, category: process_creation", "s: {EventID: [1, 5]}\ncondition: not s"), "") // 4688
+	f(rule("product: windows, category: process_creation", "s: {EventID: [1, 4688]}\ncondition: not s"), fmt.Sprintf(never, "winlog.channel: Microsoft-Windows-Sysmon/Operational, winlog.event_id: 1"))
+	f(rule("product: windows, service: security", "s: {Channel: null}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
+	f(rule("product: windows, service: security", "s: {Channel|startswith: Sys, EventID: 1}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
+	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s and not s"), fmt.Sprintf(never, "event.kind: *"))
+	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s or not s"), "")
+	f(rule("product: fengsui", "s: {source.port: ssh}\ncondition: s"), `rule.yml:5: rule r1: source.port holds values of type long, and never "ssh"`)
+	f(rule("product: fengsui", "s: {source.port: '022'}\ncondition: s"), `rule.yml:5: rule r1: source.port holds values of type long, and never "022"`)
+	f(rule("product: fengsui", "s: {source.ip: [10.0.0.300, '10.*']}\ncondition: s"), `rule.yml:5: rule r1: source.ip holds values of type ip, and never "10.0.0.300"`)
+	f(rule("product: fengsui", "s: {tls.established: 'yes'}\ncondition: s"), `rule.yml:5: rule r1: tls.established holds values of type boolean, and never "yes"`)
+	f("status: unsupported\n"+rule("product: fengsui", "s: {user.name: x}\ncondition: s"), "rule.yml:1: rule r1: its author says that it cannot be used as it is (status: unsupported)")
+	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s")+"---\ntitle: u\nid: r2\nrelated: [{id: r1, type: obsolete}, {id: gone, type: derived}]\nlogsource: {product: fengsui}\ndetection: {s: {user.name: y}, condition: s}\n",
+		"rule.yml:1: rule r1: rule r2 takes its place (rule.yml:10): both are loaded")
 }
 
 const failures = `

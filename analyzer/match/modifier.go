@@ -75,7 +75,7 @@ func (r *reader) modify(it *item, mod string) error {
 			return []pattern{literal(utf16Text(text, mod))}, err
 		})
 	default:
-		return fmt.Errorf("Sigma 2.1 has no modifier %s", mod)
+		return fmt.Errorf("modifier %s is none of Sigma 2.1", mod)
 	}
 	return nil
 }

@@ -56,8 +56,7 @@ func (r *reader) expression(n *yaml.Node) *node {
 // writer reads one expression.
 type writer struct {
 	*reader
-	text  string
-	nodes int
+	text string
 }
 
 func (w *writer) parse() (ast.Node, error) {

@@ -1,0 +1,93 @@
+package match
+
+import (
+	"slices"
+
+	"fengsui/schemas"
+)
+
+// never says that no event of the log source can meet the tree: what its own
+// parts say of one another and of the fields that the log source is told by
+// already excludes it. It finds the common mistakes, not all there are.
+func (n *node) never(source *schemas.SigmaSource) bool {
+	return !slices.ContainsFunc(source.When, func(all []schemas.SigmaTerm) bool { return n.given(all) != no })
+}
+
+// given is what the tree is for an event that has these terms, as far as that
+// alone tells.
+func (n *node) given(terms []schemas.SigmaTerm) truth {
+	switch n.kind {
+	case testNode:
+		return n.test.given(terms)
+	case notNode:
+		return n.kids[0].given(terms).not()
+	case orNode:
+		out := no
+		for _, k := range n.kids {
+			out = out.not().and(func() truth { return k.given(terms).not() }).not()
+		}
+		return out
+	case andNode:
+		if n.contradicts() {
+			return no
+		}
+	}
+	out := yes
+	for _, k := range n.kids {
+		out = out.and(func() truth { return k.given(terms) })
+	}
+	return out
+}
+
+// contradicts says that something is wanted and not wanted.
+func (n *node) contradicts() bool {
+	var parts []*node
+	var collect func(*node)
+	collect = func(n *node) {
+		if n.kind != andNode {
+			parts = append(parts, n)
+			return
+		}
+		for _, k := range n.kids {
+			collect(k)
+		}
+	}
+	collect(n)
+	return slices.ContainsFunc(parts, func(p *node) bool { return p.kind == notNode && slices.Contains(parts, p.kids[0]) })
+}
+
+// given is a test of a field that the log source is told by. The event has one
+// of the term's values, in any case of letters.
+func (t *test) given(terms []schemas.SigmaTerm) truth {
+	if !t.op.ofField() || t.other != nil || t.cased || t.fn != asIs || t.op == opRe || len(t.field) != 1 {
+		return unknown
+	}
+	i := slices.IndexFunc(terms, func(term schemas.SigmaTerm) bool { return term.Field == t.field[0] })
+	switch {
+	case i < 0:
+		return unknown
+	case t.op == opExists:
+		return yes
+	case t.op == opNull:
+		return no
+	case slices.Contains(terms[i].Values, "*"):
+		return unknown
+	}
+	var letters [][]letter
+	for _, w := range t.want {
+		letters = append(letters, t.lettersOf(w))
+	}
+	met := 0
+	for _, v := range terms[i].Values {
+		if t.meets(v, letters) {
+			met++
+		}
+	}
+	switch met {
+	case 0:
+		return no
+	case len(terms[i].Values):
+		return yes
+	}
+	return unknown
+}
