@@ -6,35 +6,46 @@ import (
 	"fengsui/schemas"
 )
 
+// answer is what is known of a tree before an event is there. The negation of an
+// answer is its negative, and the answers of and and or are the least and the
+// greatest of their parts'.
+type answer int8
+
+const (
+	never answer = iota - 1
+	perhaps
+	always
+)
+
 // never says that no event of the log source can meet the tree: what its own
 // parts say of one another and of the fields that the log source is told by
 // already excludes it. It finds the common mistakes, not all there are.
 func (n *node) never(source *schemas.SigmaSource) bool {
-	return !slices.ContainsFunc(source.When, func(all []schemas.SigmaTerm) bool { return n.given(all) != no })
+	return !slices.ContainsFunc(source.When, func(all []schemas.SigmaTerm) bool { return n.given(all) != never })
 }
 
 // given is what the tree is for an event that has these terms, as far as that
 // alone tells.
-func (n *node) given(terms []schemas.SigmaTerm) truth {
+func (n *node) given(terms []schemas.SigmaTerm) answer {
 	switch n.kind {
 	case testNode:
 		return n.test.given(terms)
 	case notNode:
-		return n.kids[0].given(terms).not()
+		return -n.kids[0].given(terms)
 	case orNode:
-		out := no
+		out := never
 		for _, k := range n.kids {
-			out = out.not().and(func() truth { return k.given(terms).not() }).not()
+			out = max(out, k.given(terms))
 		}
 		return out
 	case andNode:
 		if n.contradicts() {
-			return no
+			return never
 		}
 	}
-	out := yes
+	out := always
 	for _, k := range n.kids {
-		out = out.and(func() truth { return k.given(terms) })
+		out = min(out, k.given(terms))
 	}
 	return out
 }
@@ -58,20 +69,20 @@ func (n *node) contradicts() bool {
 
 // given is a test of a field that the log source is told by. The event has one
 // of the term's values, in any case of letters.
-func (t *test) given(terms []schemas.SigmaTerm) truth {
+func (t *test) given(terms []schemas.SigmaTerm) answer {
 	if !t.op.ofField() || t.other != nil || t.cased || t.fn != asIs || t.op == opRe || len(t.field) != 1 {
-		return unknown
+		return perhaps
 	}
 	i := slices.IndexFunc(terms, func(term schemas.SigmaTerm) bool { return term.Field == t.field[0] })
 	switch {
 	case i < 0:
-		return unknown
+		return perhaps
 	case t.op == opExists:
-		return yes
+		return always
 	case t.op == opNull:
-		return no
+		return never
 	case slices.Contains(terms[i].Values, "*"):
-		return unknown
+		return perhaps
 	}
 	var letters [][]letter
 	for _, w := range t.want {
@@ -85,9 +96,9 @@ func (t *test) given(terms []schemas.SigmaTerm) truth {
 	}
 	switch met {
 	case 0:
-		return no
+		return never
 	case len(terms[i].Values):
-		return yes
+		return always
 	}
-	return unknown
+	return perhaps
 }
