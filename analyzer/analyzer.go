@@ -20,10 +20,10 @@ import (
 	"fengsui/analyzer/drift"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
+	"fengsui/analyzer/ruleset"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
-	"fengsui/rules"
 	miningrules "fengsui/rules/mining"
 	"fengsui/schemas"
 )
@@ -39,8 +39,14 @@ type Config struct {
 	MaxWait time.Duration `koanf:"max_wait"`
 	// Timezone is the zone of log lines that name none; "Local" is this machine's.
 	Timezone string `koanf:"timezone"`
-	// RuleDirs are folders of Sigma rules beside those that are built in.
+	// RuleDirs are folders of Sigma rules beside those that are built in. They are
+	// watched.
 	RuleDirs []string `koanf:"rule_dirs"`
+	// TuningDirs are folders of exceptions, throttles and severities. They are
+	// watched.
+	TuningDirs []string `koanf:"tuning_dirs"`
+	// Rules is what the rules leave to this installation.
+	Rules RulesConfig `koanf:"rules"`
 	// Passive says whether logs feed the asset map.
 	Passive bool `koanf:"passive"`
 	// Rewind is how much of the matches is read again after a restart to rebuild
@@ -52,11 +58,33 @@ type Config struct {
 	Drift     drift.Config      `koanf:"drift"`
 }
 
+// RulesConfig is what rules leave to their installation.
+type RulesConfig struct {
+	// Placeholders are the values of %name% for Sigma's modifier expand.
+	Placeholders map[string][]string `koanf:"placeholders"`
+	// Lists are the texts of the lists that the function in_list names.
+	Lists map[string][]string `koanf:"lists"`
+	// Rescan is how often the folders are read again without a sign of a change.
+	Rescan time.Duration `koanf:"rescan"`
+}
+
+// RuleSet is where the rules and the tuning are, and what they mean here.
+func (c Config) RuleSet() (ruleset.Config, error) {
+	zone, err := time.LoadLocation(c.Timezone)
+	if err != nil {
+		return ruleset.Config{}, fmt.Errorf("timezone: %w", err)
+	}
+	return ruleset.Config{
+		RuleDirs: c.RuleDirs, TuningDirs: c.TuningDirs, Zone: zone, Rescan: c.Rules.Rescan,
+		Options: match.Options{Placeholders: c.Rules.Placeholders, Lists: c.Rules.Lists, Zone: zone},
+	}, nil
+}
+
 // DefaultConfig is for one machine.
 func DefaultConfig() Config {
 	return Config{
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
-		Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
+		Rules: RulesConfig{Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
 		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(),
 	}
 }
@@ -69,8 +97,8 @@ func (c Config) Validate() error {
 	if c.MaxBatch < 1 || c.MaxBatch > 200_000 {
 		return fmt.Errorf("max_batch %d is not between 1 and 200000", c.MaxBatch)
 	}
-	if c.MaxWait <= 0 || c.Rewind <= 0 {
-		return errors.New("max_wait and rewind must be above zero")
+	if c.MaxWait <= 0 || c.Rewind <= 0 || c.Rules.Rescan <= 0 {
+		return errors.New("max_wait, rewind and rules.rescan must be above zero")
 	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil {
 		return fmt.Errorf("timezone: %w", err)
@@ -102,27 +130,11 @@ type Analyzer struct {
 	deps     Deps
 	log      *slog.Logger
 	zone     *time.Location
-	engine   *match.Engine
+	rules    *ruleset.Set
 	mining   *mining.Detector
 	registry *directory.Directory
 	metrics  *metrics
 	ready    chan struct{}
-}
-
-// LoadRules compiles the shipped rules and those of the folders. A rule that
-// cannot be used is a problem, named with file and line, and left out.
-func LoadRules(dirs []string) (*match.Engine, []match.Problem) {
-	all, errs := rules.Shipped()
-	for _, dir := range dirs {
-		more, moreErrs := rules.LoadDir(dir)
-		all, errs = append(all, more...), append(errs, moreErrs...)
-	}
-	var problems []match.Problem
-	for _, e := range errs {
-		problems = append(problems, match.ProblemOf(e))
-	}
-	engine, unusable := match.Compile(all, match.Options{})
-	return engine, append(problems, unusable...)
 }
 
 // New loads the rules and checks the configuration; it connects to nothing.
@@ -130,13 +142,13 @@ func New(cfg Config, deps Deps) (*Analyzer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
-	zone, err := time.LoadLocation(cfg.Timezone)
+	where, err := cfg.RuleSet()
 	if err != nil {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
-	engine, problems := LoadRules(cfg.RuleDirs)
-	for _, p := range problems {
-		deps.Log.Warn("rule left out", "problem", p.String())
+	set, err := ruleset.New(where, ruleset.Deps{Log: deps.Log, Metrics: deps.Metrics})
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
 	}
 	knowledge, err := miningrules.Load()
 	if err != nil {
@@ -147,10 +159,13 @@ func New(cfg Config, deps Deps) (*Analyzer, error) {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
 	return &Analyzer{
-		cfg: cfg, deps: deps, log: deps.Log, zone: zone, engine: engine, mining: mining.New(knowledge),
+		cfg: cfg, deps: deps, log: deps.Log, zone: where.Zone, rules: set, mining: mining.New(knowledge),
 		registry: deps.Directory, metrics: m, ready: make(chan struct{}),
 	}, nil
 }
+
+// ReloadRules has the folders of rules and tuning read again, and returns at once.
+func (a *Analyzer) ReloadRules() { a.rules.Ask() }
 
 // Ready is closed when the registry is known and the consumers have started.
 func (a *Analyzer) Ready() <-chan struct{} { return a.ready }
@@ -174,6 +189,7 @@ func (a *Analyzer) Run(ctx context.Context) error {
 			}
 		}()
 	}
+	run("rules", a.rules.Run)
 	// Nothing is judged before the registry is known: everything would look
 	// unlisted and belong to nobody.
 	select {
@@ -248,6 +264,7 @@ type metrics struct {
 	badRecords   *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	evicted      prometheus.Counter
+	suppressed   *prometheus.CounterVec
 	latency      prometheus.Histogram
 }
 
@@ -272,6 +289,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
 		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
 		evicted:      counter("correlation_evicted_total", "Groups dropped to stay within the memory bound."),
+		suppressed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "fengsui", Subsystem: "analyzer", Name: "suppressed_total",
+			Help: "Matches that an exception, and alerts that a throttle kept back, by rule and entry of the tuning.",
+		}, []string{"kind", "rule", "entry"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "fengsui", Subsystem: "analyzer", Name: "alert_latency_seconds",
 			Help:    "From the acceptance of a line by the collector to the alert it raised being stored.",
@@ -280,7 +301,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.received, m.stored, m.deadLettered, m.repeated, m.misfits, m.matches, m.alerts, m.detections, m.drift,
-		m.observations, m.badRecords, m.retries, m.evicted, m.latency,
+		m.observations, m.badRecords, m.retries, m.evicted, m.suppressed, m.latency,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

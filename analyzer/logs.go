@@ -14,6 +14,7 @@ import (
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
 	"fengsui/analyzer/parse"
+	"fengsui/analyzer/ruleset"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
@@ -85,9 +86,9 @@ func (h *logs) Close() error { return nil }
 // and whoever reads them knows a repetition by its id.
 func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 	h.reset()
-	snap := h.registry.Snapshot()
+	snap, rules := h.registry.Snapshot(), h.rules.Current()
 	for i := range records {
-		h.take(snap, &records[i])
+		h.take(snap, rules, &records[i])
 	}
 	h.metrics.received.Add(float64(len(records)))
 	for _, out := range []struct {
@@ -165,7 +166,7 @@ func known(o *schemas.Origin, stored, fresh map[string]uint64) bool {
 // record has everything up to it in its place. The reverse does not hold: a
 // crash in between leaves letters ahead of events, so what letters hold is only
 // asked of a record that is one.
-func (h *logs) take(snap *directory.Snapshot, r *kafka.Record) {
+func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.Record) {
 	origin, err := schemas.ParseOrigin(r.Headers, r.Topic, r.Partition, r.Offset, r.Time)
 	if known(&origin, h.storedEvents, h.fresh) {
 		h.metrics.repeated.Inc()
@@ -185,8 +186,9 @@ func (h *logs) take(snap *directory.Snapshot, r *kafka.Record) {
 		h.deadLetter(r, &origin, err.Error())
 		return
 	}
+	settle(ev)
 	h.enrich(snap, ev)
-	h.judge(snap, ev)
+	h.judge(snap, rules, ev)
 	h.fresh[origin.Stream] = origin.Seq
 	h.events.Add(ev, r.Partition, r.Offset)
 }
@@ -204,6 +206,17 @@ func (h *logs) deadLetter(r *kafka.Record, o *schemas.Origin, reason string) {
 	h.letterOut = append(h.letterOut, kafka.Record{
 		Key: r.Key, Value: r.Value, Headers: append(o.Headers(), schemas.Header{Key: schemas.HeaderReason, Value: []byte(reason)}),
 	})
+}
+
+// settle gives the event the time that it is stored with: to the microsecond, and
+// that of its receipt where it has none. So rules see it now as they would in a
+// backtest.
+func settle(ev *schemas.Event) {
+	at := ev.Time()
+	if at.IsZero() {
+		at = ev.Received
+	}
+	ev.SetTime(schemas.FieldTimestamp, at.Truncate(time.Microsecond))
 }
 
 // enrich says whose event it is, and what the registry knows of its addresses.
@@ -275,10 +288,14 @@ func ownerOf(snap *directory.Snapshot, address string) string {
 
 // judge sends on what the rules, the mining detector and the asset map have to
 // say about the event.
-func (h *logs) judge(snap *directory.Snapshot, ev *schemas.Event) {
-	h.engine.Match(ev, func(hit match.Hit) {
+func (h *logs) judge(snap *directory.Snapshot, rules *ruleset.Current, ev *schemas.Event) {
+	rules.Engine.Match(ev, func(hit match.Hit) {
 		m := hit.ToMatch(ev)
-		h.send(&m)
+		if x := rules.Tuner.Excepted(hit, &m, ev, snap); x != nil {
+			h.metrics.suppressed.WithLabelValues("exception", m.Rule.ID, x.Name).Inc()
+			return
+		}
+		h.send(&m, rules.Tuner.RecordKey(&m))
 	})
 	evidence := h.mining.Examine(ev)
 	if len(evidence) > 0 {
@@ -288,7 +305,7 @@ func (h *logs) judge(snap *directory.Snapshot, ev *schemas.Event) {
 				Kind: schemas.MatchMining, EventID: ev.EventID(), Time: ev.Time(), Received: ev.Received,
 				Unit: unitOfHost(snap, host, ev), Host: host, Drill: ev.Drill, Mining: &evidence[i],
 			}
-			h.send(&m)
+			h.send(&m, m.Key())
 		}
 	}
 	if h.cfg.Passive {
@@ -306,7 +323,7 @@ func unitOfHost(snap *directory.Snapshot, host string, ev *schemas.Event) string
 	return ev.Str(schemas.FieldOrganizationID)
 }
 
-func (h *logs) send(m *schemas.Match) {
+func (h *logs) send(m *schemas.Match, key string) {
 	value, err := json.Marshal(m)
 	if err != nil { // a match holds only strings, times and numbers
 		h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
@@ -314,7 +331,7 @@ func (h *logs) send(m *schemas.Match) {
 		return
 	}
 	h.metrics.matches.WithLabelValues(string(m.Kind)).Inc()
-	h.matches = append(h.matches, kafka.Record{Key: []byte(m.Key()), Value: value})
+	h.matches = append(h.matches, kafka.Record{Key: []byte(key), Value: value})
 }
 
 func observationRecord(o *schemas.Observation) kafka.Record {

@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"fengsui/analyzer/correlate"
 	"fengsui/analyzer/mining"
+	"fengsui/analyzer/ruleset"
+	"fengsui/analyzer/tune"
 	"fengsui/internal/clickhouse"
+	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
 	"fengsui/schemas"
 )
@@ -26,6 +30,7 @@ type matches struct {
 	partition int
 	committed int64
 	alerts    *correlate.Fold
+	gate      *tune.Gate
 	mining    *mining.Fold
 	evicted   uint64
 }
@@ -34,7 +39,7 @@ func (a *Analyzer) openMatches(producer *kafka.Producer) kafka.OpenFunc {
 	return func(ctx context.Context, topic string, partition int, committed int64) (kafka.Handler, int64, error) {
 		h := &matches{
 			Analyzer: a, producer: producer, partition: partition, committed: committed,
-			alerts: correlate.New(a.cfg.Correlate), mining: mining.NewFold(a.cfg.Mining),
+			alerts: correlate.New(a.cfg.Correlate), gate: tune.NewGate(), mining: mining.NewFold(a.cfg.Mining),
 		}
 		if err := h.seed(ctx); err != nil {
 			return nil, 0, err
@@ -56,12 +61,32 @@ func (h *matches) seed(ctx context.Context) error {
 		return fmt.Errorf("loading open alerts: %w", err)
 	}
 	h.alerts.Seed(only(alerts, func(a *schemas.Alert) bool { return a.Partition == h.partition }))
+	if err := h.seedGate(ctx, now); err != nil {
+		return err
+	}
 	detections, err := clickhouse.LoadDocs[schemas.MiningDetection](ctx, h.deps.Store, "mining_detections",
 		"status = ? AND updated > ?", string(schemas.AlertOpen), now.Add(-2*h.cfg.Mining.Quiet))
 	if err != nil {
 		return fmt.Errorf("loading open mining detections: %w", err)
 	}
 	h.mining.Seed(only(detections, func(d *schemas.MiningDetection) bool { return d.Partition == h.partition }))
+	return nil
+}
+
+// seedGate puts back the alerts that throttles count.
+func (h *matches) seedGate(ctx context.Context, now time.Time) error {
+	tuner := h.rules.Current().Tuner
+	rules, longest := tuner.Throttled()
+	if len(rules) == 0 {
+		return nil
+	}
+	alerts, err := clickhouse.LoadDocs[schemas.Alert](ctx, h.deps.Store, "alerts",
+		"rule_id IN (?) AND (raised > ? OR first > ?) ORDER BY first DESC LIMIT 100000", rules, now.Add(-longest), now.Add(-longest))
+	if err != nil {
+		return fmt.Errorf("loading the alerts of throttled rules: %w", err)
+	}
+	slices.Reverse(alerts)
+	h.gate.Seed(tuner, only(alerts, func(a *schemas.Alert) bool { return a.Partition == h.partition }))
 	return nil
 }
 
@@ -104,6 +129,7 @@ func (h *matches) Close() error { return nil }
 // the tables: rows that hold a record's offset mark it as done.
 func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 	now := time.Now().UTC()
+	rules, snap := h.rules.Current(), h.registry.Snapshot()
 	var (
 		alerts     = newChanges(func(a *schemas.Alert) string { return a.ID })
 		detections = newChanges(func(d *schemas.MiningDetection) string { return d.ID })
@@ -133,7 +159,9 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 			continue
 		}
 		if a := h.alerts.Add(&m, r.Partition, r.Offset, now); a != nil {
-			alerts.add(a)
+			if a = h.pass(rules, snap, a); a != nil {
+				alerts.add(a)
+			}
 		}
 	}
 	h.metrics.evicted.Add(float64(h.alerts.Evicted() - h.evicted))
@@ -147,6 +175,15 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 		return err
 	}
 	return h.writeDetections(ctx, detected, token)
+}
+
+// pass gives an alert its level, or keeps it back.
+func (h *matches) pass(rules *ruleset.Current, snap *directory.Snapshot, a *schemas.Alert) *schemas.Alert {
+	out, by := h.gate.Pass(rules.Tuner, a, snap)
+	if by != nil {
+		h.metrics.suppressed.WithLabelValues("throttle", a.Rule.ID, by.Name).Inc()
+	}
+	return out
 }
 
 // writeDetections stores detections, after their alerts: a detection's row marks

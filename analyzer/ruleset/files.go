@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"fengsui/analyzer/match"
 	"fengsui/rules"
@@ -114,6 +115,18 @@ func parseRules(path string, data []byte) *version {
 func (s *Set) parseTuning(path string, data []byte) *version {
 	t, errs := tuning.Parse(path, data, s.cfg.Zone)
 	return &version{tuning: t, problems: problemsOf(errs)}
+}
+
+// ReadTuning reads the tuning of folders or files, without rules.
+func ReadTuning(dirs []string, zone *time.Location) (*tuning.Tuning, []match.Problem) {
+	s := &Set{cfg: Config{TuningDirs: dirs, Zone: zone}}
+	found, problems := s.scan()
+	all := &tuning.Tuning{}
+	for _, path := range sortedKeys(found) {
+		all.Add(found[path].tuning)
+		problems = append(problems, found[path].problems...)
+	}
+	return all, problems
 }
 
 func problemsOf(errs []*rules.Error) (out []match.Problem) {

@@ -90,6 +90,15 @@ func New(cfg Config, deps Deps) (*Set, error) {
 	return s, nil
 }
 
+// Load reads everything once, for a command that ends.
+func Load(cfg Config) (*Current, error) {
+	s, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		return nil, err
+	}
+	return s.Current(), nil
+}
+
 // Current is what works now.
 func (s *Set) Current() *Current { return s.current.Load() }
 

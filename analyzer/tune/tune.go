@@ -348,6 +348,19 @@ func (t *Tuner) RecordKey(m *schemas.Match) string {
 	return throttleKey(x, m.Rule.ID, m.Group)
 }
 
+// Throttled are the ids of the rules that are throttled, and the longest time for
+// which their alerts matter.
+func (t *Tuner) Throttled() (rules []string, longest time.Duration) {
+	if t == nil {
+		return nil, 0
+	}
+	for id, x := range t.throttles {
+		rules, longest = append(rules, id), max(longest, x.Per)
+	}
+	slices.Sort(rules)
+	return rules, longest
+}
+
 func (t *Tuner) throttleOf(rule string) *tuning.Throttle {
 	if t == nil {
 		return nil

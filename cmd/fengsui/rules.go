@@ -13,6 +13,8 @@ import (
 
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/parse"
+	"fengsui/analyzer/ruleset"
+	"fengsui/analyzer/tune"
 	"fengsui/internal/gzfile"
 	"fengsui/rules"
 	"fengsui/schemas"
@@ -39,43 +41,106 @@ func readRules(dir string) ([]*rules.Rule, []match.Problem) {
 }
 
 func newRulesCheck(flags *globalFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "check [DIR]", Short: "检查规则 / name every rule that cannot be loaded or would never match",
-		Long: `检查一个目录的 Sigma 规则（不给目录则检查内置规则），逐条指出文件、行与原因。
-Check a folder of Sigma rules (the shipped ones without a folder). Exit code 3
-when a rule cannot be used.`,
-		Example: "  fengsui rules check ./rules", Args: cobra.MaximumNArgs(1),
+	var tuning []string
+	cmd := &cobra.Command{
+		Use: "check [DIR]", Short: "检查规则与调优 / name every rule that cannot be loaded or would never match",
+		Long: `检查一个目录的 Sigma 规则（不给目录则检查内置规则与配置中的目录）以及调优文件，逐条指出文件、行与原因。
+Check a folder of Sigma rules; without one, the shipped rules with the folders of
+the configuration. Files of exceptions, throttles and severities are checked too:
+those of the configuration, or of --tuning; an unknown rule and an entry that has
+ended are warnings. Exit code 3 when something cannot be used.`,
+		Example: "  fengsui rules check ./rules --tuning ./tuning", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := ""
+			where, err := ruleSetOf(flags)
+			if err != nil {
+				return err
+			}
 			if len(args) == 1 {
-				dir = args[0]
+				where.RuleDirs, where.TuningDirs = args, nil
 			}
-			rs, problems := readRules(dir)
-			_, more := match.Compile(rs, match.Options{})
-			problems = append(problems, more...)
-			bad := 0
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			for _, p := range problems {
-				if !p.Warning {
-					bad++
-				}
-				if flags.json {
-					if err := enc.Encode(p); err != nil {
-						return err
-					}
-				} else {
-					fmt.Fprintln(cmd.OutOrStdout(), p.String())
-				}
+			if len(tuning) > 0 {
+				where.TuningDirs = tuning
 			}
-			if !flags.json {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d 条规则，%d 条不可用 / %d rules read, %d problems that make one unusable\n", len(rs), bad, len(rs), bad)
+			n, problems, err := checkRules(where, len(args) == 1)
+			if err != nil {
+				return err
 			}
-			if bad > 0 {
-				return findingError{fmt.Errorf("%d rules cannot be used", bad)}
-			}
-			return nil
+			return showProblems(cmd, flags, n, problems)
 		},
 	}
+	cmd.Flags().StringSliceVar(&tuning, "tuning", nil, "folder or file of exceptions, throttles and severities")
+	return cmd
+}
+
+// ruleSetOf is where the configuration has the rules.
+func ruleSetOf(flags *globalFlags) (ruleset.Config, error) {
+	cfg, err := loadConfig(flags)
+	if err != nil {
+		return ruleset.Config{}, usageError{err}
+	}
+	where, err := cfg.Analyzer.RuleSet()
+	if err != nil {
+		return where, usageError{err}
+	}
+	return where, nil
+}
+
+// checkRules returns the number of rules, and everything that is wrong with them
+// and the tuning; alone leaves the shipped rules out.
+func checkRules(where ruleset.Config, alone bool) (int, []match.Problem, error) {
+	if !alone {
+		c, err := ruleset.Load(where)
+		if err != nil {
+			return 0, nil, err
+		}
+		return len(c.Rules), append(c.Problems, c.Tuner.Expired(time.Now())...), nil
+	}
+	rs, problems := readRules(where.RuleDirs[0])
+	n := len(rs)
+	engine, more := match.Compile(rs, where.Options)
+	problems = append(problems, more...)
+	tuning, more := ruleset.ReadTuning(where.TuningDirs, where.Zone)
+	problems = append(problems, more...)
+	own := map[string]bool{}
+	for _, r := range rs {
+		own[r.ID] = true
+	}
+	shipped, _ := rules.Shipped() // what tuning may be about, too
+	for _, r := range shipped {
+		if !own[r.ID] {
+			rs = append(rs, r)
+		}
+	}
+	tuner, more := tune.Compile(tuning, rs, engine, where.Options)
+	return n, append(append(problems, more...), tuner.Expired(time.Now())...), nil
+}
+
+func showProblems(cmd *cobra.Command, flags *globalFlags, n int, problems []match.Problem) error {
+	bad := 0
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	for _, p := range problems {
+		if !p.Warning {
+			bad++
+		}
+		if flags.json {
+			if err := enc.Encode(p); err != nil {
+				return err
+			}
+			continue
+		}
+		text := p.String()
+		if p.Warning {
+			text = "警告 / warning: " + text
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), text)
+	}
+	if !flags.json {
+		fmt.Fprintf(cmd.OutOrStdout(), "%d 条规则，%d 处不可用 / %d rules read, %d problems that make one unusable\n", n, bad, n, bad)
+	}
+	if bad > 0 {
+		return findingError{fmt.Errorf("%d rules cannot be used", bad)}
+	}
+	return nil
 }
 
 // eventFlags are those of commands that read events from a file.
@@ -123,13 +188,17 @@ func newRulesMatch(flags *globalFlags) *cobra.Command {
 		Use: "match --events FILE", Short: "用规则匹配文件中的事件 / match the events of a file, one JSON object a match",
 		Example: "  fengsui rules match --rules ./rules --events events.jsonl.gz --format windows", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			where, err := ruleSetOf(flags)
+			if err != nil {
+				return err
+			}
 			r, parser, err := f.open()
 			if err != nil {
 				return err
 			}
 			defer r.Close()
 			rs, problems := readRules(f.rules)
-			engine, more := match.Compile(rs, match.Options{})
+			engine, more := match.Compile(rs, where.Options)
 			for _, p := range append(problems, more...) {
 				if !p.Warning {
 					fmt.Fprintln(cmd.ErrOrStderr(), p.String())

@@ -23,14 +23,15 @@ reaching its number; the near misses of x.silent.jsonl must raise none. A rule
 without samples fails. Exit code 3 when something fails.`,
 		Example: "  fengsui rules test ./rules", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report := trial.Report{}
+			where, err := ruleSetOf(flags)
+			if err != nil {
+				return err
+			}
+			var report trial.Report
 			if len(args) == 0 {
-				report = trial.TestFS(rules.Files(), "sigma", "rules/", match.Options{})
-			} else {
-				var err error
-				if report, err = trial.TestDir(args[0], match.Options{}); err != nil {
-					return err
-				}
+				report = trial.TestFS(rules.Files(), "sigma", "rules/", where.Options)
+			} else if report, err = trial.TestDir(args[0], where.Options); err != nil {
+				return err
 			}
 			return showReport(cmd, flags, &report)
 		},

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +41,7 @@ type process struct {
 	log     *slog.Logger
 	metrics *prometheus.Registry
 	sup     *lifecycle.Supervisor
+	reload  func() // what SIGHUP asks for; nil where there is nothing to read again
 }
 
 func newProcess(flags *globalFlags) (*process, error) {
@@ -59,7 +63,30 @@ func (p *process) serve(ctx context.Context, ready func()) error {
 	if p.cfg.Metrics.Listen != "" {
 		p.sup.Add("metrics", lifecycle.Func(p.serveMetrics))
 	}
+	if p.reload != nil {
+		p.sup.Add("hang-up", lifecycle.Func(p.followHangUps))
+	}
 	return p.sup.Run(ctx, ready)
+}
+
+// followHangUps reads again what can be on SIGHUP. A terminal that is closed
+// sends the same signal: what was started on one ends with it.
+func (p *process) followHangUps(ctx context.Context) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	onTerminal := isTerminal(os.Stderr)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-signals:
+			if onTerminal && !isTerminal(os.Stderr) {
+				return errors.New("the terminal was closed")
+			}
+			p.reload()
+		}
+	}
 }
 
 func (p *process) serveMetrics(ctx context.Context) error {
@@ -152,6 +179,7 @@ func (p *process) addAnalyzer(db *clickhouse.DB, dir *directory.Directory) error
 	if err != nil {
 		return err
 	}
+	p.reload = a.ReloadRules
 	p.sup.Add("analyzer", a)
 	return nil
 }
