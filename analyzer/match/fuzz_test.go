@@ -2,8 +2,10 @@ package match
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 	"pgregory.net/rapid"
@@ -15,20 +17,25 @@ import (
 // Generated rules over generated events, of an alphabet so small that they meet:
 // programs and oracle say the same.
 func TestGeneratedRules(t *testing.T) {
-	fields := []string{"user.name", "message", "source.port", "dns.answers.data", "labels.x", "source.ip"}
+	fields := []string{"user.name", "message", "source.port", "dns.answers.data", "labels.x", "source.ip", "@timestamp"}
 	text := rapid.OneOf(
-		rapid.StringOfN(rapid.RuneFrom([]rune("aAb")), 0, 3, -1),
+		rapid.StringOfN(rapid.RuneFrom([]rune("aAb.")), 0, 5, -1),
 		rapid.StringOfN(rapid.RuneFrom([]rune("aAk*\\-\u212a")), 0, 4, -1),
 		rapid.StringOfN(rapid.RuneFrom([]rune("aAb*?\\-/ %kK\u212aß文1.")), 0, 6, -1),
 	)
 	mods := rapid.SampledFrom([]string{
 		"", "", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased", "|re", "|re|i",
 		"|contains|windash", "|exists", "|gt", "|lte", "|neq", "|fieldref", "|fieldref|contains", "|cidr", "|base64offset|contains", "|wide|contains",
+		"|utf16|base64offset|contains", "|expand", "|contains|expand|cased", "|hour", "|hour|gte", "|minute|neq", "|day|lt",
 	})
 	value := func(t *rapid.T, mod string) any {
 		switch mod {
 		case "|exists":
 			return rapid.Bool().Draw(t, "exists")
+		case "|hour", "|hour|gte", "|minute|neq", "|day|lt":
+			return rapid.IntRange(1, 23).Draw(t, "time")
+		case "|expand", "|contains|expand|cased":
+			return rapid.SampledFrom([]string{"%x%", "a%x%", `\\%x%x%`}).Draw(t, "placeholder")
 		case "|gt", "|lte":
 			return rapid.IntRange(-1, 12).Draw(t, "number")
 		case "|cidr":
@@ -44,15 +51,20 @@ func TestGeneratedRules(t *testing.T) {
 		}
 		return text.Draw(t, "value")
 	}
-	events, hits := 0, 0
-	defer func() { t.Logf("%d events, %d hits", events, hits) }()
+	events, hits, loaded := 0, 0, 0
+	defer func() { t.Logf("%d rules, %d events, %d hits", loaded, events, hits) }()
 	check := func(t *rapid.T) {
 		detection := map[string]any{}
 		var names []string
 		for i := range rapid.IntRange(1, 4).Draw(t, "selections") {
 			name := fmt.Sprintf("s%d", i)
-			names = append(names, name)
-			if rapid.IntRange(0, 4).Draw(t, "keywords") == 0 {
+			if rapid.IntRange(0, 4).Draw(t, "written") == 0 {
+				name = "expr_" + name
+				names = append(names, name)
+				detection[name] = expression(t, fields, text, 0)
+				continue
+			}
+			if names = append(names, name); rapid.IntRange(0, 4).Draw(t, "keywords") == 0 {
 				detection[name] = []string{text.Draw(t, "keyword"), text.Draw(t, "keyword")}
 				continue
 			}
@@ -81,7 +93,7 @@ func TestGeneratedRules(t *testing.T) {
 			case 4:
 				return "not " + condition(depth+1)
 			case 5:
-				return "1 of s*"
+				return "1 of *s*"
 			case 6:
 				return "all of them"
 			}
@@ -96,7 +108,10 @@ func TestGeneratedRules(t *testing.T) {
 		if len(errs) > 0 {
 			t.Fatalf("%v\n%s", errs[0], doc)
 		}
-		e, _ := Compile(rs, Options{})
+		e, _ := Compile(rs, Options{
+			Zone: shanghai, Placeholders: map[string][]string{"x": {"a", "B*", "k"}}, Lists: map[string][]string{"l": {"a", "AB", "7", "b.ab"}},
+		})
+		loaded += len(e.Rules())
 		for range 12 {
 			ev := &schemas.Event{}
 			ev.SetString(schemas.FieldEventKind, "event")
@@ -107,6 +122,8 @@ func TestGeneratedRules(t *testing.T) {
 					ev.SetInt(schemas.FieldSourcePort, int64(rapid.IntRange(0, 11).Draw(t, "port")))
 				case f == "source.ip":
 					ev.SetIP(schemas.FieldSourceIP, rapid.SampledFrom([]string{"10.0.0.1", "fe80::1"}).Draw(t, "ip"))
+				case f == "@timestamp":
+					ev.SetTime(schemas.FieldTimestamp, time.Unix(rapid.Int64Range(1_700_000_000, 1_702_000_000).Draw(t, f), 0))
 				case f == "labels.x":
 					ev.SetOpen(f, schemas.String(text.Draw(t, f)))
 				case f == "dns.answers.data":
@@ -123,6 +140,52 @@ func TestGeneratedRules(t *testing.T) {
 	for range 10 { // times rapid's own number
 		rapid.Check(t, check)
 	}
+}
+
+// expression generates a hand-written condition.
+func expression(t *rapid.T, fields []string, text *rapid.Generator[string], depth int) string {
+	kind := rapid.IntRange(0, 9).Draw(t, "kind")
+	if depth < 3 {
+		switch kind {
+		case 0:
+			return "(" + expression(t, fields, text, depth+1) + " and " + expression(t, fields, text, depth+1) + ")"
+		case 1:
+			return "(" + expression(t, fields, text, depth+1) + " || " + expression(t, fields, text, depth+1) + ")"
+		case 2:
+			return "not (" + expression(t, fields, text, depth+1) + ")"
+		}
+	}
+	field := func() string {
+		f := rapid.SampledFrom(fields).Draw(t, "operand")
+		if f == "@timestamp" {
+			f = `$env["@timestamp"]`
+		}
+		return f
+	}
+	quoted := func() string { return strconv.Quote(text.Draw(t, "text")) }
+	number := func() string {
+		return strconv.FormatFloat(float64(rapid.IntRange(0, 20).Draw(t, "tenths"))/10, 'g', -1, 64)
+	}
+	order := rapid.SampledFrom([]string{"==", "!=", "<", "<=", ">", ">="})
+	switch kind {
+	case 3:
+		return field() + rapid.SampledFrom([]string{" == ", " != ", " contains ", " startsWith ", " endsWith "}).Draw(t, "operator") + quoted()
+	case 4:
+		return field() + rapid.SampledFrom([]string{" == ", " != ", " contains "}).Draw(t, "operator") + field()
+	case 5:
+		return "length(" + field() + ") " + order.Draw(t, "order") + " " + strconv.Itoa(rapid.IntRange(0, 4).Draw(t, "length"))
+	case 6:
+		return "entropy(" + field() + ") " + order.Draw(t, "order") + " " + number()
+	case 7:
+		form := rapid.SampledFrom([]string{
+			"hour(%s) in 0..9", "weekday(%s) > 3", "registered_domain(%s) != nil", `in_list(%s, "l")`,
+			`in_list(registered_domain(%s), "l")`, "is_private(%s)", "%s == nil",
+		}).Draw(t, "function")
+		return fmt.Sprintf(form, field())
+	case 8:
+		return rapid.SampledFrom([]string{"has", "contains_all", "like", "is_cased", "starts"}).Draw(t, "predicate") + "(" + field() + ", " + quoted() + ", " + quoted() + ")"
+	}
+	return field() + " " + order.Draw(t, "order") + " " + number()
 }
 
 func mustField(name string) schemas.FieldID {
