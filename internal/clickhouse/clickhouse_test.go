@@ -126,7 +126,7 @@ func TestMigrateConverges(t *testing.T) {
 		t.Error("a string column was to become a number, and nobody objected")
 	}
 	columns := count(t, db, "SELECT count() FROM system.columns WHERE database = 'fengsui' AND table = 'events'")
-	if want := uint64(len(all) + len(open) + 13); columns != want {
+	if want := uint64(len(all) + len(open) + 14); columns != want {
 		t.Errorf("%d columns, want %d", columns, want)
 	}
 }

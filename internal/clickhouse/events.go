@@ -16,7 +16,7 @@ import (
 type EventBatch struct {
 	rows int
 
-	id, original                        textColumn
+	id, original, exact                 textColumn
 	stream, unit, source, input, format lowColumn
 	seq, partition, offset              numberColumn
 	ingested, received                  numberColumn
@@ -27,6 +27,7 @@ type EventBatch struct {
 	block   block
 	field   func(schemas.FieldID, schemas.Value)
 	misfits int
+	inexact inexact
 	scratch []byte
 }
 
@@ -94,7 +95,8 @@ func newFieldColumn(f schemas.Field) (c fieldColumn) {
 func (b *EventBatch) Len() int { return b.rows }
 
 // Misfits counts the values since Reset that their field's column cannot hold,
-// such as words in a number's field. They are left out; the event is stored.
+// such as words in a number's field. They are left out of it, and kept in the
+// column exact; the event is stored.
 func (b *EventBatch) Misfits() int { return b.misfits }
 
 // Reset empties the batch.
@@ -126,6 +128,7 @@ func (b *EventBatch) base() []namedColumn {
 		{"format", "LowCardinality(String)", &b.format},
 		{"drill", "Bool", &b.drill},
 		{"original", "String", &b.original},
+		{"exact", "String", &b.exact},
 	}
 }
 
@@ -154,6 +157,7 @@ func (b *EventBatch) Add(ev *schemas.Event, partition int, offset int64) {
 	for _, o := range ev.Open() {
 		b.addOpen(o)
 	}
+	b.exact.addBytes(b.inexact.end())
 	b.rows++
 }
 
@@ -163,6 +167,9 @@ func (b *EventBatch) addField(id schemas.FieldID, v schemas.Value) {
 		return // a field is set once an event
 	}
 	c.pad(b.rows)
+	if !survives(id, v) {
+		b.inexact.add(id.String(), v)
+	}
 	switch {
 	case c.text != nil:
 		c.text.add(text(v))
@@ -198,6 +205,9 @@ func (b *EventBatch) addList(id schemas.FieldID, c *fieldColumn, vs []schemas.Va
 }
 
 func (b *EventBatch) addOpen(o schemas.OpenValue) {
+	if o.Value.Kind() == schemas.KindList && !single(o.Value) {
+		b.inexact.add(o.Name, o.Value)
+	}
 	for i, n := range schemas.OpenNamespaces() {
 		if name, ok := strings.CutPrefix(o.Name, n.Prefix); ok && name != "" {
 			b.open[i].put(b.rows, name, text(o.Value))
@@ -205,6 +215,7 @@ func (b *EventBatch) addOpen(o schemas.OpenValue) {
 		}
 	}
 	b.misfits++
+	b.inexact.add(o.Name, o.Value)
 }
 
 func text(v schemas.Value) string {
