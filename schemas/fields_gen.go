@@ -248,6 +248,8 @@ const (
 	FieldURLDomain
 	// FieldURLPath is url.path: Path of the URL.
 	FieldURLPath
+	// FieldURLExtension is url.extension: Extension of the path's last part, without the dot.
+	FieldURLExtension
 	// FieldURLQuery is url.query: Query of the URL.
 	FieldURLQuery
 	// FieldURLPort is url.port: Port of the URL.
@@ -353,4 +355,4 @@ const (
 )
 
 // NumFields is the number of fields in the catalogue.
-const NumFields = 173
+const NumFields = 174

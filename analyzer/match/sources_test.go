@@ -118,6 +118,8 @@ func TestSourcesAreFed(t *testing.T) {
 	f("category: database", "syslog", "['drop table']", `<30>1 2025-01-01T00:00:00Z db1 mysqld 77 - - 12 Query DROP TABLE students`)
 	f("product: linux, service: sshd", "syslog", "{message|contains: 'Accepted password'}",
 		`<86>Jan  1 00:00:00 web1 sshd[77]: Accepted password for root from 192.0.2.7 port 4000 ssh2`)
+	f("category: proxy", "zeek", "{c-uri-extension: exe, r-dns|endswith: .top}",
+		`{"_path":"http","ts":1735689600.1,"uid":"C1","id.orig_h":"10.0.0.7","id.orig_p":4000,"id.resp_h":"192.0.2.7","id.resp_p":80,"method":"GET","host":"a.top","uri":"/x/setup.EXE?v=1.2"}`)
 	// A log that was cleared is named by the event's own data.
 	f("product: windows, service: system", "windows", "{EventID: 104, Channel: Application}",
 		`{"Event":{"System":{"Channel":"System","EventID":104,"Computer":"pc1","TimeCreated":{"SystemTime":"2025-01-01T00:00:00Z"},"Provider":{"Name":"Microsoft-Windows-Eventlog"}},"UserData":{"LogFileCleared":{"Channel":"Application","SubjectUserName":"a"}}}}`)

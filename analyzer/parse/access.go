@@ -289,7 +289,21 @@ func setURL(ev *schemas.Event, target string, connect bool) {
 	}
 	path, query, _ := strings.Cut(path, "?")
 	ev.SetString(schemas.FieldURLPath, path)
+	ev.SetString(schemas.FieldURLExtension, extension(path))
 	ev.SetString(schemas.FieldURLQuery, query)
+}
+
+// maxExtension bounds an extension, in bytes: what is longer is a name with a dot.
+const maxExtension = 16
+
+// extension is that of a path's last part, without its dot.
+func extension(path string) string {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	i := strings.LastIndexByte(name, '.')
+	if i < 1 || len(name)-i-1 > maxExtension { // .htaccess has none
+		return ""
+	}
+	return name[i+1:]
 }
 
 func setHost2(ev *schemas.Event, hostPort string) {
