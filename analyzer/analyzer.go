@@ -18,6 +18,7 @@ import (
 
 	"fengsui/analyzer/correlate"
 	"fengsui/analyzer/drift"
+	"fengsui/analyzer/health"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
 	"fengsui/analyzer/ruleset"
@@ -56,6 +57,7 @@ type Config struct {
 	Correlate correlate.Config  `koanf:"correlate"`
 	Mining    mining.FoldConfig `koanf:"mining"`
 	Drift     drift.Config      `koanf:"drift"`
+	Health    health.Config     `koanf:"health"`
 }
 
 // RulesConfig is what rules leave to their installation.
@@ -85,7 +87,7 @@ func DefaultConfig() Config {
 	return Config{
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
 		Rules: RulesConfig{Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
-		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(),
+		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Health: health.DefaultConfig(),
 	}
 }
 
@@ -105,6 +107,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Mining.Validate(); err != nil {
 		return fmt.Errorf("mining: %w", err)
+	}
+	if err := c.Health.Validate(); err != nil {
+		return fmt.Errorf("health: %w", err)
 	}
 	if err := c.Drift.Validate(); err != nil {
 		return fmt.Errorf("drift: %w", err)
@@ -263,6 +268,7 @@ type metrics struct {
 	observations prometheus.Counter
 	badRecords   *prometheus.CounterVec
 	retries      *prometheus.CounterVec
+	forgotten    prometheus.Counter
 	evicted      prometheus.Counter
 	suppressed   *prometheus.CounterVec
 	latency      prometheus.Histogram
@@ -288,6 +294,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		observations: counter("observations_total", "Observations folded into the map."),
 		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
 		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
+		forgotten:    counter("sources_forgotten_total", "Log sources dropped to stay within health.max_sources; their silence goes unnoticed."),
 		evicted:      counter("correlation_evicted_total", "Groups dropped to stay within the memory bound."),
 		suppressed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "fengsui", Subsystem: "analyzer", Name: "suppressed_total",
@@ -301,7 +308,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.received, m.stored, m.deadLettered, m.repeated, m.misfits, m.matches, m.alerts, m.detections, m.drift,
-		m.observations, m.badRecords, m.retries, m.evicted, m.suppressed, m.latency,
+		m.observations, m.badRecords, m.retries, m.forgotten, m.evicted, m.suppressed, m.latency,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

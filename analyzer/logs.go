@@ -41,6 +41,7 @@ type logs struct {
 	producer  *kafka.Producer
 	partition int
 	recent    *assets.Recent
+	sources   *sources
 
 	// The highest sequence number stored, by stream: a record at or below it is
 	// a repetition. Events and dead letters are two tables that are written one
@@ -73,12 +74,18 @@ func (a *Analyzer) openLogs(producer *kafka.Producer) kafka.OpenFunc {
 		if h.storedLetters, err = a.deps.Store.HighWater(ctx, "dead_letters", partition, from); err != nil {
 			return nil, 0, fmt.Errorf("asking which dead letters are stored: %w", err)
 		}
+		if h.sources, err = a.openSources(ctx, producer, partition, committed); err != nil {
+			return nil, 0, err
+		}
 		return h, kafka.Committed, nil
 	}
 }
 
-// Close releases nothing: everything is memory.
-func (h *logs) Close() error { return nil }
+// Close ends the watch for silent sources.
+func (h *logs) Close() error {
+	h.sources.close()
+	return nil
+}
 
 // Handle stores one batch. The order makes redelivery harmless: matches and
 // letters are acknowledged by Kafka before the rows that mark their records as
@@ -86,6 +93,8 @@ func (h *logs) Close() error { return nil }
 // and whoever reads them knows a repetition by its id.
 func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 	h.reset()
+	h.sources.begin()
+	defer func() { h.sources.end(records[len(records)-1].Offset + 1) }()
 	snap, rules := h.registry.Snapshot(), h.rules.Current()
 	for i := range records {
 		h.take(snap, rules, &records[i])
@@ -98,6 +107,7 @@ func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 		{schemas.TopicMatches, h.matches},
 		{schemas.TopicObservations, h.observations},
 		{schemas.TopicDeadLetters, h.letterOut},
+		{schemas.TopicLogs, h.sources.found},
 	} {
 		if len(out.records) == 0 {
 			continue
@@ -182,6 +192,7 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 	if err == nil {
 		err = parse.Parse(ev)
 	}
+	h.sources.note(r, &origin, err != nil)
 	if err != nil {
 		h.deadLetter(r, &origin, err.Error())
 		return
