@@ -23,7 +23,7 @@ func (b *builder) read(r *rules.Rule, source *schemas.SigmaSource) *node {
 		}
 	}
 	if tree.never(source) {
-		b.warn(r, r.Detection.Conditions[0].Line, "it can never match: the condition contradicts itself, or its log source's events (%s)", whenText(source))
+		b.warn(r, r.Detection.Conditions[0].Line, "it can never match: the condition contradicts itself or what every event of its log source has (%s)", whenText(source))
 	}
 	return tree
 }

@@ -484,7 +484,7 @@ func TestWarnings(t *testing.T) {
 	rule := func(logsource, detection string) string {
 		return "title: t\nid: r1\nlogsource: {" + logsource + "}\ndetection:\n" + indent(detection)
 	}
-	const never = "rule.yml:6: rule r1: it can never match: the condition contradicts itself, or its log source's events (%s)"
+	const never = "rule.yml:6: rule r1: it can never match: the condition contradicts itself or what every event of its log source has (%s)"
 	f(rule("product: windows, category: process_creation", "s: {EventID: 4625}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Microsoft-Windows-Sysmon/Operational, winlog.event_id: 1"))
 	f(rule("product: windows, category: process_creation", "s: {EventID: 4688, Channel: SECURITY}\ncondition: s"), "")
 	f(rule("product: windows, category: process_creation", "s: {EventID: [1, 5]}\ncondition: not s"), "") // 4688
