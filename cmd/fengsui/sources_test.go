@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"fengsui/schemas"
+)
+
+// TestSilentSource: a source that spoke regularly and falls silent is one alert;
+// a restart tells it neither again nor of those that only waited for us; and its
+// return is an event.
+func TestSilentSource(t *testing.T) {
+	s := newSystem(t, loopback+`
+collector:
+  inputs:
+    - {name: campus, unit: "10001", type: syslog, syslog: {udp: "127.0.0.1:0", tcp: "127.0.0.1:0"}}
+analyzer:
+  health: {silence: 3s, learn: 2s}
+`)
+	s.start()
+	registered(s)
+	speak := func(times int) {
+		t.Helper()
+		conn, err := net.Dial("tcp", s.input("campus", "tcp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for i := range times {
+			if _, err := fmt.Fprintf(conn, "<86>1 %s web1 app 7 - - line %d\n", time.Now().UTC().Format(time.RFC3339Nano), i); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond) // a source is regular by speaking for a while
+		}
+	}
+	events := func(action string) (n int) {
+		t.Helper()
+		for _, e := range find[json.RawMessage](s, "events", `event.dataset == fengsui.health && event.action == `+action) {
+			var fields map[string]any
+			if err := json.Unmarshal(e, &fields); err != nil {
+				t.Fatal(err)
+			}
+			if fields["organization.id"] != "10001" || fields["labels.input"] != "campus" || fields["labels.source"] != "127.0.0.1" {
+				t.Errorf("%s tells of somebody else: %s", action, e)
+			}
+			n++
+		}
+		return n
+	}
+	speak(15)
+	s.eventually(30*time.Second, "the silence is an alert", func() error {
+		alerts, err := tryFind[schemas.Alert](s, "alerts", "")
+		if err != nil {
+			return err
+		}
+		for _, a := range alerts {
+			if a.Rule.Title == "日志源静默 / Log source fell silent" && a.Unit == "10001" {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d alerts, none of them of silence", len(alerts))
+	})
+	before := events("source_silent")
+	s.stop()
+	s.start()
+	time.Sleep(6 * time.Second) // twice as long as a silence must be
+	if after := events("source_silent"); before != 1 || after != 1 {
+		t.Errorf("one silence is %d events, and %d after a restart", before, after)
+	}
+	speak(1)
+	s.eventually(20*time.Second, "its return is an event", func() error {
+		if n := events("source_resumed"); n != 1 {
+			return fmt.Errorf("%d such events", n)
+		}
+		return nil
+	})
+	s.stop()
+}
