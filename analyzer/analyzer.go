@@ -51,7 +51,8 @@ type Config struct {
 	// Passive says whether logs feed the asset map.
 	Passive bool `koanf:"passive"`
 	// Rewind is how much of the matches is read again after a restart to rebuild
-	// the counts of correlation rules. It must cover the longest timespan.
+	// the counts of correlation rules. Where they need more (twice the longest
+	// timespan and the lateness), that is read.
 	Rewind time.Duration `koanf:"rewind"`
 
 	Correlate correlate.Config  `koanf:"correlate"`
@@ -269,7 +270,7 @@ type metrics struct {
 	badRecords   *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	forgotten    prometheus.Counter
-	evicted      prometheus.Counter
+	evicted      *prometheus.CounterVec
 	suppressed   *prometheus.CounterVec
 	latency      prometheus.Histogram
 }
@@ -295,7 +296,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
 		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
 		forgotten:    counter("sources_forgotten_total", "Log sources dropped to stay within health.max_sources; their silence goes unnoticed."),
-		evicted:      counter("correlation_evicted_total", "Groups dropped to stay within the memory bound."),
+		evicted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "fengsui", Subsystem: "analyzer", Name: "correlation_evicted_total",
+			Help: "What a rule did not count: groups, events and values dropped to stay within the memory bounds, events that came too late, matches that say nothing to count.",
+		}, []string{"rule", "title", "what"}),
 		suppressed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "fengsui", Subsystem: "analyzer", Name: "suppressed_total",
 			Help: "Matches that an exception, and alerts that a throttle kept back, by rule and entry of the tuning.",

@@ -32,7 +32,9 @@ type matches struct {
 	alerts    *correlate.Fold
 	gate      *tune.Gate
 	mining    *mining.Fold
-	evicted   uint64
+	chained   []kafka.Record       // what matches of this batch lead to
+	told      map[string]time.Time // when a rule's losses were last logged
+	untold    map[string]correlate.Losses
 }
 
 func (a *Analyzer) openMatches(producer *kafka.Producer) kafka.OpenFunc {
@@ -40,6 +42,7 @@ func (a *Analyzer) openMatches(producer *kafka.Producer) kafka.OpenFunc {
 		h := &matches{
 			Analyzer: a, producer: producer, partition: partition, committed: committed,
 			alerts: correlate.New(a.cfg.Correlate), gate: tune.NewGate(), mining: mining.NewFold(a.cfg.Mining),
+			told: map[string]time.Time{}, untold: map[string]correlate.Losses{},
 		}
 		if err := h.seed(ctx); err != nil {
 			return nil, 0, err
@@ -56,7 +59,7 @@ func (a *Analyzer) openMatches(producer *kafka.Producer) kafka.OpenFunc {
 func (h *matches) seed(ctx context.Context) error {
 	now := time.Now().UTC()
 	alerts, err := clickhouse.LoadDocs[schemas.Alert](ctx, h.deps.Store, "alerts",
-		"kind = ? AND status = ? AND updated > ?", string(schemas.AlertRule), string(schemas.AlertOpen), now.Add(-2*max(h.cfg.Correlate.Quiet, h.cfg.Rewind)))
+		"kind = ? AND status = ? AND updated > ?", string(schemas.AlertRule), string(schemas.AlertOpen), now.Add(-2*max(h.cfg.Correlate.Quiet, h.window())))
 	if err != nil {
 		return fmt.Errorf("loading open alerts: %w", err)
 	}
@@ -100,6 +103,13 @@ func only[T any](all []T, keep func(*T) bool) []T {
 	return out
 }
 
+// window is how much of the matches rebuilds what correlations know: whether a
+// condition held at any time in the last timespan before it takes the timespan
+// before that, and late events may stand before it still.
+func (a *Analyzer) window() time.Duration {
+	return max(a.cfg.Rewind, 2*a.rules.Current().Engine.LongestTimespan()+a.cfg.Correlate.Lateness)
+}
+
 // rewindTo is where the partition is read again from: the correlation window
 // before now, and at the least rewindRecords before the committed offset.
 func (a *Analyzer) rewindTo(ctx context.Context, topic string, partition int, committed int64) (int64, error) {
@@ -115,7 +125,7 @@ func (a *Analyzer) rewindTo(ctx context.Context, topic string, partition int, co
 	if err != nil {
 		return 0, err
 	}
-	from, err := client.OffsetForTime(ctx, topic, partition, time.Now().Add(-a.cfg.Rewind))
+	from, err := client.OffsetForTime(ctx, topic, partition, time.Now().Add(-a.window()))
 	if err != nil {
 		return 0, err
 	}
@@ -158,14 +168,20 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 			}
 			continue
 		}
-		if a := h.alerts.Add(&m, r.Partition, r.Offset, now); a != nil {
+		changed, next := h.alerts.Add(&m, r.Partition, r.Offset, now)
+		for _, a := range changed {
 			if a = h.pass(rules, snap, a); a != nil {
 				alerts.add(a)
 			}
 		}
+		if err := h.lead(rules, next); err != nil {
+			return err
+		}
 	}
-	h.metrics.evicted.Add(float64(h.alerts.Evicted() - h.evicted))
-	h.evicted = h.alerts.Evicted()
+	h.tellLosses(now)
+	if err := h.sendChained(ctx); err != nil {
+		return err
+	}
 	detected := detections.list()
 	for i := range detected {
 		a := mining.ToAlert(&detected[i])
@@ -175,6 +191,72 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 		return err
 	}
 	return h.writeDetections(ctx, detected, token)
+}
+
+// lead keeps what a correlation that was met counts for.
+func (h *matches) lead(rules *ruleset.Current, next []schemas.Match) error {
+	for i := range next {
+		m := &next[i]
+		value, err := json.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("encoding a match of rule %s: %w", m.Rule.ID, err)
+		}
+		h.metrics.matches.WithLabelValues("chained").Inc()
+		h.chained = append(h.chained, kafka.Record{Key: []byte(rules.Tuner.RecordKey(m)), Value: value})
+	}
+	return nil
+}
+
+// sendChained puts it back into the topic, before the records that led to it are
+// committed. Done again after a crash it repeats the same ids, which are known.
+func (h *matches) sendChained(ctx context.Context) error {
+	if len(h.chained) == 0 {
+		return nil
+	}
+	if err := h.producer.Produce(ctx, schemas.TopicMatches, h.chained); err != nil {
+		return fmt.Errorf("sending to %s: %w", schemas.TopicMatches, err)
+	}
+	clear(h.chained)
+	h.chained = h.chained[:0]
+	return nil
+}
+
+// lossesEvery is how often the log repeats that a rule does not count all.
+const lossesEvery = 10 * time.Minute
+
+// tellLosses counts what correlations had to pass over, and logs it by rule.
+func (h *matches) tellLosses(now time.Time) {
+	h.alerts.Losses(func(l correlate.Losses) {
+		sum := h.untold[l.Rule.ID]
+		sum.Rule = l.Rule
+		for _, what := range []struct {
+			name string
+			n    uint64
+			sum  *uint64
+		}{
+			{"groups", l.Groups, &sum.Groups},
+			{"events", l.Events, &sum.Events},
+			{"values", l.Values, &sum.Values},
+			{"late", l.Late, &sum.Late},
+			{"unusable", l.Unusable, &sum.Unusable},
+		} {
+			if what.n > 0 {
+				h.metrics.evicted.WithLabelValues(l.Rule.ID, l.Rule.Title, what.name).Add(float64(what.n))
+				*what.sum += what.n
+			}
+		}
+		h.untold[l.Rule.ID] = sum
+	})
+	for id, l := range h.untold {
+		if now.Sub(h.told[id]) < lossesEvery {
+			continue
+		}
+		h.log.Warn("a correlation does not count everything; raise analyzer.correlate's bounds or narrow the rule",
+			"rule", id, "title", l.Rule.Title, "partition", h.partition, "groups_evicted", l.Groups, "events_evicted", l.Events,
+			"values_evicted", l.Values, "too_late", l.Late, "unusable", l.Unusable)
+		h.told[id] = now
+		delete(h.untold, id)
+	}
 }
 
 // pass gives an alert its level, or keeps it back.

@@ -1,6 +1,9 @@
 package schemas
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Level is a rule's or an alert's severity, in Sigma's words.
 type Level string
@@ -38,31 +41,34 @@ type Rule struct {
 	Tags  []string `json:"tags,omitempty"`
 }
 
-// Window says how many matches make an alert (Sigma correlation event_count).
-// The zero Window is a rule of its own: each match alerts.
-type Window struct {
-	AtLeast  int           `json:"at_least,omitempty"`
-	Timespan time.Duration `json:"timespan,omitempty"` // nanoseconds in JSON
-}
-
-// Match is a record of the topic matches: one event met one rule, or carried
-// one piece of mining evidence. Its id is EventID with the rule's id (or the
-// evidence's kind), and redelivery repeats it unchanged.
+// Match is a record of the topic matches: one event met one rule, counts for one
+// correlation, or carried one piece of mining evidence. Redelivery repeats it
+// unchanged. It holds all that counting it needs: no rule is looked up for it.
 type Match struct {
-	Kind      MatchKind       `json:"kind"`
-	EventID   string          `json:"event_id"`
-	Time      time.Time       `json:"time"` // event time
-	Received  time.Time       `json:"received"`
+	Kind      MatchKind       `json:"kind,omitempty"`
+	EventID   string          `json:"event_id,omitempty"`
+	Time      time.Time       `json:"time,omitzero"` // event time
+	Received  time.Time       `json:"received,omitzero"`
 	Unit      string          `json:"unit,omitempty"`
 	Host      string          `json:"host,omitempty"`
 	Rule      Rule            `json:"rule,omitzero"`
 	Group     []GroupValue    `json:"group,omitempty"` // what alerts are grouped by, in the rule's order
-	Window    Window          `json:"window,omitzero"`
 	Quiet     time.Duration   `json:"quiet,omitempty"` // matches of a group within this time of its alert's first join it; 0 is the default
 	Satisfied []Satisfied     `json:"satisfied,omitempty"`
 	Summary   string          `json:"summary,omitempty"` // the event in one line
 	Drill     bool            `json:"drill,omitempty"`
 	Mining    *MiningEvidence `json:"mining,omitempty"`
+
+	// Of a correlation, whose identity Rule then is.
+	Correlation *Correlation `json:"correlation,omitempty"`
+	Base        int          `json:"base,omitempty"`    // which of Correlation.Rules was met
+	From        string       `json:"from,omitempty"`    // id of the correlation that was met, where that is the base rule
+	Values      []string     `json:"values,omitempty"`  // what value_count counts
+	Numbers     []float64    `json:"numbers,omitempty"` // what the numeric types compute with
+	// Next are the matches that this one becomes when its correlation is met:
+	// those of the correlations that refer to it, without what they share with
+	// this one (event, time, place).
+	Next []Match `json:"next,omitempty"`
 }
 
 // GroupValue is one field of a group with its value in this match.
@@ -71,12 +77,22 @@ type GroupValue struct {
 	Value string `json:"value"`
 }
 
-// ID is the match's own id.
+// ID is the match's own id: of the event, of what it met, and of the base rule
+// where each of them counts. Of the base rules of a count one event counts once.
 func (m *Match) ID() string {
 	if m.Kind == MatchMining && m.Mining != nil {
 		return m.EventID + "/mining/" + string(m.Mining.Kind) + "/" + m.Mining.Pool
 	}
-	return m.EventID + "/" + m.Rule.ID
+	id := m.EventID + "/" + m.Rule.ID
+	if m.CountsBase() {
+		id += "/" + strconv.Itoa(m.Base)
+	}
+	return id
+}
+
+// CountsBase says that the base rule is part of the id.
+func (m *Match) CountsBase() bool {
+	return m.Correlation != nil && (m.From != "" || m.Correlation.Type.IsTemporal())
 }
 
 // Key is the record's key: all matches that one alert or one detection can be
@@ -133,6 +149,8 @@ type Alert struct {
 	Summary   string       `json:"summary,omitempty"`
 	Reason    string       `json:"reason,omitempty"` // why it closed
 	Drill     bool         `json:"drill,omitempty"`
+
+	Correlation *Reached `json:"correlation,omitempty"` // what was counted, of a correlation
 
 	// Suppressed counts the alerts that were not raised after this one because
 	// the rule is throttled.

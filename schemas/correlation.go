@@ -86,3 +86,33 @@ type BaseRule struct {
 	Name  string `json:"name"` // as the correlation refers to it
 	Title string `json:"title,omitempty"`
 }
+
+// Text is the condition in words: "gte 10", "gt 100 and lte 200", "a and not b".
+func (c *Correlation) Text() string {
+	text := c.Logic
+	for i, cmp := range c.Condition {
+		if i > 0 {
+			text += " and "
+		}
+		text += cmp.String()
+	}
+	return text
+}
+
+// Reached is what an alert says of the correlation that raised it.
+type Reached struct {
+	Type       CorrelationType `json:"type"`
+	Condition  string          `json:"condition"` // Correlation.Text
+	Timespan   time.Duration   `json:"timespan"`  // nanoseconds in JSON
+	Field      string          `json:"field,omitempty"`
+	Percentile float64         `json:"percentile,omitempty"`
+	Value      float64         `json:"value"` // the count or the computed value when the condition held last; of the temporal types how many base rules were met
+	Fired      time.Time       `json:"fired"` // event time at which the condition held first
+	Rules      []BaseSeen      `json:"rules"` // the base rules that were met, in the correlation's order
+}
+
+// BaseSeen is a base rule with the number of its events in an alert.
+type BaseSeen struct {
+	BaseRule
+	Events uint64 `json:"events"`
+}

@@ -1,19 +1,31 @@
 // Package correlate folds matches into alerts: it counts them where a rule asks
-// for many within a time, raises one alert for one cause, and adds what follows
-// to that alert. It is pure: records come in with their place in the topic, and
-// time comes in as an argument; it never reads a clock, a topic or a database.
+// for many, for several or for an order within a time, raises one alert for one
+// cause, and adds what follows to that alert. It is pure: records come in with
+// their place in the topic, and time comes in as an argument; it never reads a
+// clock, a topic or a database.
 //
 // The fold can be repeated. A record that is delivered again, at the same
 // offset or as a second copy, changes nothing.
+//
+// # Windows
+//
+// A correlation's condition is looked at for each event, over the timespan that
+// ends with it, both ends included, in the order of event time. An event that
+// comes late, within Config.Lateness of the newest of its group, is put in its
+// place, and what is newer is looked at again: which events met the condition
+// does not depend on the order in which they came. Alerts are raised at once. A
+// condition that more events can undo (lt, lte, eq, neq, not, and the computed
+// values) may turn out not to have been met when a late one comes; then its alert
+// is closed and says so.
 package correlate
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
+	"math"
 	"slices"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"fengsui/analyzer/seen"
 	"fengsui/schemas"
@@ -22,23 +34,46 @@ import (
 // Config bounds the fold.
 type Config struct {
 	// Quiet is how long after an alert's first match further ones of its group
-	// join it, in event time, where the rule does not say.
+	// join it, in event time, where the rule does not say. For a correlation it
+	// is at least its timespan and the lateness.
 	Quiet time.Duration `koanf:"quiet"`
-	// MaxGroups bounds the groups held in memory; the longest unused goes first.
+	// Lateness is how much older than the newest event of its group an event may
+	// be and still count rightly in a correlation. It also bounds how far a
+	// time may lie ahead of when the collector received the event: beyond, the
+	// time of receipt is taken.
+	Lateness time.Duration `koanf:"lateness"`
+	// MaxGroups bounds the groups held in memory, of all rules together.
 	MaxGroups int `koanf:"max_groups"`
+	// MaxRuleGroups bounds the groups of one rule; one that was not used lately
+	// goes first.
+	MaxRuleGroups int `koanf:"max_rule_groups"`
+	// MaxRuleEvents bounds the counted events, or values of events, that are held
+	// of one rule; a group that was not used lately goes first.
+	MaxRuleEvents int `koanf:"max_rule_events"`
+	// MaxEvents bounds those of one group; the oldest go first. A rule that asks
+	// for more of them gets them.
+	MaxEvents int `koanf:"max_events"`
+	// MaxValues bounds the distinct values of one group in the same way.
+	MaxValues int `koanf:"max_values"`
 	// MaxSeen bounds the match ids remembered to recognise a second copy.
 	MaxSeen int `koanf:"max_seen"`
 }
 
-// DefaultConfig is for one machine: about 300 MB at the bounds.
+// DefaultConfig is for one machine: about 300 MB at the bounds of groups.
 func DefaultConfig() Config {
-	return Config{Quiet: time.Hour, MaxGroups: 200_000, MaxSeen: 1_000_000}
+	return Config{
+		Quiet: time.Hour, Lateness: 5 * time.Minute, MaxGroups: 200_000, MaxRuleGroups: 100_000,
+		MaxRuleEvents: 2_000_000, MaxEvents: 20_000, MaxValues: 20_000, MaxSeen: 1_000_000,
+	}
 }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
-	if c.Quiet <= 0 || c.MaxGroups <= 0 || c.MaxSeen <= 0 {
-		return errors.New("quiet, max_groups and max_seen must be above zero")
+	if c.Quiet <= 0 || min(c.MaxGroups, c.MaxRuleGroups, c.MaxRuleEvents, c.MaxEvents, c.MaxValues, c.MaxSeen) <= 0 {
+		return errors.New("quiet, max_groups, max_rule_groups, max_rule_events, max_events, max_values and max_seen must be above zero")
+	}
+	if c.Lateness < 0 || c.Lateness > 24*time.Hour {
+		return errors.New("lateness must be between zero and a day")
 	}
 	return nil
 }
@@ -46,39 +81,77 @@ func (c Config) Validate() error {
 // Fold is the state of one partition of the topic matches. It is not safe for
 // concurrent use.
 type Fold struct {
-	cfg     Config
-	groups  map[string]*group
-	oldest  *group // least recently used
-	newest  *group
-	seen    *seen.Set // ids of matches
-	evicted uint64
+	cfg    Config
+	groups map[uint64]*group // by keyHash
+	rules  map[string]*ruleState
+	latest *ruleState
+	lossy  []*ruleState // those with something in losses
+	seen   *seen.Set
+
+	event  []sighting // what is being put in
+	alerts []*schemas.Alert
+	next   []schemas.Match
+}
+
+// ruleState is what is held of one rule.
+type ruleState struct {
+	rule   schemas.Rule
+	def    *definition // the newest that came
+	broken string      // version of a correlation that cannot be counted
+	groups []*group
+	hand   int // where the search for a group to evict goes on
+	events int // sightings of all groups
+	lost   Losses
 }
 
 // group is what is known of one rule and one set of group values.
 type group struct {
-	key        string
-	alerts     []*schemas.Alert // newest last
-	recent     []sighting       // of a rule with a window, in order of time
-	prev, succ *group
-}
-
-type sighting struct {
-	at      time.Time
-	eventID string
+	key    uint64
+	rule   *ruleState
+	place  int // in rule.groups
+	used   bool
+	alerts []*raised // newest last
+	window window
 }
 
 // maxAlerts bounds the alerts of one group that are still open to joining:
 // more are only alive at once when events come far out of order.
 const maxAlerts = 4
 
-// New makes an empty fold.
-func New(cfg Config) *Fold {
-	return &Fold{cfg: cfg, groups: map[string]*group{}, seen: seen.New(cfg.MaxSeen)}
+// Losses is what a rule did not count, or may count wrongly for want of it.
+type Losses struct {
+	Rule     schemas.Rule
+	Groups   uint64 // evicted to stay within the bounds; one may raise its alert a second time
+	Events   uint64 // evicted from a group that held too many
+	Values   uint64 // the same, for its distinct values
+	Late     uint64 // events that came later than Lateness: they join an alert and count for nothing else
+	Unusable uint64 // matches that do not say how to count them
 }
 
-// Evicted counts the groups that were dropped to stay within MaxGroups; a
-// dropped group may raise its alert a second time.
-func (f *Fold) Evicted() uint64 { return f.evicted }
+func (l *Losses) none() bool { return l.Groups|l.Events|l.Values|l.Late|l.Unusable == 0 }
+
+// New makes an empty fold.
+func New(cfg Config) *Fold {
+	return &Fold{cfg: cfg, groups: map[uint64]*group{}, rules: map[string]*ruleState{}, seen: seen.New(cfg.MaxSeen)}
+}
+
+// Losses calls yield for each rule with losses since the last call.
+func (f *Fold) Losses(yield func(Losses)) {
+	for _, r := range f.lossy {
+		yield(r.lost)
+		r.lost = Losses{}
+	}
+	f.lossy = f.lossy[:0]
+}
+
+// lose is where a rule's losses are counted.
+func (f *Fold) lose(r *ruleState) *Losses {
+	if r.lost.none() {
+		r.lost.Rule = r.rule
+		f.lossy = append(f.lossy, r)
+	}
+	return &r.lost
+}
 
 // Groups is the number of groups held.
 func (f *Fold) Groups() int { return len(f.groups) }
@@ -92,186 +165,290 @@ func (f *Fold) Seed(alerts []schemas.Alert) {
 		if a.Kind != schemas.AlertRule {
 			continue
 		}
-		f.group(alertKey(&a)).addAlert(&a)
+		r := &raised{Alert: &a, first: nanos(a.First), fired: nanos(a.First)}
+		if a.Correlation != nil {
+			r.fired = nanos(a.Correlation.Fired)
+		}
+		f.group(&schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group}).addAlert(r)
 	}
-}
-
-// alertKey is schemas.Match.Key for the matches of the alert.
-func alertKey(a *schemas.Alert) string {
-	m := schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group}
-	return m.Key()
 }
 
 // Warm takes a record from before the committed offset, when the window is read
 // again after a restart: it counts for what comes, and raises nothing.
 func (f *Fold) Warm(m *schemas.Match) {
-	if m.Kind != schemas.MatchRule || f.seen.Note(m.ID()) {
+	if m.Kind != schemas.MatchRule || f.seen.NoteHash(idHash(m)) || m.Correlation == nil {
 		return
 	}
-	if m.Window.AtLeast > 1 {
-		f.group(m.Key()).note(m)
+	g := f.group(m)
+	if from, ok := f.count(g, m); ok {
+		for i := from; i < len(g.window.items); i++ {
+			g.window.items[i].told = g.window.items[i].on
+		}
 	}
 }
 
-// Add folds one record in. It returns the alert that changed, or nil. The alert
-// is the fold's own: copy it before the next call.
-func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time) *schemas.Alert {
-	if m.Kind != schemas.MatchRule || f.seen.Note(m.ID()) {
-		return nil
+// Add folds one record in. It returns the alerts that changed and the matches
+// that it leads to: a correlation that is met counts for those that refer to it.
+// Those matches must be in the topic before the record is committed. What is
+// returned is the fold's own: copy it before the next call.
+func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time) ([]*schemas.Alert, []schemas.Match) {
+	f.alerts, f.next = f.alerts[:0], f.next[:0]
+	if m.Kind != schemas.MatchRule || f.seen.NoteHash(idHash(m)) {
+		return nil, nil
 	}
-	g := f.group(m.Key())
-	quiet := f.quiet(m)
-	if a := g.alertFor(m.Time, quiet); a != nil {
-		if m.Window.AtLeast > 1 {
-			g.note(m)
+	g := f.group(m)
+	c := &change{Fold: f, g: g, m: m, partition: partition, offset: offset, now: now, at: f.timeOf(m)}
+	if m.Correlation == nil {
+		c.quiet = f.quiet(m)
+		c.single()
+		return f.alerts, nil
+	}
+	from, ok := f.count(g, m)
+	c.quiet = max(f.quiet(m), m.Correlation.Timespan+f.cfg.Lateness)
+	switch silent := m.Correlation.Silent; {
+	case from < 0:
+	case !ok && !silent:
+		c.joinOnly()
+	case ok:
+		c.chain(from)
+		if !silent {
+			c.settle(from)
 		}
-		return join(a, m, partition, offset, now)
 	}
-	var counted []sighting
-	if m.Window.AtLeast > 1 {
-		if counted = g.note(m); counted == nil {
-			return nil
-		}
-	} else {
-		counted = []sighting{{m.Time, m.EventID}}
-	}
-	a := raise(m, counted, partition, offset, now)
-	g.addAlert(a)
-	return a
+	return f.alerts, f.next
 }
 
 func (f *Fold) quiet(m *schemas.Match) time.Duration {
 	if m.Quiet > 0 {
 		return m.Quiet
 	}
-	return max(f.cfg.Quiet, m.Window.Timespan)
+	return f.cfg.Quiet
+}
+
+// count puts an event into its group's window. It returns its place there; of one
+// that came too late ok is false and from what is newest; of one that has nothing
+// to count from is negative.
+func (f *Fold) count(g *group, m *schemas.Match) (from int, ok bool) {
+	d := f.definition(g.rule, m)
+	if d == nil || m.Base < 0 || m.Base >= len(d.Rules) {
+		f.lose(g.rule).Unusable++
+		return -1, false
+	}
+	w := &g.window
+	if w.def != d { // the rule was changed: it counts anew
+		g.rule.events -= w.len()
+		*w = newWindow(d)
+	}
+	if f.sight(d, m); len(f.event) == 0 {
+		return -1, false
+	}
+	if w.len() > 0 && f.event[0].at < w.newest()-int64(f.cfg.Lateness) {
+		f.lose(g.rule).Late++
+		return len(w.items), false
+	}
+	before := w.len()
+	newer := w.add(f.event)
+	w.trim()
+	f.bound(g)
+	if g.rule.events += w.len() - before; g.rule.events > f.cfg.MaxRuleEvents {
+		f.makeRoom(g)
+	}
+	return max(len(w.items)-newer, w.head), true
+}
+
+// sight makes f.event of what a match counts.
+func (f *Fold) sight(d *definition, m *schemas.Match) {
+	s := sighting{at: f.timeOf(m), eventID: m.EventID, base: uint8(m.Base)} //nolint:gosec // below MaxBaseRules
+	if len(m.Next) > 0 {
+		c := *m
+		s.match = &c
+	}
+	f.event = f.event[:0]
+	switch d.kind {
+	case valueCount:
+		for i, v := range m.Values {
+			s.value, s.more = xxhash.Sum64String(v), i+1 < len(m.Values)
+			f.event = append(f.event, s)
+		}
+	case sumOf, average, percentile:
+		for i, v := range m.Numbers {
+			s.value, s.more = math.Float64bits(v), i+1 < len(m.Numbers)
+			f.event = append(f.event, s)
+		}
+	default:
+		f.event = append(f.event, s)
+	}
+}
+
+// bound keeps a window within what one group may hold.
+func (f *Fold) bound(g *group) {
+	w := &g.window
+	most, values := f.cfg.MaxEvents, f.cfg.MaxValues
+	for _, c := range w.def.cond {
+		if n := c.value + 2; w.def.kind == eventCount && n > float64(most) {
+			most = int(min(n, math.MaxInt32))
+		} else if w.def.kind == valueCount && n > float64(values) {
+			values = int(min(n, math.MaxInt32))
+			most = max(most, values)
+		}
+	}
+	for w.len() > most {
+		if w.evict() {
+			f.lose(g.rule).Events++
+		}
+	}
+	for w.def.kind == valueCount && w.values.used > values && w.len() > 1 {
+		if w.evict() {
+			f.lose(g.rule).Values++
+		}
+	}
+}
+
+// definition is the correlation of a match, made ready once for each version;
+// nil if it makes no sense.
+func (f *Fold) definition(r *ruleState, m *schemas.Match) *definition {
+	version := m.Correlation.Version
+	if r.def != nil && r.def.Version == version {
+		return r.def
+	}
+	if r.broken == version && r.broken != "" {
+		return nil
+	}
+	d, err := define(m.Correlation, f.cfg.Lateness)
+	if err != nil {
+		r.broken = version
+		return nil
+	}
+	r.def = d
+	return d
+}
+
+// timeOf is the event time of a match, unless the event's clock was ahead.
+func (f *Fold) timeOf(m *schemas.Match) int64 {
+	t := nanos(m.Time)
+	if !m.Received.IsZero() {
+		if received := nanos(m.Received); t > received+int64(f.cfg.Lateness) {
+			return received
+		}
+	}
+	return t
+}
+
+// nanos is a time as nanoseconds since 1970, kept within what these can say and
+// sums of them need.
+func nanos(t time.Time) int64 {
+	const limit = 1 << 32 // seconds: until 2106
+	switch s := t.Unix(); {
+	case s > limit:
+		return limit * int64(time.Second)
+	case s < -limit:
+		return -limit * int64(time.Second)
+	}
+	return t.UnixNano()
+}
+
+func timeAt(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+// mix spreads and joins two hashes.
+func mix(a, b uint64) uint64 {
+	x := (a ^ b) * 0x9e3779b97f4a7c15
+	return (x ^ x>>32) + b
+}
+
+// keyHash tells groups apart as schemas.Match.Key does, in 64 bits: among a
+// hundred thousand, two are alike once in about 3.7 billion runs.
+func keyHash(m *schemas.Match) uint64 {
+	h := xxhash.Sum64String(m.Rule.ID)
+	for i := range m.Group {
+		h = mix(h, xxhash.Sum64String(m.Group[i].Value))
+	}
+	return h
+}
+
+// idHash tells matches apart as schemas.Match.ID does.
+func idHash(m *schemas.Match) uint64 {
+	h := mix(xxhash.Sum64String(m.EventID), xxhash.Sum64String(m.Rule.ID))
+	if m.CountsBase() {
+		h = mix(h, uint64(m.Base)+1) //nolint:gosec // a hash
+	}
+	return h
 }
 
 // group finds or makes a group and marks it as used.
-func (f *Fold) group(key string) *group {
-	g, ok := f.groups[key]
-	if ok {
-		f.unlink(g)
-	} else {
-		if len(f.groups) >= f.cfg.MaxGroups {
-			delete(f.groups, f.oldest.key)
-			f.unlink(f.oldest)
-			f.evicted++
-		}
-		g = &group{key: key}
-		f.groups[key] = g
+func (f *Fold) group(m *schemas.Match) *group {
+	key := keyHash(m)
+	if g := f.groups[key]; g != nil {
+		g.used = true
+		return g
 	}
-	g.prev = f.newest
-	if f.newest != nil {
-		f.newest.succ = g
+	r := f.ruleOf(m)
+	if len(r.groups) >= f.cfg.MaxRuleGroups {
+		f.evict(r, nil)
+	} else if len(f.groups) >= f.cfg.MaxGroups {
+		f.evict(f.biggest(r), nil)
 	}
-	f.newest = g
-	if f.oldest == nil {
-		f.oldest = g
-	}
+	g := &group{key: key, rule: r, place: len(r.groups), used: true}
+	g.window.gone = never
+	r.groups = append(r.groups, g)
+	f.groups[key] = g
 	return g
 }
 
-func (f *Fold) unlink(g *group) {
-	if g.prev != nil {
-		g.prev.succ = g.succ
-	} else {
-		f.oldest = g.succ
+func (f *Fold) ruleOf(m *schemas.Match) *ruleState {
+	if f.latest != nil && f.latest.rule.ID == m.Rule.ID {
+		return f.latest
 	}
-	if g.succ != nil {
-		g.succ.prev = g.prev
-	} else {
-		f.newest = g.prev
+	r := f.rules[m.Rule.ID]
+	if r == nil {
+		r = &ruleState{}
+		f.rules[m.Rule.ID] = r
 	}
-	g.prev, g.succ = nil, nil
+	r.rule = m.Rule
+	f.latest = r
+	return r
 }
 
-func (g *group) addAlert(a *schemas.Alert) {
-	g.alerts = append(g.alerts, a)
-	if len(g.alerts) > maxAlerts {
-		g.alerts = slices.Delete(g.alerts, 0, len(g.alerts)-maxAlerts)
+// biggest is the rule that pays for a new group: the one that makes it, if it
+// has others.
+func (f *Fold) biggest(r *ruleState) *ruleState {
+	if len(r.groups) > 0 {
+		return r
 	}
-}
-
-// alertFor is the alert that an event at t belongs to: the latest that began
-// within quiet of it.
-func (g *group) alertFor(t time.Time, quiet time.Duration) *schemas.Alert {
-	for _, a := range slices.Backward(g.alerts) {
-		if d := t.Sub(a.First); d <= quiet && d >= -quiet && a.Status == schemas.AlertOpen {
-			return a
+	for _, o := range f.rules {
+		if len(o.groups) > len(r.groups) {
+			r = o
 		}
 	}
-	return nil
+	return r
 }
 
-// note counts a match of a rule with a window. When it completes a window it
-// returns what lies in that window and begins to count anew; else nil.
-func (g *group) note(m *schemas.Match) []sighting {
-	at, _ := slices.BinarySearchFunc(g.recent, m.Time, func(s sighting, t time.Time) int { return s.at.Compare(t) })
-	g.recent = slices.Insert(g.recent, at, sighting{m.Time, m.EventID})
-	n := m.Window.AtLeast
-	for first := max(0, at-n+1); first <= at && first+n <= len(g.recent); first++ {
-		window := g.recent[first : first+n]
-		if window[n-1].at.Sub(window[0].at) <= m.Window.Timespan {
-			counted := slices.Clone(window)
-			g.recent = nil
-			return counted
+// evict drops a group of the rule that was not used since it was last looked at,
+// but never the one to be kept.
+func (f *Fold) evict(r *ruleState, keep *group) {
+	for {
+		if r.hand >= len(r.groups) {
+			r.hand = 0
 		}
+		g := r.groups[r.hand]
+		if g.used || g == keep {
+			g.used = false
+			r.hand++
+			continue
+		}
+		last := r.groups[len(r.groups)-1]
+		r.groups[g.place], last.place = last, g.place
+		r.groups = r.groups[:len(r.groups)-1]
+		r.events -= g.window.len()
+		delete(f.groups, g.key)
+		f.lose(r).Groups++
+		return
 	}
-	// What is a timespan older than the newest can only matter to late events:
-	// as many are kept as a window needs.
-	newest := g.recent[len(g.recent)-1].at
-	old, _ := slices.BinarySearchFunc(g.recent, newest.Add(-2*m.Window.Timespan), func(s sighting, t time.Time) int { return s.at.Compare(t) })
-	if drop := max(old, len(g.recent)-4*n); drop > 0 {
-		g.recent = slices.Delete(g.recent, 0, drop)
-	}
-	return nil
 }
 
-func raise(m *schemas.Match, counted []sighting, partition int, offset int64, now time.Time) *schemas.Alert {
-	a := &schemas.Alert{
-		ID: alertID(m), Version: 1, Kind: schemas.AlertRule, Status: schemas.AlertOpen, Rule: m.Rule,
-		Unit: m.Unit, Host: m.Host, Group: m.Group, First: counted[0].at, Last: counted[len(counted)-1].at,
-		Raised: now, Updated: now, Received: m.Received, Count: uint64(len(counted)), Satisfied: m.Satisfied,
-		Summary: m.Summary, Drill: m.Drill, Partition: partition, Offset: offset,
+// makeRoom drops groups until the rule holds few enough events.
+func (f *Fold) makeRoom(keep *group) {
+	r := keep.rule
+	for r.events > f.cfg.MaxRuleEvents && len(r.groups) > 1 {
+		f.evict(r, keep)
 	}
-	for _, s := range counted {
-		a.EventIDs = AppendBounded(a.EventIDs, s.eventID)
-	}
-	return a
-}
-
-// join adds a match to an alert, unless its record is already counted in.
-func join(a *schemas.Alert, m *schemas.Match, partition int, offset int64, now time.Time) *schemas.Alert {
-	if partition == a.Partition && offset <= a.Offset {
-		return nil
-	}
-	a.Version++
-	a.Count++
-	a.Partition, a.Offset, a.Updated = partition, offset, now
-	if m.Time.Before(a.First) {
-		a.First = m.Time
-	}
-	if m.Time.After(a.Last) {
-		a.Last = m.Time
-	}
-	a.EventIDs = AppendBounded(a.EventIDs, m.EventID)
-	return a
-}
-
-// AppendBounded appends and keeps schemas.MaxAlertEvents: the first half stays,
-// the newest replace one another in the second.
-func AppendBounded[T any](s []T, v T) []T {
-	if len(s) >= schemas.MaxAlertEvents {
-		s = slices.Delete(s, schemas.MaxAlertEvents/2, schemas.MaxAlertEvents/2+1)
-	}
-	return append(s, v)
-}
-
-// alertID is made of what raised the alert, so that the same records raise the
-// same alert again.
-func alertID(m *schemas.Match) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q", []string{m.Key(), m.EventID})
-	return hex.EncodeToString(h.Sum(nil)[:16])
 }

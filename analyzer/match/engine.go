@@ -51,7 +51,7 @@ type CompiledRule struct {
 	program *vm.Program
 	tree    *node
 	group   []groupField
-	window  schemas.Window
+	counts  *counted        // of a correlation
 	raises  []*CompiledRule // what a match of this program is reported as
 }
 
@@ -95,11 +95,7 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 			b.detection(r)
 		}
 	}
-	for _, r := range rs {
-		if r.Correlation != nil {
-			b.correlation(r)
-		}
-	}
+	b.correlations(rs)
 	b.checkReferences(rs)
 	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}}
 	e.addRoutes(b)
@@ -257,7 +253,7 @@ func (r *CompiledRule) alreadyIn(fired map[*CompiledRule]struct{}) bool {
 		return false
 	}
 	for f := range fired {
-		if f.Rule == r.Rule {
+		if f.Rule == r.Rule && (f.counts.base == r.counts.base || !r.Rule.Correlation.Type.IsTemporal()) {
 			return true
 		}
 	}

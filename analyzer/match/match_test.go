@@ -392,8 +392,6 @@ func TestProblems(t *testing.T) {
 	f(detection("s: {message|base64: 'a*'}\ncondition: s"), `r.yml:6: rule r1: message|base64: modifier base64 cannot encode wildcards`)
 	f("title: t\nid: r1\nlogsource: {product: okta, service: okta}\ndetection: {s: {eventtype: b}, condition: s}",
 		`r.yml:3: rule r1: log source okta/*/okta has no parser yet: only events whose sender names it (event.dataset: okta.okta) can match`)
-	f("title: t\nid: c1\ncorrelation: {type: event_count, rules: [nobody], group-by: [source.ip], timespan: 1m, condition: {gte: 3}}",
-		`r.yml:3: rule c1: it refers to "nobody", which is no detection rule that is loaded`)
 }
 
 // A filter's condition must hold, too, for the rules it names and no others.
@@ -500,67 +498,6 @@ func TestWarnings(t *testing.T) {
 	f("status: unsupported\n"+rule("product: fengsui", "s: {user.name: x}\ncondition: s"), "rule.yml:1: rule r1: its author says that it cannot be used as it is (status: unsupported)")
 	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s")+"---\ntitle: u\nid: r2\nrelated: [{id: r1, type: obsolete}, {id: gone, type: derived}]\nlogsource: {product: fengsui}\ndetection: {s: {user.name: y}, condition: s}\n",
 		"rule.yml:1: rule r1: rule r2 takes its place (rule.yml:10): both are loaded")
-}
-
-const failures = `
-title: base
-id: base
-name: fail
-level: low
-logsource: {product: fengsui}
-detection: {s: {event.outcome: failure}, condition: s}
-`
-
-func TestCorrelation(t *testing.T) {
-	f := func(text, fields string, want ...string) {
-		t.Helper()
-		e, problems := Compile(parseRules(t, text), Options{})
-		for _, p := range problems {
-			t.Fatal(p)
-		}
-		ev := event(t, fields)
-		var got []string
-		e.Match(ev, func(h Hit) {
-			m := h.ToMatch(ev)
-			got = append(got, fmt.Sprintf("%s %v %v", m.Rule.ID, m.Group, m.Window))
-		})
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
-		}
-		compareWithOracle(t, e, ev, func() string { return fields })
-	}
-	correlation := func(id, more string) string {
-		return "---\ntitle: many\nid: " + id + "\ncorrelation:\n  type: event_count\n  rules: [fail]\n  group-by: [source.ip, host.name]\n  timespan: 5m\n  condition: {gte: 10}\n" + more
-	}
-	failed := `{"event.outcome":"failure","source.ip":"10.0.0.1"}`
-	many := func(id string) string { return id + " [{source.ip 10.0.0.1} {host.name }] {10 5m0s}" }
-	alone := "base [{source.ip 10.0.0.1}] {0 0s}"
-
-	f(failures, failed, alone)
-	f(failures+correlation("c1", ""), failed, many("c1"))
-	f(failures+correlation("c1", "generate: true\n"), failed, alone, many("c1"))
-	f(failures+correlation("c1", "")+correlation("c2", ""), failed, many("c1"), many("c2"))
-	f(failures+correlation("c1", "")+correlation("c2", "generate: true\n"), failed, many("c1"), alone, many("c2"))
-	f(failures+correlation("c1", "generate: true\n")+correlation("c2", ""), failed, alone, many("c1"), many("c2"))
-	f(failures+correlation("c1", ""), `{"event.outcome":"success"}`)
-	// gt: 9 is met by ten.
-	f(failures+strings.Replace(correlation("c1", ""), "gte: 10", "gt: 9", 1), failed, many("c1"))
-
-	// One event that two base rules match is counted once; an alias gives each
-	// base rule its own field.
-	two := failures + "---\n" + strings.NewReplacer("id: base", "id: base2", "name: fail", "name: fail2").Replace(strings.TrimSpace(failures)) + `
----
-title: many
-id: c1
-correlation:
-  type: event_count
-  rules: [fail, fail2]
-  group-by: [who]
-  aliases: {who: {fail: user.name, fail2: user.target.name}}
-  timespan: 5m
-  condition: {eq: 2}
-`
-	f(two, `{"event.outcome":"failure","user.name":"u"}`, "c1 [{user.name u}] {2 5m0s}")
 }
 
 func TestToMatch(t *testing.T) {

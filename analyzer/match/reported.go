@@ -9,10 +9,12 @@ func (e *Engine) Reported() []*rules.Rule {
 	seen := map[*rules.Rule]bool{}
 	for _, c := range e.rules {
 		for _, as := range c.raises {
-			if !seen[as.Rule] {
-				seen[as.Rule] = true
-				out = append(out, as.Rule)
-			}
+			as.each(func(r *rules.Rule, _ []groupField, silent bool) {
+				if !silent && !seen[r] {
+					seen[r] = true
+					out = append(out, r)
+				}
+			})
 		}
 	}
 	return out
@@ -21,21 +23,21 @@ func (e *Engine) Reported() []*rules.Rule {
 // GroupFields are the fields by which the alerts of a rule are grouped, by the
 // rule's id; none if the engine does not know.
 func (e *Engine) GroupFields(id string) []string {
+	var out []string
 	for _, c := range e.rules {
 		for _, as := range c.raises {
-			if as.Rule.ID != id {
-				continue
-			}
-			fields := as.group
-			if len(fields) == 0 && as.Rule.Correlation == nil {
-				fields = defaultGroup
-			}
-			var out []string
-			for _, f := range fields {
-				out = append(out, f.name)
-			}
-			return out
+			as.each(func(r *rules.Rule, fields []groupField, _ bool) {
+				if r.ID != id || out != nil {
+					return
+				}
+				if len(fields) == 0 && r.Correlation == nil {
+					fields = defaultGroup
+				}
+				for _, f := range fields {
+					out = append(out, f.name)
+				}
+			})
 		}
 	}
-	return nil
+	return out
 }

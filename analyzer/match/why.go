@@ -112,11 +112,13 @@ func (h Hit) ToMatch(ev *schemas.Event) schemas.Match {
 		Host:      cut(firstText(ev, hostFields), maxValue),
 		Rule:      schemas.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Tags: r.Tags},
 		Group:     h.Rule.groupOf(ev),
-		Window:    h.Rule.window,
 		Quiet:     h.Rule.quiet(),
 		Satisfied: h.Satisfied,
 		Summary:   Summary(ev),
 		Drill:     ev.Drill,
+	}
+	if h.Rule.counts != nil {
+		h.Rule.counts.fill(&m, ev)
 	}
 	if m.Unit == "" {
 		m.Unit = ev.Unit

@@ -31,12 +31,14 @@ func New(engine *match.Engine, cfg correlate.Config) *Run {
 func (r *Run) Event(ev *schemas.Event) []schemas.Match {
 	r.matches = r.matches[:0]
 	r.engine.Match(ev, func(h match.Hit) { r.matches = append(r.matches, h.ToMatch(ev)) })
-	for i := range r.matches {
-		m := &r.matches[i]
+	for i := 0; i < len(r.matches); i++ { // it grows: a correlation that is met counts for others
+		m := r.matches[i]
 		r.offset++
-		if a := r.fold.Add(m, 0, r.offset, m.Time); a != nil {
+		alerts, next := r.fold.Add(&m, 0, r.offset, m.Time)
+		for _, a := range alerts {
 			r.keep(a)
 		}
+		r.matches = append(r.matches, next...)
 	}
 	return r.matches
 }

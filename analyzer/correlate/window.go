@@ -1,0 +1,300 @@
+package correlate
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+
+	"fengsui/schemas"
+)
+
+// never is before all times.
+const never = math.MinInt64
+
+// sighting is an event that a correlation counts, or one of several values of
+// it, which then follow one another.
+type sighting struct {
+	at      int64 // event time
+	fired   int64 // latest event time, up to this, at which the condition held
+	eventID string
+	value   uint64 // a value's hash, or a number's bits
+	match   *schemas.Match
+	base    uint8
+	more    bool // the next sighting is a value of the same event
+	on      bool // the condition held at this event
+	told    bool // what refers to the correlation was told of it
+}
+
+// window is what is known of one group: its events in order of time, and what
+// the last timespan up to the newest of them adds up to. The condition is looked
+// at for each event once, over the timespan that ends with it; that is repeated
+// only for events newer than one that came late. Nothing looks through a window.
+type window struct {
+	def   *definition
+	items []sighting
+	head  int   // items before it are gone
+	lo    int   // the window is items[lo:hi]
+	hi    int   // all of items, but while a late event is put in
+	gone  int64 // sighting.fired of the last that is gone
+
+	sum    sum
+	values *distinct
+	ranked *ranked
+	rules  []uint32 // of each base rule, its sightings in the window
+	met    uint64   // base rules with any
+	// Of temporal_ordered: for each place of each chain the latest time at which
+	// a run of the rules up to that place began, and for each sighting what stood
+	// there before it.
+	starts []int64
+	undo   []int64
+
+	reached float64 // when the condition held last, of what add looked at
+}
+
+func newWindow(d *definition) window {
+	w := window{def: d, gone: never}
+	switch d.kind {
+	case valueCount:
+		w.values = &distinct{}
+	case percentile:
+		w.ranked = &ranked{}
+	case temporal, ordered:
+		w.rules = make([]uint32, len(d.Rules))
+		for _, c := range d.chains {
+			w.starts = append(w.starts, slices.Repeat([]int64{never}, c.length)...)
+		}
+	}
+	return w
+}
+
+func (w *window) len() int { return len(w.items) - w.head }
+
+// newest is the time of the newest event.
+func (w *window) newest() int64 {
+	if w.len() == 0 {
+		return never
+	}
+	return w.items[len(w.items)-1].at
+}
+
+// add puts in the values of one event and looks at the condition for it and for
+// every newer one. It returns how many sightings were looked at: they are the
+// last.
+func (w *window) add(event []sighting) int {
+	from := w.place(&event[0])
+	if from < len(w.items) {
+		w.rewind(from, event[0].at)
+	}
+	w.items = slices.Insert(w.items, from, event...)
+	if n := len(w.def.chains); n > 0 {
+		w.undo = slices.Insert(w.undo, from*n, make([]int64, n*len(event))...)
+	}
+	for i := from; i < len(w.items); i++ {
+		w.step(i)
+	}
+	return len(w.items) - from
+}
+
+// place is where an event belongs: after all that are older, and among those of
+// one time by base rule and id where that matters, else as they come.
+func (w *window) place(s *sighting) int {
+	p := len(w.items)
+	for p > w.head {
+		o := &w.items[p-1]
+		if o.at < s.at || o.at == s.at && (!w.def.sorted || !before(s, o)) {
+			break
+		}
+		p--
+	}
+	return p
+}
+
+func before(a, b *sighting) bool {
+	if a.base != b.base {
+		return a.base < b.base
+	}
+	return a.eventID < b.eventID
+}
+
+// step takes the next sighting into the window, leaves behind what is too old
+// for it, and looks at the condition.
+func (w *window) step(i int) {
+	s := &w.items[i]
+	w.enter(i)
+	w.hi = i + 1
+	for oldest := s.at - w.def.span; w.items[w.lo].at < oldest; w.lo++ {
+		w.leave(&w.items[w.lo])
+	}
+	s.on = false
+	if !s.more {
+		var v float64
+		if v, s.on = w.holds(s.at); s.on {
+			w.reached = v
+		}
+	}
+	switch {
+	case s.on:
+		s.fired = s.at
+	case i > w.head:
+		s.fired = w.items[i-1].fired
+	default:
+		s.fired = w.gone
+	}
+}
+
+// rewind makes the window again what it was before the sighting at p, for an
+// event at the given time that goes there.
+func (w *window) rewind(p int, at int64) {
+	for w.hi > p {
+		w.hi--
+		w.unstart(w.hi)
+		if w.hi >= w.lo {
+			w.leave(&w.items[w.hi])
+		} else {
+			w.lo = w.hi
+		}
+	}
+	for oldest := at - w.def.span; w.lo > w.head && w.items[w.lo-1].at >= oldest; {
+		w.lo--
+		w.count(&w.items[w.lo])
+	}
+}
+
+// enter takes a sighting in at the new end.
+func (w *window) enter(i int) {
+	w.count(&w.items[i])
+	n := len(w.def.chains)
+	for k := range w.def.chains {
+		c, s := &w.def.chains[k], &w.items[i]
+		place := c.place[s.base]
+		if place < 0 {
+			continue
+		}
+		began := s.at
+		if place > 0 {
+			began = w.starts[c.first+place-1]
+		}
+		at := &w.starts[c.first+place]
+		w.undo[i*n+k] = *at
+		*at = max(*at, began)
+	}
+}
+
+// unstart takes back what enter did to the chains.
+func (w *window) unstart(i int) {
+	n := len(w.def.chains)
+	for k := range w.def.chains {
+		c := &w.def.chains[k]
+		if place := c.place[w.items[i].base]; place >= 0 {
+			w.starts[c.first+place] = w.undo[i*n+k]
+		}
+	}
+}
+
+func (w *window) count(s *sighting) {
+	switch w.def.kind {
+	case valueCount:
+		w.values.add(s.value)
+	case sumOf, average:
+		w.sum.add(math.Float64frombits(s.value))
+	case percentile:
+		w.ranked.add(math.Float64frombits(s.value))
+	case temporal, ordered:
+		if w.rules[s.base]++; w.rules[s.base] == 1 {
+			w.met |= 1 << s.base
+		}
+	case eventCount:
+	}
+}
+
+func (w *window) leave(s *sighting) {
+	switch w.def.kind {
+	case valueCount:
+		w.values.remove(s.value)
+	case sumOf, average:
+		w.sum.remove(math.Float64frombits(s.value))
+	case percentile:
+		w.ranked.remove(math.Float64frombits(s.value))
+	case temporal, ordered:
+		if w.rules[s.base]--; w.rules[s.base] == 0 {
+			w.met &^= 1 << s.base
+		}
+	case eventCount:
+	}
+}
+
+// holds is the value that the condition looks at, and whether it is met.
+func (w *window) holds(now int64) (v float64, ok bool) {
+	d := w.def
+	switch d.kind {
+	case eventCount:
+		v = float64(w.hi - w.lo)
+	case valueCount:
+		v = float64(w.values.used)
+	case sumOf:
+		v = w.sum.value()
+	case average:
+		v = w.sum.value() / float64(w.hi-w.lo)
+	case percentile:
+		v = w.ranked.share(d.share)
+	case temporal:
+		v = float64(bits.OnesCount64(w.met))
+		if d.logic != nil {
+			return v, d.logic.Holds(w.met)
+		}
+	case ordered:
+		for k := range d.chains {
+			c := &d.chains[k]
+			ok = ok || w.starts[c.first+c.length-1] >= now-d.span
+		}
+		return float64(bits.OnesCount64(w.met)), ok
+	}
+	return v, d.met(v)
+}
+
+// trim lets go of what no late event can need any more. Those were looked at, so
+// nothing changes.
+func (w *window) trim() {
+	oldest := w.newest() - w.def.keep
+	for w.head < w.lo && w.items[w.head].at < oldest {
+		w.drop()
+	}
+	w.compact()
+}
+
+// evict drops the oldest sighting, though it may still count. It says whether it
+// did.
+func (w *window) evict() (counted bool) {
+	if w.head == w.lo {
+		w.leave(&w.items[w.head])
+		w.lo++
+		counted = true
+	}
+	w.drop()
+	w.compact()
+	return counted
+}
+
+func (w *window) drop() {
+	w.gone = w.items[w.head].fired
+	w.items[w.head] = sighting{} // what it refers to is freed
+	w.head++
+}
+
+// compact moves what is left to the front when half is gone, so that each
+// sighting is moved once for each that came.
+func (w *window) compact() {
+	if w.head < 8 || 2*w.head < len(w.items) {
+		return
+	}
+	n := copy(w.items, w.items[w.head:])
+	clear(w.items[n:])
+	w.items = w.items[:n]
+	if k := len(w.def.chains); k > 0 {
+		m := copy(w.undo, w.undo[w.head*k:])
+		w.undo = w.undo[:m]
+	}
+	w.lo -= w.head
+	w.hi -= w.head
+	w.head = 0
+}
