@@ -120,7 +120,7 @@ func (t *test) run(samples []rules.Sample, prefix, file string, mustMatch bool) 
 			own[r.ID] = r
 		}
 	}
-	run := New(t.engine, correlate.DefaultConfig())
+	run := New(t.engine, nil, correlate.DefaultConfig())
 	seen := 0
 	for _, s := range samples {
 		matched := false

@@ -22,7 +22,7 @@ import (
 
 func newRules(flags *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "rules", Short: "检测规则 / detection rules", Example: "  fengsui rules check ./rules"}
-	cmd.AddCommand(newRulesCheck(flags), newRulesTest(flags), newRulesMatch(flags), newRulesBench(flags))
+	cmd.AddCommand(newRulesCheck(flags), newRulesTest(flags), newRulesMatch(flags), newRulesBacktest(flags), newRulesBench(flags))
 	return cmd
 }
 
