@@ -40,6 +40,7 @@ func Bench(rs []*rules.Rule, opt Options, lines [][]byte, passes int, decode fun
 	pass := func(match func(*schemas.Event)) (float64, error) {
 		start := time.Now()
 		for i, line := range lines {
+			ev.Reset()
 			if err := decode(line, &ev); err != nil {
 				return 0, fmt.Errorf("event %d: %w", i+1, err)
 			}
@@ -77,12 +78,12 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// Candidates is how many programs Match tries on the event.
+// Candidates is how many rules Match looks at for the event.
 func (e *Engine) Candidates(ev *schemas.Event) int {
-	s := e.states.Get().(*state)
-	defer e.states.Put(s)
+	s := e.take()
+	defer e.give(s)
 	s.begin(ev)
-	n := len(e.planOf(s).rules)
+	s.match(s.planOf(), func(*CompiledRule) {})
 	s.ev = nil
-	return n
+	return len(s.tried)
 }

@@ -49,6 +49,7 @@ type CompiledRule struct {
 	Source string      // text of the expr program
 
 	program *vm.Program
+	formula *formula
 	tree    *node
 	group   []groupField
 	counts  *counted        // of a correlation
@@ -69,9 +70,10 @@ type Engine struct {
 	slots      []slotDef
 	routes     []*route
 	planned    []plannedField
+	index      *index
 
-	states   sync.Pool
 	mu       sync.Mutex
+	states   []*state // those that nobody uses: they remember values, so no collector may take them
 	plans    map[string]*plan
 	failures atomic.Uint64
 }
@@ -100,7 +102,7 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}}
 	e.addRoutes(b)
 	e.slots = b.compiler.slots
-	e.states.New = func() any { return newState(e) }
+	e.index = newIndex(e)
 	slices.SortStableFunc(b.problems, func(x, y Problem) int {
 		return cmp.Or(strings.Compare(x.File, y.File), x.Line-y.Line)
 	})
@@ -136,6 +138,7 @@ func (b *builder) detection(r *rules.Rule) {
 	tree.source(&text)
 	program, err := b.compiler.program(text.String())
 	if err == nil {
+		tree.bind(b.compiler)
 		err = tree.ready()
 	}
 	if err != nil {
@@ -201,24 +204,39 @@ func (e *Engine) Failures() uint64 { return e.failures.Load() }
 
 // Hit is a rule that an event met.
 type Hit struct {
-	Rule      *CompiledRule
-	Satisfied []schemas.Satisfied
+	Rule *CompiledRule
 }
 
 // Match calls emit for each rule that the event meets, and for each correlation
 // that counts it, once.
 func (e *Engine) Match(ev *schemas.Event, emit func(Hit)) {
-	s := e.states.Get().(*state)
-	defer e.states.Put(s)
+	s := e.take()
+	defer e.give(s)
 	s.begin(ev)
-	clear(s.fired)
-	for _, r := range e.planOf(s).rules {
-		if s.holds(r) {
-			r.report(ev, s.fired, emit)
-		}
-	}
+	s.match(s.planOf(), func(r *CompiledRule) { r.report(s.fired, emit) })
 	s.ev = nil
 }
+
+// take lends a state.
+func (e *Engine) take() *state {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := len(e.states); n > 0 {
+		s := e.states[n-1]
+		e.states = e.states[:n-1]
+		return s
+	}
+	return newState(e)
+}
+
+func (e *Engine) give(s *state) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.states = append(e.states, s)
+}
+
+// wordSlot is the slot of predicates over the whole event.
+func (e *Engine) wordSlot() int32 { return int32(len(e.slots)) } //nolint:gosec // bounded by the rules
 
 // MatchPlain is Match by the oracle: every rule's tree, evaluated plainly.
 func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
@@ -229,7 +247,7 @@ func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
 		}
 		for _, r := range route.rules {
 			if r.tree.eval(ev) {
-				r.report(ev, fired, emit)
+				r.report(fired, emit)
 			}
 		}
 	}
@@ -237,14 +255,13 @@ func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
 
 // report emits what the program's match is reported as. A correlation of which
 // several base rules hold for one event counts it once.
-func (r *CompiledRule) report(ev *schemas.Event, fired map[*CompiledRule]struct{}, emit func(Hit)) {
-	satisfied := r.satisfied(ev)
+func (r *CompiledRule) report(fired map[*CompiledRule]struct{}, emit func(Hit)) {
 	for _, as := range r.raises {
 		if as.alreadyIn(fired) {
 			continue
 		}
 		fired[as] = struct{}{}
-		emit(Hit{Rule: as, Satisfied: satisfied})
+		emit(Hit{Rule: as})
 	}
 }
 

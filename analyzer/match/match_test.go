@@ -583,8 +583,11 @@ detection: {s: {user.name: root}, condition: s}
 	}
 	f := func(fields string, want int) {
 		t.Helper()
-		if got := e.Candidates(event(t, fields)); got != want {
-			t.Errorf("%s: %d candidates, want %d", fields, got, want)
+		s := e.take()
+		defer e.give(s)
+		s.begin(event(t, fields))
+		if got := len(s.planOf().plan.rules); got != want {
+			t.Errorf("%s: %d rules planned, want %d", fields, got, want)
 		}
 	}
 	f(`{"winlog.channel":"Security","winlog.event_id":4624}`, 1)

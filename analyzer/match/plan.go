@@ -2,6 +2,7 @@ package match
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,7 +22,14 @@ const (
 )
 
 type plan struct {
-	rules []*CompiledRule
+	rules []planRule
+	slots []int32 // that the rules' formulas ask for
+}
+
+// planRule is a rule with what is left of its formula for events of the shape.
+type planRule struct {
+	*CompiledRule
+	formula *formula
 }
 
 // route is a log source with its rules.
@@ -87,10 +95,9 @@ func (e *Engine) addRoutes(b *builder) {
 	slices.SortFunc(e.planned, func(x, y plannedField) int { return x.slot - y.slot })
 }
 
-// planOf finds the plan of the event that the state holds.
-func (e *Engine) planOf(s *state) *plan {
-	key := s.key[:0]
-	for _, f := range e.planned {
+// shapeKey appends the shape of the event that the state holds.
+func (s *state) shapeKey(key []byte) []byte {
+	for _, f := range s.engine.planned {
 		v := s.value(f.slot)
 		key = binary.AppendUvarint(key, uint64(v.to-v.from)) //nolint:gosec // not negative
 		if !f.byValue {
@@ -100,29 +107,42 @@ func (e *Engine) planOf(s *state) *plan {
 			key = append(binary.AppendUvarint(key, uint64(len(t))), t...)
 		}
 	}
-	s.key = key
-	if len(key) > maxShapeKey {
-		return e.newPlan(s)
+	return key
+}
+
+// planOf finds the plan of the event that the state holds.
+func (s *state) planOf() *livePlan {
+	s.key = s.shapeKey(s.key[:0])
+	if len(s.key) > maxShapeKey {
+		return newLivePlan(s.engine, s.engine.newPlan(s))
 	}
-	if p := s.plans[string(key)]; p != nil {
+	if p := s.plans[string(s.key)]; p != nil {
 		return p
 	}
-	e.mu.Lock()
-	p := e.plans[string(key)]
-	e.mu.Unlock()
-	if p == nil {
-		p = e.newPlan(s)
-		e.mu.Lock()
-		if len(e.plans) >= maxPlans {
-			clear(e.plans)
-		}
-		e.plans[string(key)] = p
-		e.mu.Unlock()
-	}
+	key := string(s.key)
+	p := newLivePlan(s.engine, s.engine.planFor(key, s))
 	if len(s.plans) >= maxPlans {
 		clear(s.plans)
 	}
-	s.plans[string(key)] = p
+	s.plans[key] = p
+	return p
+}
+
+// planFor shares the plans between goroutines.
+func (e *Engine) planFor(key string, s *state) *plan {
+	e.mu.Lock()
+	p := e.plans[key]
+	e.mu.Unlock()
+	if p != nil {
+		return p
+	}
+	p = e.newPlan(s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.plans) >= maxPlans {
+		clear(e.plans)
+	}
+	e.plans[key] = p
 	return p
 }
 
@@ -133,26 +153,110 @@ func (e *Engine) newPlan(s *state) *plan {
 			settled[f.slot] = true
 		}
 	}
-	known := func(id int) truth {
+	known := func(id int32) truth {
 		p := e.predicates[id]
-		if p.slot < 0 || !settled[p.slot] || p.test.other != nil || p.test.cased || p.test.fn != asIs || p.test.op == opRe {
-			return unknown
+		if !settled[p.slot] || p.test.cased || p.test.fn != asIs || p.test.op == opRe {
+			return unknown // the shape is the value in one case
 		}
-		if s.p(id) {
+		if s.p(int(id)) {
 			return yes
 		}
 		return no
 	}
 	p := &plan{}
+	slots := map[int32]bool{}
 	for _, route := range e.routes {
 		if !route.takes(s.ev) {
 			continue
 		}
 		for _, r := range route.rules {
-			if partial(r.program.Node(), known) != no {
-				p.rules = append(p.rules, r)
+			f := e.index.settle(r.formula, known)
+			if f.kind == isNo {
+				continue
 			}
+			p.rules = append(p.rules, planRule{r, f})
+			f.eachAtom(func(a int32) { slots[e.index.atoms[a].slot] = true })
 		}
 	}
+	p.slots = slices.Sorted(maps.Keys(slots))
 	return p
+}
+
+// settle puts in what is known.
+func (x *index) settle(f *formula, known func(predicate int32) truth) *formula {
+	switch f.kind {
+	case isAtom:
+		switch partial(x.atoms[f.id].body, known) {
+		case yes:
+			return formulaYes
+		case no:
+			return formulaNo
+		}
+		return f
+	case isNot:
+		kid := x.settle(f.kids[0], known)
+		if kid == f.kids[0] {
+			return f
+		}
+		return negate(kid)
+	case isAnd, isOr:
+		var kids []*formula // once one differs
+		for i, k := range f.kids {
+			s := x.settle(k, known)
+			if f.kind == isAnd && s.kind == isNo || f.kind == isOr && s.kind == isYes {
+				return s
+			}
+			if s != k && kids == nil {
+				kids = slices.Clone(f.kids)
+			}
+			if kids != nil {
+				kids[i] = s
+			}
+		}
+		if kids != nil {
+			return combine(f.kind, kids...)
+		}
+	}
+	return f
+}
+
+func (f *formula) eachAtom(do func(atom int32)) {
+	if f.kind == isAtom {
+		do(f.id)
+	}
+	for _, k := range f.kids {
+		k.eachAtom(do)
+	}
+}
+
+// truth is a formula's value when only some predicates are known.
+type truth uint8
+
+const (
+	unknown truth = iota
+	no
+	yes
+)
+
+// partial evaluates what is known of an atom.
+func partial(f *formula, known func(predicate int32) truth) truth {
+	switch f.kind {
+	case isPredicate:
+		return known(f.id)
+	case isAnd, isOr:
+		deciding, out := no, yes
+		if f.kind == isOr {
+			deciding, out = yes, no
+		}
+		for _, k := range f.kids {
+			switch t := partial(k, known); t {
+			case deciding:
+				return deciding
+			case unknown:
+				out = unknown
+			}
+		}
+		return out
+	}
+	return unknown
 }

@@ -147,42 +147,49 @@ func (d *slotDef) lookup(ev *schemas.Event) schemas.Value {
 	return schemas.Value{}
 }
 
-// eval answers the predicate for the event that the state holds.
-func (p *predicate) eval(s *state) bool {
-	if p.slot < 0 {
-		return p.anyOf(s.words(p.test.cased || p.test.op == opWordRe), s)
-	}
+// compares answers a predicate over two fields for the event that the state
+// holds.
+func (p *predicate) compares(s *state) bool {
 	v := s.value(p.slot)
-	switch p.test.op {
-	case opExists:
-		return v.there()
-	case opNull:
-		return !v.there()
-	}
 	if !v.there() {
 		return false
 	}
+	texts := s.texts(v, p.test.cased)
 	if p.test.fn != asIs {
-		return p.anyOf(s.functionOf(v, p.test), s)
+		texts = s.functionOf(v, p.test)
 	}
-	raw := p.test.cased
-	switch p.test.op {
-	case opRe, opCIDR, opGt, opGte, opLt, opLte:
-		raw = true
-	}
-	return p.anyOf(s.texts(v, raw), s)
-}
-
-func (p *predicate) anyOf(texts []string, s *state) bool {
 	for _, text := range texts {
-		if p.holds(text, s) {
-			return true
+		for _, w := range s.texts(s.value(p.other), p.test.cased) {
+			if sameAs(p.test.op, text, w) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-func (p *predicate) holds(text string, s *state) bool {
+// meets answers any other predicate for a text that is there.
+func (p *predicate) meets(text, folded string) bool {
+	if p.test.fn != asIs {
+		made, ok := p.test.fn.appendOf(nil, text, p.test.zone)
+		if !ok {
+			return false
+		}
+		text = string(made)
+		folded = fold(text)
+	}
+	switch p.test.op {
+	case opRe, opWordRe, opCIDR, opGt, opGte, opLt, opLte:
+		return p.holds(text)
+	}
+	if p.test.cased {
+		return p.holds(text)
+	}
+	return p.holds(folded)
+}
+
+// holds is given the text in one case, unless case matters.
+func (p *predicate) holds(text string) bool {
 	switch p.test.op {
 	case opIs:
 		if p.set != nil {
@@ -237,12 +244,6 @@ func (p *predicate) holds(text string, s *state) bool {
 		}
 		for _, n := range p.nums {
 			if compare(p.test.op, x, n) {
-				return true
-			}
-		}
-	case opSame, opSameHas, opSameStarts, opSameEnds:
-		for _, w := range s.texts(s.value(p.other), p.test.cased) {
-			if sameAs(p.test.op, text, w) {
 				return true
 			}
 		}

@@ -275,44 +275,6 @@ func fieldName(n ast.Node) (string, error) {
 	return "", fmt.Errorf("program: %s is not a field", n)
 }
 
-// truth is a program's value when only some predicates are known.
-type truth uint8
-
-const (
-	unknown truth = iota
-	no
-	yes
-)
-
-// partial evaluates what is known of a program. The caller's function says no
-// or yes for predicates it knows. Whatever is not and, or, not or a predicate is
-// unknown.
-func partial(n ast.Node, known func(predicate int) truth) truth {
-	switch n := n.(type) {
-	case *ast.BoolNode:
-		if n.Value {
-			return yes
-		}
-		return no
-	case *ast.UnaryNode:
-		if n.Operator == "not" || n.Operator == "!" {
-			return partial(n.Node, known).not()
-		}
-	case *ast.BinaryNode:
-		switch n.Operator {
-		case "and", "&&":
-			return partial(n.Left, known).and(func() truth { return partial(n.Right, known) })
-		case "or", "||":
-			return partial(n.Left, known).not().and(func() truth { return partial(n.Right, known).not() }).not()
-		}
-	case *ast.CallNode:
-		if id, ok := predicateCall(n); ok {
-			return known(id)
-		}
-	}
-	return unknown
-}
-
 // predicateCall is the number of the predicate that a call of p names.
 func predicateCall(n *ast.CallNode) (int, bool) {
 	name, ok := n.Callee.(*ast.IdentifierNode)
@@ -324,27 +286,4 @@ func predicateCall(n *ast.CallNode) (int, bool) {
 		return 0, false
 	}
 	return id.Value, true
-}
-
-func (t truth) not() truth {
-	switch t {
-	case yes:
-		return no
-	case no:
-		return yes
-	}
-	return unknown
-}
-
-func (t truth) and(other func() truth) truth {
-	if t == no {
-		return no
-	}
-	switch o := other(); {
-	case o == no:
-		return no
-	case t == yes:
-		return o
-	}
-	return unknown
 }

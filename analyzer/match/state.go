@@ -17,17 +17,29 @@ type state struct {
 	vm     vm.VM
 	env    map[string]any
 
-	turn    uint32   // this event's number; what was written in another turn is stale
-	slots   []slot   // of the engine's fields
-	memo    []uint32 // of each predicate: turn*2, plus one if it holds
+	turn    uint32 // this event's number; what was written in another turn is stale
+	slots   []slot // of the engine's fields
+	known   []knownEntry
 	list    []string // texts of this event's slots
 	buf     []byte   // and the memory of those that had to be made
 	results []string // of a function
 	event   words    // all texts of the event
-	folded  words
 	key     []byte
-	plans   map[string]*plan
+	tried   []int32 // rules of the plan that this event may meet
+	hits    []int32 // and those of which the formula holds
 	fired   map[*CompiledRule]struct{}
+
+	// What outlives the event.
+	values  []slotValues
+	missing []*entry // of each slot: what its absence makes true
+	finding *finding
+	plans   map[string]*livePlan
+	counts  []uint32 // of atoms, while triggers are chosen
+}
+
+type knownEntry struct {
+	turn  uint32
+	entry *entry
 }
 
 // slot is one field's value in this event, as texts in state.list.
@@ -46,11 +58,19 @@ type words struct {
 
 func newState(e *Engine) *state {
 	s := &state{
-		engine: e,
-		slots:  make([]slot, len(e.slots)),
-		memo:   make([]uint32, len(e.predicates)),
-		plans:  map[string]*plan{},
-		fired:  map[*CompiledRule]struct{}{},
+		engine:  e,
+		slots:   make([]slot, len(e.slots)),
+		known:   make([]knownEntry, len(e.slots)+1),
+		values:  make([]slotValues, len(e.slots)),
+		finding: newFinding(e),
+		plans:   map[string]*livePlan{},
+		fired:   map[*CompiledRule]struct{}{},
+		counts:  make([]uint32, len(e.index.atoms)),
+	}
+	for i := range e.slots {
+		s.finding.begin()
+		s.finding.add(e.index.values[i].missing...)
+		s.missing = append(s.missing, s.finding.result(e.index))
 	}
 	s.env = map[string]any{"p": s.p}
 	return s
@@ -60,26 +80,28 @@ func newState(e *Engine) *state {
 func (s *state) begin(ev *schemas.Event) {
 	s.ev = ev
 	s.list, s.buf = s.list[:0], s.buf[:0]
-	if s.turn++; s.turn == 1<<31 { // memo has one bit less
+	if s.turn++; s.turn == 0 {
 		clear(s.slots)
-		clear(s.memo)
-		s.event.turn, s.folded.turn = 0, 0
+		clear(s.known)
+		for _, p := range s.plans {
+			clear(p.turns)
+		}
+		s.event.turn = 0
 		s.turn = 1
 	}
 }
 
 // p is the function that programs call.
 func (s *state) p(id int) bool {
-	if m := s.memo[id]; m>>1 == s.turn {
-		return m&1 == 1
+	p := s.engine.predicates[id]
+	if p.test.other != nil {
+		return p.compares(s)
 	}
-	ok := s.engine.predicates[id].eval(s)
-	m := s.turn << 1
-	if ok {
-		m |= 1
+	slot := s.engine.wordSlot()
+	if p.slot >= 0 {
+		slot = int32(p.slot) //nolint:gosec // bounded by the rules
 	}
-	s.memo[id] = m
-	return ok
+	return s.entryOf(slot).holds(int32(id)) //nolint:gosec // as above
 }
 
 // holds runs a rule's program.
@@ -138,7 +160,7 @@ func (s *state) functionOf(v *slot, t *test) []string {
 }
 
 // words are all texts of the event.
-func (s *state) words(raw bool) []string {
+func (s *state) words() []string {
 	if s.event.turn != s.turn {
 		s.event.turn = s.turn
 		out := s.event.texts[:0]
@@ -151,17 +173,7 @@ func (s *state) words(raw bool) []string {
 		}
 		s.event.texts = out
 	}
-	if raw {
-		return s.event.texts
-	}
-	if s.folded.turn != s.turn {
-		s.folded.turn = s.turn
-		s.folded.texts = s.folded.texts[:0]
-		for _, t := range s.event.texts {
-			s.folded.texts = append(s.folded.texts, s.fold(t))
-		}
-	}
-	return s.folded.texts
+	return s.event.texts
 }
 
 func (s *state) appendTexts(dst []string, v schemas.Value) []string {

@@ -19,6 +19,8 @@ type node struct {
 	name string // of a selection
 	kids []*node
 	test *test
+
+	predicate *predicate // what programs have for the test; eval does not use it
 }
 
 type nodeKind uint8

@@ -15,12 +15,46 @@ const (
 	maxSummary   = 400 // bytes
 )
 
-// satisfied says which values met which selections. Values that met nothing by
-// being absent, and whatever stands under a not, are left out.
-func (r *CompiledRule) satisfied(ev *schemas.Event) []schemas.Satisfied {
+// Satisfied says which values of the event met which selections. Values that met
+// nothing by being absent, and whatever stands under a not, are left out.
+func (h Hit) Satisfied(ev *schemas.Event) []schemas.Satisfied {
 	w := why{ev: ev}
-	w.walk(r.tree, "")
+	w.walk(h.Rule.tree, "")
 	return w.found
+}
+
+// bind gives tests the predicates that programs have for them.
+func (n *node) bind(c *compiler) {
+	for _, k := range n.kids {
+		k.bind(c)
+	}
+	if n.test == nil {
+		return
+	}
+	var b strings.Builder
+	n.test.source(&b)
+	if id, ok := c.byText[b.String()]; ok {
+		n.predicate = c.predicates[id]
+	}
+}
+
+// find is eval by the predicate where there is one: an event's long texts are
+// looked through again for each hit.
+func (n *node) find(ev *schemas.Event) (string, bool) {
+	t := n.test
+	if n.predicate == nil || t.other != nil || t.op == opExists || t.op == opNull {
+		return t.eval(ev)
+	}
+	texts := fieldTexts(ev, t.field)
+	if !t.op.ofField() {
+		texts = eventTexts(ev)
+	}
+	for _, text := range texts {
+		if n.predicate.meets(text, fold(text)) {
+			return text, true
+		}
+	}
+	return "", false
 }
 
 type why struct {
@@ -35,13 +69,13 @@ func (w *why) walk(n *node, selection string) bool {
 	holds := n.kind != orNode
 	switch n.kind {
 	case testNode:
-		text, ok := n.test.eval(w.ev)
+		text, ok := n.find(w.ev)
 		if ok && n.test.op != opNull && len(w.found) < maxSatisfied {
 			w.found = append(w.found, schemas.Satisfied{Selection: selection, Field: n.test.present(w.ev), Value: cut(text, maxValue)})
 		}
 		return ok
 	case notNode:
-		return n.eval(w.ev)
+		return !w.holds(n.kids[0])
 	case selectionNode:
 		selection = n.name
 	}
@@ -60,6 +94,23 @@ func (w *why) walk(n *node, selection string) bool {
 		w.found = w.found[:before]
 	}
 	return holds
+}
+
+// holds is eval by the predicates.
+func (w *why) holds(n *node) bool {
+	switch n.kind {
+	case testNode:
+		_, ok := n.find(w.ev)
+		return ok
+	case notNode:
+		return !w.holds(n.kids[0])
+	}
+	for _, k := range n.kids {
+		if w.holds(k) == (n.kind == orNode) {
+			return n.kind == orNode
+		}
+	}
+	return n.kind != orNode
 }
 
 // present is the field that the event has, of those the test looks at.
@@ -113,7 +164,7 @@ func (h Hit) ToMatch(ev *schemas.Event) schemas.Match {
 		Rule:      schemas.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Tags: r.Tags},
 		Group:     h.Rule.groupOf(ev),
 		Quiet:     h.Rule.quiet(),
-		Satisfied: h.Satisfied,
+		Satisfied: h.Satisfied(ev),
 		Summary:   Summary(ev),
 		Drill:     ev.Drill,
 	}

@@ -176,7 +176,8 @@ detection:
 	}
 	// The alert shows the field's own text, not what the function made of it.
 	var found []schemas.Satisfied
-	e.Match(event(t, `{"winlog.channel":"Security","winlog.event_id":4688,"winlog.event_data.NewProcessName":"C:\\CMD.exe","winlog.event_data.CommandLine":"cmd /c x"}`), func(h Hit) { found = h.Satisfied })
+	ev := event(t, `{"winlog.channel":"Security","winlog.event_id":4688,"winlog.event_data.NewProcessName":"C:\\CMD.exe","winlog.event_data.CommandLine":"cmd /c x"}`)
+	e.Match(ev, func(h Hit) { found = h.Satisfied(ev) })
 	if len(found) != 2 || found[1] != (schemas.Satisfied{Selection: "expr", Field: "winlog.event_data.CommandLine", Value: "cmd /c x"}) {
 		t.Errorf("satisfied %v", found)
 	}

@@ -1,0 +1,609 @@
+package match
+
+import (
+	"fmt"
+	"math"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// The index is derived from the programs. A program is and, or and not over
+// predicates; whatever of it asks one field alone becomes an atom: a formula of
+// one field's predicates without a not. An atom's truth depends on the field's
+// value and on nothing else, so it is worked out once for each value (values.go),
+// and a rule is what is left: a short formula over atoms, of which some must
+// hold before the rule can (plan.go). The program is only run where the formula
+// says that it will hold.
+
+// formula is a program for the index.
+type formula struct {
+	kind formulaKind
+	id   int32 // of the atom or predicate
+	kids []*formula
+}
+
+type formulaKind uint8
+
+const (
+	isNo formulaKind = iota
+	isYes
+	isAtom
+	isPredicate // inside an atom; outside one that belongs to no single field
+	isAnd
+	isOr
+	isNot
+	isProgram // what the index cannot read: only the program knows
+)
+
+var (
+	formulaNo      = &formula{kind: isNo}
+	formulaYes     = &formula{kind: isYes}
+	formulaProgram = &formula{kind: isProgram}
+)
+
+// atom is a formula over predicates of one slot that holds only if one of them
+// does.
+type atom struct {
+	slot  int32
+	body  *formula
+	any   bool    // one predicate, or any of several
+	prior float32 // how often it is expected to hold, before anything was seen
+}
+
+// index is what the programs of an engine are made of.
+type index struct {
+	atoms   []atom
+	byText  map[string]int32
+	atomsOf [][]int32 // of each predicate
+	values  []*slotIndex
+	words   *slotIndex // predicates over the whole event
+}
+
+// newIndex reads the programs and sets the formula of each rule.
+func newIndex(e *Engine) *index {
+	x := &index{byText: map[string]int32{}, atomsOf: make([][]int32, len(e.predicates))}
+	r := formulaReader{e, x}
+	for _, c := range e.rules {
+		c.formula = r.rule(c.program.Node())
+	}
+	bySlot := make([][]int32, len(e.slots)+1)
+	for id := range e.predicates {
+		if s := r.slotOf(int32(id)); s != noSlot { //nolint:gosec // bounded by the rules
+			bySlot[s] = append(bySlot[s], int32(id)) //nolint:gosec // as above
+		}
+	}
+	for _, ids := range bySlot {
+		x.values = append(x.values, newSlotIndex(e.predicates, ids))
+	}
+	x.words = x.values[len(e.slots)]
+	x.byText = nil
+	return x
+}
+
+type formulaReader struct {
+	e *Engine
+	x *index
+}
+
+const noSlot = -1
+
+// slotOf is the slot that a predicate alone depends on; that of the whole event
+// comes after those of fields.
+func (r formulaReader) slotOf(id int32) int32 {
+	p := r.e.predicates[id]
+	switch {
+	case p.test.other != nil:
+		return noSlot
+	case p.slot < 0:
+		return int32(len(r.e.slots)) //nolint:gosec // bounded by the rules
+	}
+	return int32(p.slot) //nolint:gosec // as above
+}
+
+func (r formulaReader) rule(n ast.Node) *formula {
+	f := read(n)
+	if f.unreadable() {
+		return formulaProgram
+	}
+	return r.close(r.group(f))
+}
+
+// unreadable says that there is something in the formula that only the program
+// knows.
+func (f *formula) unreadable() bool {
+	return f.kind == isProgram || slices.ContainsFunc(f.kids, (*formula).unreadable)
+}
+
+// read turns a program's tree into a formula over predicates, in which no and
+// stands directly in an and, and no or in an or.
+func read(n ast.Node) *formula {
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		if n.Value {
+			return formulaYes
+		}
+		return formulaNo
+	case *ast.UnaryNode:
+		if n.Operator == "not" || n.Operator == "!" {
+			return negate(read(n.Node))
+		}
+	case *ast.BinaryNode:
+		switch n.Operator {
+		case "and", "&&":
+			return combine(isAnd, read(n.Left), read(n.Right))
+		case "or", "||":
+			return combine(isOr, read(n.Left), read(n.Right))
+		}
+	case *ast.CallNode:
+		if id, ok := predicateCall(n); ok {
+			return &formula{kind: isPredicate, id: int32(id)} //nolint:gosec // bounded by the rules
+		}
+	}
+	return formulaProgram
+}
+
+func negate(f *formula) *formula {
+	switch f.kind {
+	case isYes:
+		return formulaNo
+	case isNo:
+		return formulaYes
+	case isNot:
+		return f.kids[0]
+	}
+	return &formula{kind: isNot, kids: []*formula{f}}
+}
+
+// combine joins formulas by and or by or, and settles what is settled.
+func combine(kind formulaKind, kids ...*formula) *formula {
+	neutral, deciding := isYes, isNo
+	if kind == isOr {
+		neutral, deciding = isNo, isYes
+	}
+	var out []*formula
+	for _, k := range kids {
+		switch k.kind {
+		case neutral:
+		case deciding:
+			return k
+		case kind:
+			out = append(out, k.kids...)
+		default:
+			out = append(out, k)
+		}
+	}
+	switch len(out) {
+	case 0:
+		if kind == isOr {
+			return formulaNo
+		}
+		return formulaYes
+	case 1:
+		return out[0]
+	}
+	return &formula{kind: kind, kids: out}
+}
+
+// group finds atoms. What it returns is open while it may still become part of
+// a larger atom of the slot; with noSlot it is done.
+func (r formulaReader) group(f *formula) (*formula, int32) {
+	switch f.kind {
+	case isPredicate:
+		return f, r.slotOf(f.id)
+	case isNot:
+		kid, slot := r.group(f.kids[0])
+		return negate(r.close(kid, slot)), noSlot
+	case isAnd, isOr:
+	default:
+		return f, noSlot
+	}
+	var (
+		done  []*formula
+		slots []int32
+		open  = map[int32][]*formula{}
+	)
+	for _, k := range f.kids {
+		k, slot := r.group(k)
+		if slot == noSlot {
+			done = append(done, k)
+			continue
+		}
+		if open[slot] == nil {
+			slots = append(slots, slot)
+		}
+		open[slot] = append(open[slot], k)
+	}
+	if len(done) == 0 && len(slots) == 1 {
+		return combine(f.kind, open[slots[0]]...), slots[0]
+	}
+	for _, s := range slots {
+		done = append(done, r.close(combine(f.kind, open[s]...), s))
+	}
+	return combine(f.kind, done...), noSlot
+}
+
+// close makes an atom of what is open.
+func (r formulaReader) close(f *formula, slot int32) *formula {
+	if slot == noSlot {
+		return f
+	}
+	var text strings.Builder
+	f.write(&text)
+	id, ok := r.x.byText[text.String()]
+	if !ok {
+		id = int32(len(r.x.atoms)) //nolint:gosec // bounded by the rules
+		r.x.byText[text.String()] = id
+		a := atom{slot: slot, body: f, any: f.kind == isPredicate, prior: r.prior(f)}
+		if f.kind == isOr {
+			a.any = !slices.ContainsFunc(f.kids, func(k *formula) bool { return k.kind != isPredicate })
+		}
+		r.x.atoms = append(r.x.atoms, a)
+		f.each(func(p int32) {
+			if of := r.x.atomsOf[p]; len(of) == 0 || of[len(of)-1] != id {
+				r.x.atomsOf[p] = append(of, id)
+			}
+		})
+	}
+	return &formula{kind: isAtom, id: id}
+}
+
+func (f *formula) write(b *strings.Builder) {
+	fmt.Fprintf(b, "%d:%d(", f.kind, f.id)
+	for _, k := range f.kids {
+		k.write(b)
+	}
+	b.WriteByte(')')
+}
+
+// each calls do for every predicate of an atom.
+func (f *formula) each(do func(predicate int32)) {
+	if f.kind == isPredicate {
+		do(f.id)
+	}
+	for _, k := range f.kids {
+		k.each(do)
+	}
+}
+
+// prior guesses how often an atom holds: long texts are rare, several are
+// likelier than one.
+func (r formulaReader) prior(f *formula) float32 {
+	switch f.kind {
+	case isPredicate:
+		return r.e.predicates[f.id].prior()
+	case isAnd:
+		least := float32(1)
+		for _, k := range f.kids {
+			least = min(least, r.prior(k))
+		}
+		return least * 0.7
+	}
+	var sum float32
+	for _, k := range f.kids {
+		sum += r.prior(k)
+	}
+	return min(sum, 0.9)
+}
+
+func (p *predicate) prior() float32 {
+	one := float32(0.1)
+	switch p.test.op {
+	case opExists, opNull:
+		return 0.6
+	case opGt, opGte, opLt, opLte:
+		return 0.4
+	case opCIDR:
+		return 0.3
+	case opRe, opLike:
+		one = 0.02
+	case opIs:
+		one = 0.03
+	case opHas, opWord, opStarts, opEnds:
+		one = 0
+		for _, t := range p.texts {
+			one += float32(math.Pow(0.8, float64(len(t)))) * 0.3
+		}
+		return min(one+0.001, 0.9)
+	}
+	return min(one*float32(max(1, len(p.test.want))), 0.9)
+}
+
+// slotIndex finds the predicates of one slot that hold for a text, without
+// asking each.
+type slotIndex struct {
+	predicates []*predicate // of the engine
+	exact      map[string][]int32
+	found      *literals
+	uses       [][]use // of each of found's texts
+	short      []shortUse
+	ask        []int32 // predicates that nothing can be known of beforehand
+	there      []int32 // those that hold for every value
+	missing    []int32 // those that hold without one
+}
+
+// use says what a text that was found means to a predicate.
+type use struct {
+	predicate int32
+	how       op // opHas, opStarts or opEnds; with opLike the predicate is asked
+}
+
+type shortUse struct {
+	text string
+	use
+}
+
+func newSlotIndex(predicates []*predicate, ids []int32) *slotIndex {
+	x := &slotIndex{predicates: predicates}
+	byText := map[string]int{}
+	var texts []string
+	for _, id := range ids {
+		p := predicates[id]
+		switch p.test.op {
+		case opExists:
+			x.there = append(x.there, id)
+			continue
+		case opNull:
+			x.missing = append(x.missing, id)
+			continue
+		}
+		keys, how := p.keys()
+		if keys == nil || p.test.fn != asIs {
+			x.ask = append(x.ask, id)
+			continue
+		}
+		for _, key := range keys {
+			switch {
+			case how == opIs:
+				if x.exact == nil {
+					x.exact = map[string][]int32{}
+				}
+				x.exact[key] = append(x.exact[key], id)
+			case len(key) < gramBytes:
+				x.short = append(x.short, shortUse{key, use{id, how}})
+			default:
+				n, ok := byText[key]
+				if !ok {
+					n = len(texts)
+					byText[key] = n
+					texts = append(texts, key)
+					x.uses = append(x.uses, nil)
+				}
+				x.uses[n] = append(x.uses[n], use{id, how})
+			}
+		}
+	}
+	if len(texts) > 0 {
+		x.found = newLiterals(texts)
+	}
+	return x
+}
+
+// keys are folded texts of which one must be in any folded text that meets the
+// predicate, and what it means that one is; nil if there are none such.
+func (p *predicate) keys() ([]string, op) {
+	if p.test.cased || p.test.op == opRe || p.test.op == opWordRe || p.test.op == opLike || p.test.op == opWordLike {
+		keys := p.required()
+		if slices.Contains(keys, "") {
+			return nil, opLike
+		}
+		return keys, opLike
+	}
+	switch p.test.op {
+	case opIs, opStarts, opEnds:
+		return p.texts, p.test.op
+	case opHas, opWord:
+		return p.texts, opHas
+	}
+	return nil, opLike
+}
+
+// required is for each of what is wanted a text that is in all that meets it.
+func (p *predicate) required() []string {
+	var keys []string
+	switch p.test.op {
+	case opRe, opWordRe:
+		for _, w := range p.test.want {
+			re, err := syntax.Parse(w, syntax.Perl)
+			if err != nil { // cannot happen: it was compiled
+				return nil
+			}
+			keys = append(keys, requiredOf(re.Simplify()))
+		}
+	case opLike, opWordLike:
+		for _, g := range p.globs {
+			key := ""
+			for _, e := range g {
+				if t := fold(e.text); e.kind == lit && len(t) > len(key) {
+					key = t
+				}
+			}
+			keys = append(keys, key)
+		}
+	case opIs, opHas, opStarts, opEnds, opWord:
+		for _, t := range p.texts {
+			keys = append(keys, fold(t))
+		}
+	}
+	return keys
+}
+
+// requiredOf is the longest text that every match of an expression holds.
+func requiredOf(re *syntax.Regexp) string {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if slices.Contains(re.Rune, utf8.RuneError) { // which a byte that is not UTF-8 meets, too
+			return ""
+		}
+		return fold(string(re.Rune))
+	case syntax.OpCapture, syntax.OpPlus:
+		return requiredOf(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return requiredOf(re.Sub[0])
+		}
+	case syntax.OpConcat:
+		longest := ""
+		for _, sub := range re.Sub {
+			if t := requiredOf(sub); len(t) > len(longest) {
+				longest = t
+			}
+		}
+		return longest
+	}
+	return ""
+}
+
+// finding is the memory of looking predicates up.
+type finding struct {
+	turn  uint32
+	holds []uint32 // the turn in which a predicate was found to hold
+	texts uint32   // how many texts were looked at
+	asked []uint32 // the text that a predicate was last asked of
+	atoms []uint32 // the turn in which an atom was looked at
+	found []int32
+}
+
+func newFinding(e *Engine) *finding {
+	return &finding{
+		holds: make([]uint32, len(e.predicates)),
+		asked: make([]uint32, len(e.predicates)),
+		atoms: make([]uint32, len(e.index.atoms)),
+	}
+}
+
+func (f *finding) begin() {
+	f.found = f.found[:0]
+	if f.turn++; f.turn == 0 {
+		clear(f.holds)
+		clear(f.atoms)
+		f.turn = 1
+	}
+}
+
+func (f *finding) add(ids ...int32) {
+	for _, id := range ids {
+		if f.holds[id] != f.turn {
+			f.holds[id] = f.turn
+			f.found = append(f.found, id)
+		}
+	}
+}
+
+// text adds the predicates that hold for one text.
+func (x *slotIndex) text(f *finding, text, folded string) {
+	f.add(x.there...)
+	ask := func(id int32) {
+		if f.holds[id] != f.turn && x.predicates[id].meets(text, folded) {
+			f.add(id)
+		}
+	}
+	for _, id := range x.ask {
+		ask(id)
+	}
+	for _, id := range x.exact[folded] {
+		f.add(id)
+	}
+	for i := range x.short {
+		u := &x.short[i]
+		switch u.how {
+		case opHas, opLike:
+			if strings.Contains(folded, u.text) {
+				if u.how == opHas {
+					f.add(u.predicate)
+				} else {
+					ask(u.predicate)
+				}
+			}
+		case opStarts:
+			if strings.HasPrefix(folded, u.text) {
+				f.add(u.predicate)
+			}
+		case opEnds:
+			if strings.HasSuffix(folded, u.text) {
+				f.add(u.predicate)
+			}
+		}
+	}
+	if x.found == nil {
+		return
+	}
+	if f.texts++; f.texts == 0 {
+		clear(f.asked)
+		f.texts = 1
+	}
+	x.found.find(bytesOf(folded), func(n int32, at int) bool {
+		want := x.found.texts[n]
+		if folded[at:at+len(want)] != want {
+			return true
+		}
+		for _, u := range x.uses[n] {
+			switch u.how {
+			case opHas:
+				f.add(u.predicate)
+			case opStarts:
+				if at == 0 {
+					f.add(u.predicate)
+				}
+			case opEnds:
+				if at+len(want) == len(folded) {
+					f.add(u.predicate)
+				}
+			default:
+				if f.asked[u.predicate] != f.texts {
+					f.asked[u.predicate] = f.texts
+					ask(u.predicate)
+				}
+			}
+		}
+		return true
+	})
+}
+
+// evaluate answers an atom's formula from the predicates that were found.
+func (f *finding) evaluate(a *formula) bool {
+	switch a.kind {
+	case isPredicate:
+		return f.holds[a.id] == f.turn
+	case isAnd:
+		for _, k := range a.kids {
+			if !f.evaluate(k) {
+				return false
+			}
+		}
+		return true
+	case isOr:
+		for _, k := range a.kids {
+			if f.evaluate(k) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// result is what was found, in order, with the atoms that hold by it.
+func (f *finding) result(x *index) *entry {
+	if len(f.found) == 0 {
+		return nothing
+	}
+	var atoms []int32
+	for _, p := range f.found {
+		for _, id := range x.atomsOf[p] {
+			if f.atoms[id] == f.turn {
+				continue
+			}
+			f.atoms[id] = f.turn
+			if a := &x.atoms[id]; a.any || f.evaluate(a.body) {
+				atoms = append(atoms, id)
+			}
+		}
+	}
+	e := &entry{predicates: slices.Clone(f.found), atoms: atoms}
+	slices.Sort(e.predicates)
+	slices.Sort(e.atoms)
+	return e
+}
