@@ -223,19 +223,15 @@ func (s *Set) refuse(next map[string]*file, problems []match.Problem) (refused b
 func (s *Set) compile(files map[string]*file) *Current {
 	c := &Current{Rules: slices.Clone(s.shipped)}
 	all := &tuning.Tuning{}
-	at := map[string]*rules.Rule{}
-	for _, r := range c.Rules {
-		at[r.ID] = r
-	}
+	at := s.owners(files)
 	for _, path := range sortedKeys(files) {
 		v := files[path].working
 		c.Problems = append(c.Problems, v.problems...)
 		for _, r := range v.rules {
-			if other := at[r.ID]; other != nil {
+			if other := at[r.ID]; other != r {
 				c.Problems = append(c.Problems, match.Problem{File: r.File, Line: r.Line, RuleID: r.ID, Reason: fmt.Sprintf("the id is taken by %s:%d", other.File, other.Line)})
 				continue
 			}
-			at[r.ID] = r
 			c.Rules = append(c.Rules, r)
 		}
 		if v.tuning != nil {
@@ -247,6 +243,30 @@ func (s *Set) compile(files map[string]*file) *Current {
 	c.Tuner, problems = tune.Compile(all, c.Rules, engine, s.cfg.Options)
 	c.Problems = append(c.Problems, problems...)
 	return c
+}
+
+// owners says which rule has each id. An id stays with the file whose it was
+// while that has it: a file that takes another's id is the broken one.
+func (s *Set) owners(files map[string]*file) map[string]*rules.Rule {
+	at := map[string]*rules.Rule{}
+	for _, r := range s.shipped {
+		at[r.ID] = r
+	}
+	now := map[string]string{}
+	if c := s.current.Load(); c != nil {
+		for _, r := range c.Rules {
+			now[r.ID] = r.File
+		}
+	}
+	for _, path := range sortedKeys(files) {
+		for _, r := range files[path].working.rules {
+			other := at[r.ID]
+			if other == nil || now[r.ID] == r.File && other.File != r.File {
+				at[r.ID] = r
+			}
+		}
+	}
+	return at
 }
 
 // tell says what has changed.
