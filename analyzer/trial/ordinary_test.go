@@ -36,7 +36,7 @@ func TestOrdinary(t *testing.T) {
 	}
 	f := func(name, format string, attacked ...string) {
 		t.Helper()
-		run := New(engine, correlate.DefaultConfig())
+		run := New(engine, nil, correlate.DefaultConfig())
 		events, unread := 0, 0
 		matches := map[string]int{}
 		for line := range corpusLines(t, name) {
