@@ -48,6 +48,7 @@ export function Alerts() {
               [t.host, a.host && <Mono>{a.host}</Mono>],
               [t.group, a.group?.map((g) => <div key={g.field}><Mono>{g.field} = {g.value}</Mono></div>)],
               [t.count, a.count.toLocaleString()],
+              [t.suppressed, a.suppressed ? a.suppressed.toLocaleString() : null],
               [t.first, <Time at={a.first} />],
               [t.last, <Time at={a.last} />],
               [t.raised, <Time at={a.raised} />],
