@@ -118,6 +118,12 @@ func TestSourcesAreFed(t *testing.T) {
 	f("category: database", "syslog", "['drop table']", `<30>1 2025-01-01T00:00:00Z db1 mysqld 77 - - 12 Query DROP TABLE students`)
 	f("product: linux, service: sshd", "syslog", "{message|contains: 'Accepted password'}",
 		`<86>Jan  1 00:00:00 web1 sshd[77]: Accepted password for root from 192.0.2.7 port 4000 ssh2`)
+	f("product: linux, service: auditd", "linux", "{type: EXECVE, a0: cat, a1: '/etc/my secrets'}",
+		`type=EXECVE msg=audit(1735689600.123:77): argc=2 a0="cat" a1=2F6574632F6D792073656372657473`)
+	f("product: linux, service: auditd", "syslog", "{type: SYSCALL, exe|endswith: /insmod, key: modules, SYSCALL: finit_module}",
+		"<30>Jan  1 00:00:00 web1 audispd: type=SYSCALL msg=audit(1735689600.123:78): arch=c000003e syscall=313 success=yes comm=\"insmod\" exe=\"/usr/bin/insmod\" key=\"modules\"\x1dARCH=x86_64 SYSCALL=finit_module")
+	f("product: linux, service: auditd", "linux", "{type: SERVICE_STOP, unit: auditd}",
+		`type=SERVICE_STOP msg=audit(1735689600.123:79): pid=1 uid=0 msg='unit=auditd comm="systemd" exe="/usr/lib/systemd/systemd" res=success'`)
 	f("category: proxy", "zeek", "{c-uri-extension: exe, r-dns|endswith: .top}",
 		`{"_path":"http","ts":1735689600.1,"uid":"C1","id.orig_h":"10.0.0.7","id.orig_p":4000,"id.resp_h":"192.0.2.7","id.resp_p":80,"method":"GET","host":"a.top","uri":"/x/setup.EXE?v=1.2"}`)
 	// A log that was cleared is named by the event's own data.

@@ -64,6 +64,10 @@ func body(ev *schemas.Event, app, message string) {
 		message = inner
 		label(ev, "labels.repeated", times)
 	}
+	if auditRecord(message) {
+		auditd(ev, message)
+		return
+	}
 	if pam(ev, app, message) {
 		return
 	}

@@ -42,7 +42,7 @@ func parseSyslog(ev *schemas.Event, line string) error {
 		return err
 	}
 	if h.time.IsZero() && h.host == "" && h.app == "" && h.version == "" {
-		if i := notText(line); i >= 0 {
+		if i := notText(line); i >= 0 && !auditRecord(line) { // whose ENRICHED records have a group separator
 			return fmt.Errorf("not a syslog line: control character at byte %d and no header", i)
 		}
 	}

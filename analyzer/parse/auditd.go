@@ -1,0 +1,150 @@
+package parse
+
+import (
+	"encoding/hex"
+	"strings"
+
+	"fengsui/schemas"
+)
+
+// maxAuditKeys bounds the fields of one record of the audit daemon.
+const maxAuditKeys = maxKeys
+
+// auditRecord says whether a message is a record of Linux's audit daemon, as in
+// /var/log/audit/audit.log or as its syslog plugin sends it:
+//
+//	type=EXECVE msg=audit(1735689600.123:77): argc=2 a0="cat" a1="/etc/shadow"
+func auditRecord(s string) bool {
+	if !strings.HasPrefix(s, "type=") && !strings.HasPrefix(s, "node=") {
+		return false
+	}
+	return strings.Contains(s[:min(len(s), 512)], " msg=audit(")
+}
+
+// auditd keeps a record's fields under labels., as they are named there, and
+// says the best known of them in the catalogue's names, too. The names that
+// ENRICHED records add (SYSCALL=openat AUID="root") are fields like the others.
+func auditd(ev *schemas.Event, s string) {
+	head, rest, _ := strings.Cut(s, " msg=audit(")
+	stamp, rest, ok := strings.Cut(rest, "):")
+	if !ok {
+		return
+	}
+	ev.SetString(schemas.FieldEventModule, "auditd")
+	ev.SetString(schemas.FieldEventDataset, "auditd.log")
+	ev.SetString(schemas.FieldHostOSType, "linux")
+	at, serial, _ := strings.Cut(stamp, ":")
+	if t, err := epoch(at); err == nil {
+		ev.SetTime(schemas.FieldTimestamp, t)
+	}
+	label(ev, "labels.audit_id", serial)
+	r := auditReader{ev: ev}
+	r.fields(head)
+	r.fields(rest)
+	if len(r.command) > 0 {
+		ev.SetString(schemas.FieldProcessCommandLine, strings.Join(r.command, " "))
+	}
+}
+
+type auditReader struct {
+	ev      *schemas.Event
+	kind    string   // type of the record
+	command []string // of EXECVE
+	keys    int
+}
+
+// fields reads key=value, the value in quotes or not; msg='…' holds more of
+// them.
+func (r *auditReader) fields(s string) {
+	for r.keys < maxAuditKeys {
+		s = strings.TrimLeft(s, " \x1d")
+		key, rest, ok := strings.Cut(s, "=")
+		if !ok {
+			return
+		}
+		if i := strings.LastIndexAny(key, " \x1d"); i >= 0 { // words without a value
+			key = key[i+1:]
+		}
+		var value string
+		quoted := rest != "" && (rest[0] == '"' || rest[0] == '\'')
+		if quoted {
+			value, s, _ = strings.Cut(rest[1:], rest[:1])
+		} else {
+			i := strings.IndexAny(rest, " \x1d")
+			if i < 0 {
+				i = len(rest)
+			}
+			value, s = rest[:i], rest[i:]
+		}
+		r.keys++
+		if key == "msg" && quoted {
+			r.fields(value)
+			continue
+		}
+		r.field(key, value, quoted)
+	}
+}
+
+func (r *auditReader) field(key, value string, quoted bool) {
+	argument := r.kind == "EXECVE" && len(key) > 1 && key[0] == 'a' && isNumber(key[1:])
+	switch key {
+	case "name", "proctitle", "comm", "exe", "cwd", "cmd", "data":
+		if !quoted {
+			value = auditText(value)
+		}
+	default:
+		if argument && !quoted {
+			value = auditText(value)
+		}
+	}
+	if key == "" || value == "" || value == "(null)" {
+		return
+	}
+	if argument {
+		r.command = append(r.command, value)
+	}
+	label(r.ev, "labels."+key, value)
+	switch key {
+	case "type":
+		r.kind = value
+		r.ev.SetString(schemas.FieldEventAction, lower(value))
+	case "node":
+		r.ev.SetString(schemas.FieldHostName, value)
+	case "exe":
+		r.ev.SetString(schemas.FieldProcessExecutable, value)
+	case "comm":
+		r.ev.SetString(schemas.FieldProcessName, value)
+	case "cwd":
+		r.ev.SetString(schemas.FieldProcessWorkingDirectory, value)
+	case "name":
+		r.ev.SetString(schemas.FieldFilePath, value)
+	case "acct":
+		r.ev.SetString(schemas.FieldUserName, value)
+	case "addr":
+		r.ev.SetIP(schemas.FieldSourceIP, value)
+	case "res", "success":
+		switch value {
+		case "success", "yes", "1":
+			r.ev.SetString(schemas.FieldEventOutcome, "success")
+		case "failed", "no", "0":
+			r.ev.SetString(schemas.FieldEventOutcome, "failure")
+		}
+	}
+}
+
+func isNumber(s string) bool {
+	return strings.Trim(s, "0123456789") == ""
+}
+
+// auditText decodes a text that has spaces or quotes: the daemon writes it in
+// hexadecimal, with NUL between the words of a command line.
+func auditText(s string) string {
+	if len(s)%2 != 0 || strings.Trim(s, "0123456789ABCDEF") != "" {
+		return s
+	}
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return s
+	}
+	return strings.ReplaceAll(strings.TrimRight(string(b), "\x00"), "\x00", " ")
+}
