@@ -152,6 +152,7 @@ func (f Format) complete(ev *schemas.Event) {
 	if ev.Get(schemas.FieldEventKind).IsNone() {
 		ev.SetString(schemas.FieldEventKind, "event")
 	}
+	setRegisteredDomain(ev)
 	if strings.HasPrefix(ev.Source, "/") {
 		ev.SetString(schemas.FieldLogFilePath, ev.Source)
 		return
