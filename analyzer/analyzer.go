@@ -67,6 +67,9 @@ type RulesConfig struct {
 	Placeholders map[string][]string `koanf:"placeholders"`
 	// Lists are the texts of the lists that the function in_list names.
 	Lists map[string][]string `koanf:"lists"`
+	// CostShare is the share of the time of all rules above which a rule is named
+	// in the log. It is never switched off.
+	CostShare float64 `koanf:"cost_share"`
 	// Rescan is how often the folders are read again without a sign of a change.
 	Rescan time.Duration `koanf:"rescan"`
 }
@@ -78,7 +81,7 @@ func (c Config) RuleSet() (ruleset.Config, error) {
 		return ruleset.Config{}, fmt.Errorf("timezone: %w", err)
 	}
 	return ruleset.Config{
-		RuleDirs: c.RuleDirs, TuningDirs: c.TuningDirs, Zone: zone, Rescan: c.Rules.Rescan,
+		RuleDirs: c.RuleDirs, TuningDirs: c.TuningDirs, Zone: zone, CostShare: c.Rules.CostShare, Rescan: c.Rules.Rescan,
 		Options: match.Options{Placeholders: c.Rules.Placeholders, Lists: c.Rules.Lists, Zone: zone},
 	}, nil
 }
@@ -87,7 +90,7 @@ func (c Config) RuleSet() (ruleset.Config, error) {
 func DefaultConfig() Config {
 	return Config{
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
-		Rules: RulesConfig{Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
+		Rules: RulesConfig{CostShare: 0.2, Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
 		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Health: health.DefaultConfig(),
 	}
 }
@@ -102,6 +105,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxWait <= 0 || c.Rewind <= 0 || c.Rules.Rescan <= 0 {
 		return errors.New("max_wait, rewind and rules.rescan must be above zero")
+	}
+	if c.Rules.CostShare <= 0 || c.Rules.CostShare > 1 {
+		return fmt.Errorf("rules.cost_share %v is not above 0 and at most 1", c.Rules.CostShare)
 	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil {
 		return fmt.Errorf("timezone: %w", err)

@@ -31,6 +31,7 @@ type Config struct {
 	TuningDirs []string       // folders, or files, of exceptions, throttles and severities
 	Options    match.Options  // what rules leave to their installation
 	Zone       *time.Location // of dates in tuning
+	CostShare  float64        // of the time of all rules, above which the log names a rule
 	Rescan     time.Duration  // how often the folders are read again without a sign
 }
 
@@ -58,9 +59,10 @@ type Set struct {
 	current atomic.Pointer[Current]
 	kick    chan struct{}
 
-	mu    sync.Mutex // held while files are read and compiled
-	files map[string]*file
-	said  map[string]bool // expired entries that the log has named
+	mu     sync.Mutex // held while files are read and compiled
+	files  map[string]*file
+	said   map[string]bool      // expired entries that the log has named
+	costly map[string]time.Time // when the log last named a rule for its cost
 }
 
 // file is one file with the version of it that works.
@@ -79,7 +81,7 @@ func New(cfg Config, deps Deps) (*Set, error) {
 	}
 	s := &Set{
 		cfg: cfg, log: deps.Log, metrics: m, kick: make(chan struct{}, 1),
-		files: map[string]*file{}, said: map[string]bool{},
+		files: map[string]*file{}, said: map[string]bool{}, costly: map[string]time.Time{},
 	}
 	shipped, errs := rules.Shipped()
 	s.shipped = shipped
@@ -347,7 +349,7 @@ func (s *Set) Run(ctx context.Context) error {
 
 type metrics struct {
 	loaded, leftOut, tuning, expired, seconds prometheus.Gauge
-	broken                                    *prometheus.GaugeVec
+	broken, cost                              *prometheus.GaugeVec
 	reloads                                   *prometheus.CounterVec
 }
 
@@ -364,11 +366,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		broken: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "fengsui", Subsystem: "analyzer", Name: "rules_broken", Help: "Files whose newest version is broken, so that a former one works: 1 for each.",
 		}, []string{"file"}),
+		cost: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "fengsui", Subsystem: "analyzer", Name: "rule_cost_share", Help: "Share of the time of all rules, of those that take most.",
+		}, []string{"rule", "title"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "fengsui", Subsystem: "analyzer", Name: "rules_reloads_total", Help: "Times that changed files were read: applied, or broken when some were.",
 		}, []string{"result"}),
 	}
-	for _, c := range []prometheus.Collector{m.loaded, m.leftOut, m.tuning, m.expired, m.seconds, m.broken, m.reloads} {
+	for _, c := range []prometheus.Collector{m.loaded, m.leftOut, m.tuning, m.expired, m.seconds, m.broken, m.cost, m.reloads} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -328,3 +328,29 @@ func TestHangUp(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// TestCosts: the dearest rules stand in a metric; one above its share is named in
+// the log, once an hour.
+func TestCosts(t *testing.T) {
+	h := open(t, nil)
+	h.set.cfg.CostShare = 0.2
+	var costs []Cost
+	for i := range 50 {
+		costs = append(costs, Cost{Rule: schemas.Rule{ID: fmt.Sprint("cheap", i)}, Share: 0.001})
+	}
+	costs = append(costs, Cost{Rule: schemas.Rule{ID: "dear", Title: "dear rule"}, Share: 0.3})
+	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	f := func(after time.Duration, said int) {
+		t.Helper()
+		h.set.TellCosts(costs, now.Add(after))
+		if n := strings.Count(h.log.String(), "costs more than its share"); n != said {
+			t.Errorf("after %v it was said %d times, want %d", after, n, said)
+		}
+	}
+	f(0, 1)
+	f(time.Minute, 1)
+	f(time.Hour, 2)
+	if sum := h.metric("rule_cost_share"); sum < 0.318 || sum > 0.320 {
+		t.Errorf("the metric's sum is %v, want that of twenty rules", sum)
+	}
+}

@@ -138,6 +138,10 @@ func (b *builder) exception(x *tuning.Exception) {
 	}
 	byID := len(x.Rules) > 0 && !slices.Contains(x.Rules, "*")
 	for _, r := range b.chosen(&x.Entry, x.Levels) {
+		if c := b.chain(r); c != "" && !slices.Contains(x.Rules, "*") {
+			b.problem(&x.Entry, !byID, "the rule %s counts the correlation %s, not events: except what that counts", r.ID, c)
+			continue
+		}
 		b.tuner.exceptions[r.ID] = append(b.tuner.exceptions[r.ID], e)
 		if byID {
 			b.tuner.named[r.ID] = append(b.tuner.named[r.ID], e)
@@ -146,6 +150,21 @@ func (b *builder) exception(x *tuning.Exception) {
 			b.addWhen(x, r)
 		}
 	}
+}
+
+// chain is the correlation that a rule counts, if it counts one.
+func (b *builder) chain(r *rules.Rule) string {
+	if r.Correlation == nil {
+		return ""
+	}
+	for _, ref := range r.Correlation.Rules {
+		for _, base := range b.byName[ref.Rule] {
+			if base.Correlation != nil {
+				return base.ID
+			}
+		}
+	}
+	return ""
 }
 
 // conditionID is the id of an exception's condition as a rule on a log source.

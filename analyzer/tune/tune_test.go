@@ -28,6 +28,11 @@ level: high
 tags: [attack.t1110]
 correlation: {type: event_count, rules: [failed], group-by: [source.ip, host.name], timespan: 1m, condition: {gte: 5}}
 ---
+title: chain
+id: chain
+level: high
+correlation: {type: event_count, rules: [many], group-by: [source.ip], timespan: 1h, condition: {gte: 2}}
+---
 title: root
 id: root
 level: low
@@ -182,6 +187,7 @@ func TestProblems(t *testing.T) {
 	f("exceptions:\n- {rule: root, when: {source.ipp: a}"+signed, `problem t.yml:2: when, on log source linux/*/sshd: source.ipp: unknown field "source.ipp"; did you mean "source.ip"?`)
 	f("exceptions:\n- {rule: root, when: {source.ip|begins: a}"+signed, "problem t.yml:2: when, on log source linux/*/sshd: source.ip|begins: ")
 	f("exceptions:\n- {rule: root, host: 'a/b'"+signed, `problem t.yml:2: host: "a/b" is no name`)
+	f("exceptions:\n- {rule: chain"+signed, "problem t.yml:2: the rule chain counts the correlation many, not events")
 	f("throttle:\n- {rule: many, fields: [user.name], at_most: 1, per: 1h"+signed, `problem t.yml:2: "user.name" is not of what alerts of the rule many are grouped by: source.ip, host.name`)
 	f("throttle:\n- {rule: many, at_most: 1, per: 1h"+signed+"\n- {rule: many, at_most: 2, per: 1h"+signed, "problem t.yml:3: the rule many is throttled at t.yml:2 already")
 	f("severity:\n- {rule: gone, level: low"+signed, `warning t.yml:2: no rule that is loaded has the id or name "gone"`)
