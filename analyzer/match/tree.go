@@ -165,11 +165,6 @@ func (t *test) eval(ev *schemas.Event) (string, bool) {
 		return "", texts == nil
 	}
 	want := t.letters
-	if t.list != "" { // not kept as letters: lists are long
-		for _, w := range t.want {
-			want = append(want, t.lettersOf(w))
-		}
-	}
 	if t.op >= opSame && t.op <= opSameEnds {
 		for _, w := range fieldTexts(ev, t.other) {
 			want = append(want, t.lettersOf(w))
@@ -216,6 +211,11 @@ func (t *test) meets(text string, want [][]letter) bool {
 			}
 		}
 		return false
+	}
+	if t.list != "" { // too long to be kept as letters
+		return slices.ContainsFunc(t.want, func(w string) bool {
+			return strings.EqualFold(w, text) && fold(w) == fold(text) // the first takes all broken bytes for one
+		})
 	}
 	given := letters(text, t.cased)
 	for _, w := range want {
