@@ -73,7 +73,7 @@ func (c *change) settle(from int) {
 		case !a.open():
 		case a.fired > c.at || a.fired == c.at && !w.def.rising:
 			c.anchor(a, from)
-			joined = true
+			joined = joined || c.covers(a, c.at)
 		case !joined && c.covers(a, c.at):
 			c.join(a)
 			joined = true

@@ -20,6 +20,7 @@
 package correlate
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -159,7 +160,9 @@ func (f *Fold) Groups() int { return len(f.groups) }
 // Seed puts back the alerts that were written before a restart. Alerts of other
 // kinds than rules are passed over.
 func (f *Fold) Seed(alerts []schemas.Alert) {
-	slices.SortFunc(alerts, func(a, b schemas.Alert) int { return a.Raised.Compare(b.Raised) })
+	slices.SortFunc(alerts, func(a, b schemas.Alert) int {
+		return cmp.Or(a.Raised.Compare(b.Raised), a.First.Compare(b.First))
+	})
 	for i := range alerts {
 		a := alerts[i]
 		if a.Kind != schemas.AlertRule {
@@ -169,7 +172,8 @@ func (f *Fold) Seed(alerts []schemas.Alert) {
 		if a.Correlation != nil {
 			r.fired = nanos(a.Correlation.Fired)
 		}
-		f.group(&schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group}).addAlert(r)
+		g := f.group(&schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group})
+		g.alerts = append(g.alerts, r) // all of them: the records that raised them may come again
 	}
 }
 
