@@ -3,14 +3,12 @@ package match
 import (
 	"fmt"
 	"math"
-	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/net/publicsuffix"
+	"fengsui/internal/suffix"
 )
 
 // A function makes of a field's text another, which is what a test then looks
@@ -104,7 +102,7 @@ func (f function) appendOf(dst []byte, text string, zone *time.Location) ([]byte
 	case fnEntropy:
 		return strconv.AppendFloat(dst, math.Round(entropy(text)*1e4)/1e4, 'g', -1, 64), true
 	case fnDomain:
-		domain, ok := registeredDomain(text)
+		domain, ok := suffix.Registered(text)
 		return append(dst, domain...), ok
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
@@ -150,15 +148,4 @@ func entropy(text string) float64 {
 		return 0
 	}
 	return max(0, math.Log2(float64(len(text)))-sum/float64(len(text)))
-}
-
-// registeredDomain is the part of a name that somebody registered, by the public
-// suffix list: www.x.edu.cn's is x.edu.cn. An address and a suffix have none.
-func registeredDomain(name string) (string, bool) {
-	name = strings.TrimSuffix(name, ".")
-	if _, err := netip.ParseAddr(name); err == nil {
-		return "", false
-	}
-	domain, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(name))
-	return domain, err == nil
 }
