@@ -48,6 +48,7 @@ func newLivePlan(e *Engine, p *plan) *livePlan {
 // match calls found for every rule of the plan that the event meets, in the
 // order of the rules.
 func (s *state) match(l *livePlan, found func(*CompiledRule)) {
+	s.live = l
 	clear(s.fired)
 	s.tried = append(s.tried[:0], l.always...)
 	for _, slot := range l.slots {

@@ -75,6 +75,7 @@ type Engine struct {
 	mu       sync.Mutex
 	states   []*state // those that nobody uses: they remember values, so no collector may take them
 	plans    map[string]*plan
+	words    map[string]*slotIndex // by their predicates
 	failures atomic.Uint64
 }
 
@@ -99,7 +100,7 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 	}
 	b.correlations(rs)
 	b.checkReferences(rs)
-	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}}
+	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}, words: map[string]*slotIndex{}}
 	e.addRoutes(b)
 	e.slots = b.compiler.slots
 	e.index = newIndex(e)

@@ -60,7 +60,6 @@ type index struct {
 	byText  map[string]int32
 	atomsOf [][]int32 // of each predicate
 	values  []*slotIndex
-	words   *slotIndex // predicates over the whole event
 }
 
 // newIndex reads the programs and sets the formula of each rule.
@@ -70,16 +69,15 @@ func newIndex(e *Engine) *index {
 	for _, c := range e.rules {
 		c.formula = r.rule(c.program.Node())
 	}
-	bySlot := make([][]int32, len(e.slots)+1)
+	bySlot := make([][]int32, len(e.slots))
 	for id := range e.predicates {
-		if s := r.slotOf(int32(id)); s != noSlot { //nolint:gosec // bounded by the rules
+		if s := r.slotOf(int32(id)); s != noSlot && s != e.wordSlot() { //nolint:gosec // bounded by the rules
 			bySlot[s] = append(bySlot[s], int32(id)) //nolint:gosec // as above
 		}
 	}
 	for _, ids := range bySlot {
 		x.values = append(x.values, newSlotIndex(e.predicates, ids))
 	}
-	x.words = x.values[len(e.slots)]
 	x.byText = nil
 	return x
 }
@@ -382,6 +380,19 @@ func newSlotIndex(predicates []*predicate, ids []int32) *slotIndex {
 	return x
 }
 
+// texts are all that are looked for, of which one must be in a text for any
+// predicate to hold, save those of ask.
+func (x *slotIndex) texts() []string {
+	var out []string
+	if x.found != nil {
+		out = slices.Clone(x.found.texts)
+	}
+	for i := range x.short {
+		out = append(out, x.short[i].text)
+	}
+	return out
+}
+
 // keys are folded texts of which one must be in any folded text that meets the
 // predicate, and what it means that one is; nil if there are none such.
 func (p *predicate) keys() ([]string, op) {
@@ -536,10 +547,7 @@ func (x *slotIndex) text(f *finding, text, folded string) {
 		f.texts = 1
 	}
 	x.found.find(bytesOf(folded), func(n int32, at int) bool {
-		want := x.found.texts[n]
-		if folded[at:at+len(want)] != want {
-			return true
-		}
+		end := at + len(x.found.texts[n])
 		for _, u := range x.uses[n] {
 			switch u.how {
 			case opHas:
@@ -549,7 +557,7 @@ func (x *slotIndex) text(f *finding, text, folded string) {
 					f.add(u.predicate)
 				}
 			case opEnds:
-				if at+len(want) == len(folded) {
+				if end == len(folded) {
 					f.add(u.predicate)
 				}
 			default:

@@ -101,9 +101,8 @@ func groupAt(t string, i int) uint32 {
 
 func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
 
-// find calls found for each text that may stand at a byte of s, with where it
-// would begin: the group is there, the rest is found's to compare. It stops when
-// found returns false. The case of ASCII letters does not matter.
+// find calls found for each text that stands in s, in any case of its ASCII
+// letters, with where it begins. It stops when found returns false.
 func (l *literals) find(s []byte, found func(text int32, at int) bool) {
 	n := len(s) - gramBytes
 	for i := 0; i <= n; i += l.stride {
@@ -117,11 +116,25 @@ func (l *literals) find(s []byte, found func(text int32, at int) bool) {
 				continue
 			}
 			for _, p := range l.places[l.table[k].from:l.table[k].to] {
-				if at := i - int(p.offset); at >= 0 && at+len(l.texts[p.text]) <= len(s) && !found(p.text, at) {
+				at, text := i-int(p.offset), l.texts[p.text]
+				if at >= 0 && at+len(text) <= len(s) && same(s[at:at+len(text)], text) && !found(p.text, at) {
 					return
 				}
 			}
 			break
 		}
 	}
+}
+
+// same compares bytes of one length with a folded text.
+func same(s []byte, folded string) bool {
+	for i, c := range s {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != folded[i] {
+			return false
+		}
+	}
+	return true
 }

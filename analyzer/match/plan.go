@@ -2,6 +2,7 @@ package match
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -23,7 +24,9 @@ const (
 
 type plan struct {
 	rules []planRule
-	slots []int32 // that the rules' formulas ask for
+	slots []int32    // that the rules' formulas ask for
+	asked []int32    // that their programs ask for
+	words *slotIndex // predicates over the whole event; nil if none ask
 }
 
 // planRule is a rule with what is left of its formula for events of the shape.
@@ -164,7 +167,7 @@ func (e *Engine) newPlan(s *state) *plan {
 		return no
 	}
 	p := &plan{}
-	slots := map[int32]bool{}
+	slots, asked := map[int32]bool{}, map[int32]bool{}
 	for _, route := range e.routes {
 		if !route.takes(s.ev) {
 			continue
@@ -176,10 +179,39 @@ func (e *Engine) newPlan(s *state) *plan {
 			}
 			p.rules = append(p.rules, planRule{r, f})
 			f.eachAtom(func(a int32) { slots[e.index.atoms[a].slot] = true })
+			r.formula.eachAtom(func(a int32) { asked[e.index.atoms[a].slot] = true })
 		}
 	}
-	p.slots = slices.Sorted(maps.Keys(slots))
+	p.slots, p.asked = slices.Sorted(maps.Keys(slots)), slices.Collect(maps.Keys(asked))
+	if slots[e.wordSlot()] {
+		p.words = e.wordsOf(p)
+	}
 	return p
+}
+
+// wordsOf is the index of a plan's predicates over the whole event: most plans
+// share the few rules that have such.
+func (e *Engine) wordsOf(p *plan) *slotIndex {
+	ids := map[int32]bool{}
+	for _, r := range p.rules {
+		r.formula.eachAtom(func(a int32) {
+			if at := &e.index.atoms[a]; at.slot == e.wordSlot() {
+				at.body.each(func(id int32) { ids[id] = true })
+			}
+		})
+	}
+	sorted := slices.Sorted(maps.Keys(ids))
+	key := fmt.Sprint(sorted)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x := e.words[key]
+	if x == nil {
+		x = newSlotIndex(e.predicates, sorted)
+		if len(e.words) < maxPlans {
+			e.words[key] = x
+		}
+	}
+	return x
 }
 
 // settle puts in what is known.

@@ -150,6 +150,9 @@ func (d *slotDef) lookup(ev *schemas.Event) schemas.Value {
 // compares answers a predicate over two fields for the event that the state
 // holds.
 func (p *predicate) compares(s *state) bool {
+	if s.raw != nil && !s.raw.give() {
+		return false
+	}
 	v := s.value(p.slot)
 	if !v.there() {
 		return false

@@ -14,6 +14,8 @@ import (
 type state struct {
 	engine *Engine
 	ev     *schemas.Event
+	raw    *Raw      // of a record that was not parsed yet
+	live   *livePlan // of the event
 	vm     vm.VM
 	env    map[string]any
 
@@ -31,6 +33,7 @@ type state struct {
 
 	// What outlives the event.
 	values  []slotValues
+	cached  int      // bytes of their keys, whether forgotten since or not
 	missing []*entry // of each slot: what its absence makes true
 	finding *finding
 	plans   map[string]*livePlan

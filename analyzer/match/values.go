@@ -10,10 +10,11 @@ import (
 // What a value makes true is worked out when it is first seen and remembered, a
 // bounded number of values for each slot.
 
-// Limits of what is remembered of one slot, twice over (young and old).
+// Limits of what one goroutine remembers.
 const (
-	maxValues1     = 4096
-	maxCachedBytes = 2048 // of a value; a longer one is worked out each time
+	maxCached      = 4096      // values of a slot, and as many older ones
+	maxCachedValue = 64 << 10  // bytes; a longer value is worked out each time
+	maxCachedBytes = 128 << 20 // of all values, after which all is forgotten
 )
 
 // entry is what a value makes true.
@@ -63,17 +64,19 @@ func (c *cache) get(key []byte) *entry {
 	return e
 }
 
-func (c *cache) put(key []byte, e *entry) {
-	if len(key) > maxCachedBytes {
-		return
+// put remembers an entry. It returns how many bytes that takes.
+func (c *cache) put(key []byte, e *entry) int {
+	if len(key) > maxCachedValue {
+		return 0
 	}
 	if c.young == nil {
 		c.young = map[string]*entry{}
 	}
-	if len(c.young) >= maxValues1 {
+	if len(c.young) >= maxCached {
 		c.old, c.young = c.young, map[string]*entry{}
 	}
 	c.young[string(key)] = e
+	return len(key)
 }
 
 // valueKind tells apart the forms in which a cache's keys are written.
@@ -96,8 +99,12 @@ func (s *state) entryOf(slot int32) *entry {
 	}
 	k.turn = s.turn
 	switch {
+	case slot == s.engine.wordSlot() && s.raw != nil:
+		k.entry = s.raw.wordsEntry()
 	case slot == s.engine.wordSlot():
 		k.entry = s.wordsEntry()
+	case s.raw != nil:
+		k.entry = s.raw.entry(slot)
 	default:
 		k.entry = s.fieldEntry(slot)
 	}
@@ -124,7 +131,7 @@ func (s *state) fieldEntry(slot int32) *entry {
 		return e
 	}
 	e := s.workOut(slot, texts...)
-	c.put(key, e)
+	s.remember(c, key, e)
 	return e
 }
 
@@ -134,8 +141,15 @@ func (s *state) textEntry(slot int32, text []byte) *entry {
 		return e
 	}
 	e := s.workOut(slot, stringOf(text))
-	c.put(text, e)
+	s.remember(c, text, e)
 	return e
+}
+
+func (s *state) remember(c *cache, key []byte, e *entry) {
+	if s.cached += c.put(key, e); s.cached > maxCachedBytes {
+		clear(s.values)
+		s.cached = 0
+	}
 }
 
 // workOut finds what texts make true.
@@ -152,7 +166,7 @@ func (s *state) workOut(slot int32, texts ...string) *entry {
 // time.
 func (s *state) wordsEntry() *entry {
 	s.finding.begin()
-	x := s.engine.index.words
+	x := s.live.plan.words
 	for _, t := range s.words() {
 		if x.mayHold(t) {
 			x.text(s.finding, t, s.fold(t))

@@ -231,7 +231,7 @@ func (r *windowsReader) end() error {
 		ev.SetString(schemas.FieldLogLevel, windowsLevels[level[0]-'0'])
 	}
 	switch {
-	case strings.HasPrefix(channel, "Microsoft-Windows-Sysmon/") || provider == "Microsoft-Windows-Sysmon":
+	case ofSysmon(channel, provider):
 		r.sysmon(id)
 	case strings.EqualFold(channel, "Security"):
 		r.security(id)
@@ -240,6 +240,10 @@ func (r *windowsReader) end() error {
 	}
 	setNetworkType(ev)
 	return nil
+}
+
+func ofSysmon(channel, provider string) bool {
+	return strings.HasPrefix(channel, "Microsoft-Windows-Sysmon/") || provider == "Microsoft-Windows-Sysmon"
 }
 
 var windowsLevels = [6]string{"information", "critical", "error", "warning", "information", "verbose"}
