@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,7 +156,13 @@ func chooseRules(cmd *cobra.Command, cfg *Config, which string) (*tested, error)
 			fmt.Fprintln(cmd.ErrOrStderr(), p.String())
 		}
 	}
-	for _, r := range engine.Reported() {
+	found := engine.Reported()
+	for _, r := range asked {
+		if r.Correlation != nil && !slices.Contains(found, r) { // it may only serve another
+			found = append(found, r)
+		}
+	}
+	for _, r := range found {
 		if ids[r.ID] {
 			t.only = append(t.only, schemas.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Tags: r.Tags})
 		}

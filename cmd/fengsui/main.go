@@ -3,7 +3,7 @@
 // one machine, on embedded engines.
 //
 // Exit codes: 0 success; 1 failure; 2 wrong use or configuration; 3 a check that
-// was asked for found something (rules check, config check).
+// was asked for found something (rules check, rules test, config check).
 package main
 
 import (
