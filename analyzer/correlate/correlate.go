@@ -83,7 +83,7 @@ func (c Config) Validate() error {
 // concurrent use.
 type Fold struct {
 	cfg    Config
-	groups map[uint64]*group // by keyHash
+	groups index
 	rules  map[string]*ruleState
 	latest *ruleState
 	lossy  []*ruleState // those with something in losses
@@ -107,12 +107,12 @@ type ruleState struct {
 
 // group is what is known of one rule and one set of group values.
 type group struct {
-	key    uint64
-	rule   *ruleState
-	place  int // in rule.groups
 	used   bool
-	alerts []*raised // newest last
 	window window
+	rule   *ruleState
+	alerts []*raised // newest last
+	key    uint64    // keyHash
+	place  int       // in rule.groups
 }
 
 // maxAlerts bounds the alerts of one group that are still open to joining:
@@ -133,7 +133,7 @@ func (l *Losses) none() bool { return l.Groups|l.Events|l.Values|l.Late|l.Unusab
 
 // New makes an empty fold.
 func New(cfg Config) *Fold {
-	return &Fold{cfg: cfg, groups: map[uint64]*group{}, rules: map[string]*ruleState{}, seen: seen.New(cfg.MaxSeen)}
+	return &Fold{cfg: cfg, rules: map[string]*ruleState{}, seen: seen.New(cfg.MaxSeen)}
 }
 
 // Losses calls yield for each rule with losses since the last call.
@@ -155,7 +155,7 @@ func (f *Fold) lose(r *ruleState) *Losses {
 }
 
 // Groups is the number of groups held.
-func (f *Fold) Groups() int { return len(f.groups) }
+func (f *Fold) Groups() int { return f.groups.used }
 
 // Seed puts back the alerts that were written before a restart. Alerts of other
 // kinds than rules are passed over.
@@ -381,20 +381,20 @@ func idHash(m *schemas.Match) uint64 {
 // group finds or makes a group and marks it as used.
 func (f *Fold) group(m *schemas.Match) *group {
 	key := keyHash(m)
-	if g := f.groups[key]; g != nil {
+	if g := f.groups.get(key); g != nil {
 		g.used = true
 		return g
 	}
 	r := f.ruleOf(m)
 	if len(r.groups) >= f.cfg.MaxRuleGroups {
 		f.evict(r, nil)
-	} else if len(f.groups) >= f.cfg.MaxGroups {
+	} else if f.groups.used >= f.cfg.MaxGroups {
 		f.evict(f.biggest(r), nil)
 	}
 	g := &group{key: key, rule: r, place: len(r.groups), used: true}
 	g.window.gone = never
 	r.groups = append(r.groups, g)
-	f.groups[key] = g
+	f.groups.put(g)
 	return g
 }
 
@@ -443,7 +443,7 @@ func (f *Fold) evict(r *ruleState, keep *group) {
 		r.groups[g.place], last.place = last, g.place
 		r.groups = r.groups[:len(r.groups)-1]
 		r.events -= g.window.len()
-		delete(f.groups, g.key)
+		f.groups.remove(g.key)
 		f.lose(r).Groups++
 		return
 	}

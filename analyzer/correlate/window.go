@@ -84,8 +84,10 @@ func (w *window) add(event []sighting) int {
 	from := w.place(&event[0])
 	if from < len(w.items) {
 		w.rewind(from, event[0].at)
+		w.items = slices.Insert(w.items, from, event...)
+	} else {
+		w.items = append(w.items, event...)
 	}
-	w.items = slices.Insert(w.items, from, event...)
 	if n := len(w.def.chains); n > 0 {
 		w.undo = slices.Insert(w.undo, from*n, make([]int64, n*len(event))...)
 	}
