@@ -25,7 +25,8 @@ var allowed = map[string][]string{
 // the network.
 var pure = []string{
 	"fengsui/analyzer/parse", "fengsui/analyzer/match", "fengsui/analyzer/correlate", "fengsui/analyzer/mining",
-	"fengsui/analyzer/assets", "fengsui/analyzer/drift", "fengsui/internal/directory", "fengsui/internal/query",
+	"fengsui/analyzer/assets", "fengsui/analyzer/drift", "fengsui/analyzer/tune", "fengsui/analyzer/trial", "fengsui/rules/tuning",
+	"fengsui/internal/directory", "fengsui/internal/query",
 }
 
 var impure = []string{"fengsui/internal/kafka", "fengsui/internal/clickhouse", "database/sql", "net/http", "os/exec"}
