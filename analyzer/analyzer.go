@@ -18,6 +18,7 @@ import (
 
 	"fengsui/analyzer/correlate"
 	"fengsui/analyzer/drift"
+	"fengsui/analyzer/firstmet"
 	"fengsui/analyzer/health"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
@@ -59,6 +60,8 @@ type Config struct {
 	Mining    mining.FoldConfig `koanf:"mining"`
 	Drift     drift.Config      `koanf:"drift"`
 	Health    health.Config     `koanf:"health"`
+
+	NewDomains firstmet.Config `koanf:"new_domains"`
 }
 
 // RulesConfig is what rules leave to their installation.
@@ -92,6 +95,7 @@ func DefaultConfig() Config {
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
 		Rules: RulesConfig{CostShare: 0.2, Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
 		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Health: health.DefaultConfig(),
+		NewDomains: firstmet.DefaultConfig(),
 	}
 }
 
@@ -114,6 +118,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Mining.Validate(); err != nil {
 		return fmt.Errorf("mining: %w", err)
+	}
+	if err := c.NewDomains.Validate(); err != nil {
+		return fmt.Errorf("new_domains: %w", err)
 	}
 	if err := c.Health.Validate(); err != nil {
 		return fmt.Errorf("health: %w", err)
@@ -144,6 +151,7 @@ type Analyzer struct {
 	zone     *time.Location
 	rules    *ruleset.Set
 	mining   *mining.Detector
+	domains  *firstmet.Book
 	registry *directory.Directory
 	metrics  *metrics
 	ready    chan struct{}
@@ -171,7 +179,7 @@ func New(cfg Config, deps Deps) (*Analyzer, error) {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
 	return &Analyzer{
-		cfg: cfg, deps: deps, log: deps.Log, zone: where.Zone, rules: set, mining: mining.New(knowledge),
+		cfg: cfg, deps: deps, log: deps.Log, zone: where.Zone, rules: set, mining: mining.New(knowledge), domains: firstmet.New(cfg.NewDomains),
 		registry: deps.Directory, metrics: m, ready: make(chan struct{}),
 	}, nil
 }
@@ -206,6 +214,7 @@ func (a *Analyzer) Run(ctx context.Context) error {
 	// unlisted and belong to nobody.
 	select {
 	case <-a.registry.Ready():
+		a.learnDomains(ctx)
 		run("logs", a.group(schemas.TopicLogs, a.openLogs(producer)))
 		run("matches", a.group(schemas.TopicMatches, a.openMatches(producer)))
 		run("observations", a.group(schemas.TopicObservations, a.openObservations(producer)))

@@ -232,6 +232,7 @@ func settle(ev *schemas.Event) {
 
 // enrich says whose event it is, and what the registry knows of its addresses.
 func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
+	h.firstMet(ev)
 	if tags := tagsOf(snap, ev); len(tags) > 0 {
 		ev.Set(schemas.FieldFengsuiAssetTags, schemas.Strings(tags...))
 	}

@@ -50,6 +50,8 @@ const (
 	FieldFengsuiUnitPath
 	// FieldFengsuiAssetTags is fengsui.asset.tags: What the registry says of the event's own addresses: names of their networks, services they are listed with.
 	FieldFengsuiAssetTags
+	// FieldFengsuiDomainFirstMet is fengsui.domain.first_met: When the registered domain of a DNS query was first met, while that is less than analyzer.new_domains.young ago.
+	FieldFengsuiDomainFirstMet
 	// FieldObserverHostname is observer.hostname: Name of the observing device.
 	FieldObserverHostname
 	// FieldObserverIP is observer.ip: Address of the observing device.
@@ -355,4 +357,4 @@ const (
 )
 
 // NumFields is the number of fields in the catalogue.
-const NumFields = 174
+const NumFields = 175

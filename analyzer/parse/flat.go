@@ -78,7 +78,12 @@ func (r *flatReader) visit(path []byte, v *jsonValue) {
 
 // ours says that the field is set by the analyzer, never by a log.
 func ours(id schemas.FieldID) bool {
-	return id == schemas.FieldOrganizationID || id == schemas.FieldOrganizationName || id == schemas.FieldTags
+	switch id {
+	case schemas.FieldOrganizationID, schemas.FieldOrganizationName, schemas.FieldTags,
+		schemas.FieldFengsuiUnitPath, schemas.FieldFengsuiAssetTags, schemas.FieldFengsuiDomainFirstMet:
+		return true
+	}
+	return false
 }
 
 // end sets the time.
