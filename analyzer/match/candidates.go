@@ -53,7 +53,7 @@ func (s *state) match(l *livePlan, found func(*CompiledRule)) {
 	s.tried = append(s.tried[:0], l.always...)
 	for _, slot := range l.slots {
 		e := s.entryOf(slot)
-		if len(e.atoms) == 0 {
+		if len(e.atoms)+len(e.maybe) == 0 {
 			continue
 		}
 		for _, r := range l.view(e).rules {
@@ -84,7 +84,7 @@ func (s *state) match(l *livePlan, found func(*CompiledRule)) {
 func (s *state) truth(f *formula) bool {
 	switch f.kind {
 	case isAtom:
-		return s.entryOf(s.engine.index.atoms[f.id].slot).meets(f.id)
+		return s.meets(s.entryOf(s.engine.index.atoms[f.id].slot), f.id)
 	case isPredicate:
 		return s.p(int(f.id))
 	case isAnd:
@@ -142,7 +142,7 @@ func (l *livePlan) count(v *view) {
 // look finds the rules that the entry's atoms trigger.
 func (l *livePlan) look(v *view) {
 	v.version, v.rules = l.version, nil
-	for _, a := range v.entry.atoms {
+	for a := range v.entry.all() {
 		i, _ := slices.BinarySearchFunc(l.triggers, a, func(t trigger, a int32) int { return cmp.Compare(t.atom, a) })
 		for ; i < len(l.triggers) && l.triggers[i].atom == a; i++ {
 			if r := l.triggers[i].rule; !slices.Contains(v.rules, r) {
@@ -165,7 +165,7 @@ func (l *livePlan) sample(s *state) {
 		seen = firstSample
 	}
 	for _, v := range l.views {
-		for _, a := range v.entry.atoms {
+		for a := range v.entry.all() {
 			s.counts[a] += v.uses
 		}
 	}
@@ -174,7 +174,7 @@ func (l *livePlan) sample(s *state) {
 		return (float32(s.counts[a]) + weight*s.engine.index.atoms[a].prior) / (seen + weight)
 	})
 	for _, v := range l.views {
-		for _, a := range v.entry.atoms {
+		for a := range v.entry.all() {
 			s.counts[a] = 0
 		}
 	}

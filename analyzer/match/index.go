@@ -3,10 +3,8 @@ package match
 import (
 	"fmt"
 	"math"
-	"regexp/syntax"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
 )
@@ -50,7 +48,6 @@ var (
 type atom struct {
 	slot  int32
 	body  *formula
-	any   bool    // one predicate, or any of several
 	prior float32 // how often it is expected to hold, before anything was seen
 }
 
@@ -235,11 +232,7 @@ func (r formulaReader) close(f *formula, slot int32) *formula {
 	if !ok {
 		id = int32(len(r.x.atoms)) //nolint:gosec // bounded by the rules
 		r.x.byText[text.String()] = id
-		a := atom{slot: slot, body: f, any: f.kind == isPredicate, prior: r.prior(f)}
-		if f.kind == isOr {
-			a.any = !slices.ContainsFunc(f.kids, func(k *formula) bool { return k.kind != isPredicate })
-		}
-		r.x.atoms = append(r.x.atoms, a)
+		r.x.atoms = append(r.x.atoms, atom{slot: slot, body: f, prior: r.prior(f)})
 		f.each(func(p int32) {
 			if of := r.x.atomsOf[p]; len(of) == 0 || of[len(of)-1] != id {
 				r.x.atomsOf[p] = append(of, id)
@@ -315,12 +308,16 @@ func (p *predicate) prior() float32 {
 type slotIndex struct {
 	predicates []*predicate // of the engine
 	exact      map[string][]int32
-	found      *literals
-	uses       [][]use // of each of found's texts
-	short      []shortUse
-	ask        []int32 // predicates that nothing can be known of beforehand
-	there      []int32 // those that hold for every value
-	missing    []int32 // those that hold without one
+	parts      [gramBytes]part // texts by their length, the last for all longer ones
+	ask        []int32         // predicates that nothing can be known of beforehand
+	there      []int32         // those that hold for every value
+	missing    []int32         // those that hold without one
+}
+
+// part is texts of one length, with what each means.
+type part struct {
+	found *literals
+	uses  [][]use
 }
 
 // use says what a text that was found means to a predicate.
@@ -329,15 +326,10 @@ type use struct {
 	how       op // opHas, opStarts or opEnds; with opLike the predicate is asked
 }
 
-type shortUse struct {
-	text string
-	use
-}
-
 func newSlotIndex(predicates []*predicate, ids []int32) *slotIndex {
 	x := &slotIndex{predicates: predicates}
-	byText := map[string]int{}
-	var texts []string
+	var byText [gramBytes]map[string]int
+	var texts [gramBytes][]string
 	for _, id := range ids {
 		p := predicates[id]
 		switch p.test.op {
@@ -354,28 +346,31 @@ func newSlotIndex(predicates []*predicate, ids []int32) *slotIndex {
 			continue
 		}
 		for _, key := range keys {
-			switch {
-			case how == opIs:
+			if how == opIs {
 				if x.exact == nil {
 					x.exact = map[string][]int32{}
 				}
 				x.exact[key] = append(x.exact[key], id)
-			case len(key) < gramBytes:
-				x.short = append(x.short, shortUse{key, use{id, how}})
-			default:
-				n, ok := byText[key]
-				if !ok {
-					n = len(texts)
-					byText[key] = n
-					texts = append(texts, key)
-					x.uses = append(x.uses, nil)
-				}
-				x.uses[n] = append(x.uses[n], use{id, how})
+				continue
 			}
+			k := min(len(key), gramBytes) - 1
+			n, ok := byText[k][key]
+			if !ok {
+				if byText[k] == nil {
+					byText[k] = map[string]int{}
+				}
+				n = len(texts[k])
+				byText[k][key] = n
+				texts[k] = append(texts[k], key)
+				x.parts[k].uses = append(x.parts[k].uses, nil)
+			}
+			x.parts[k].uses[n] = append(x.parts[k].uses[n], use{id, how})
 		}
 	}
-	if len(texts) > 0 {
-		x.found = newLiterals(texts)
+	for k := range texts {
+		if len(texts[k]) > 0 {
+			x.parts[k].found = newLiterals(texts[k])
+		}
 	}
 	return x
 }
@@ -384,11 +379,10 @@ func newSlotIndex(predicates []*predicate, ids []int32) *slotIndex {
 // predicate to hold, save those of ask.
 func (x *slotIndex) texts() []string {
 	var out []string
-	if x.found != nil {
-		out = slices.Clone(x.found.texts)
-	}
-	for i := range x.short {
-		out = append(out, x.short[i].text)
+	for k := range x.parts {
+		if x.parts[k].found != nil {
+			out = append(out, x.parts[k].found.texts...)
+		}
 	}
 	return out
 }
@@ -396,35 +390,11 @@ func (x *slotIndex) texts() []string {
 // keys are folded texts of which one must be in any folded text that meets the
 // predicate, and what it means that one is; nil if there are none such.
 func (p *predicate) keys() ([]string, op) {
-	if p.test.cased || p.test.op == opRe || p.test.op == opWordRe || p.test.op == opLike || p.test.op == opWordLike {
-		keys := p.required()
-		if slices.Contains(keys, "") {
-			return nil, opLike
-		}
-		return keys, opLike
-	}
-	switch p.test.op {
-	case opIs, opStarts, opEnds:
-		return p.texts, p.test.op
-	case opHas, opWord:
-		return p.texts, opHas
-	}
-	return nil, opLike
-}
-
-// required is for each of what is wanted a text that is in all that meets it.
-func (p *predicate) required() []string {
-	var keys []string
-	switch p.test.op {
-	case opRe, opWordRe:
-		for _, w := range p.test.want {
-			re, err := syntax.Parse(w, syntax.Perl)
-			if err != nil { // cannot happen: it was compiled
-				return nil
-			}
-			keys = append(keys, requiredOf(re.Simplify()))
-		}
-	case opLike, opWordLike:
+	switch {
+	case p.test.op == opRe || p.test.op == opWordRe:
+		return p.required, opLike
+	case p.test.op == opLike || p.test.op == opWordLike:
+		var keys []string
 		for _, g := range p.globs {
 			key := ""
 			for _, e := range g {
@@ -434,38 +404,31 @@ func (p *predicate) required() []string {
 			}
 			keys = append(keys, key)
 		}
-	case opIs, opHas, opStarts, opEnds, opWord:
+		return someOf(keys), opLike
+	case p.test.cased:
+		var keys []string
 		for _, t := range p.texts {
 			keys = append(keys, fold(t))
 		}
+		return someOf(keys), opLike
 	}
-	return keys
+	switch p.test.op {
+	case opIs:
+		return p.texts, opIs
+	case opStarts, opEnds:
+		return someOf(p.texts), p.test.op
+	case opHas, opWord:
+		return someOf(p.texts), opHas
+	}
+	return nil, opLike
 }
 
-// requiredOf is the longest text that every match of an expression holds.
-func requiredOf(re *syntax.Regexp) string {
-	switch re.Op {
-	case syntax.OpLiteral:
-		if slices.Contains(re.Rune, utf8.RuneError) { // which a byte that is not UTF-8 meets, too
-			return ""
-		}
-		return fold(string(re.Rune))
-	case syntax.OpCapture, syntax.OpPlus:
-		return requiredOf(re.Sub[0])
-	case syntax.OpRepeat:
-		if re.Min > 0 {
-			return requiredOf(re.Sub[0])
-		}
-	case syntax.OpConcat:
-		longest := ""
-		for _, sub := range re.Sub {
-			if t := requiredOf(sub); len(t) > len(longest) {
-				longest = t
-			}
-		}
-		return longest
+// someOf is nil where one of the keys is empty, which says nothing.
+func someOf(keys []string) []string {
+	if slices.Contains(keys, "") {
+		return nil
 	}
-	return ""
+	return keys
 }
 
 // finding is the memory of looking predicates up.
@@ -476,6 +439,7 @@ type finding struct {
 	asked []uint32 // the text that a predicate was last asked of
 	atoms []uint32 // the turn in which an atom was looked at
 	found []int32
+	later []int32 // expressions that may match, which cost too much to try unasked
 }
 
 func newFinding(e *Engine) *finding {
@@ -487,7 +451,7 @@ func newFinding(e *Engine) *finding {
 }
 
 func (f *finding) begin() {
-	f.found = f.found[:0]
+	f.found, f.later = f.found[:0], f.later[:0]
 	if f.turn++; f.turn == 0 {
 		clear(f.holds)
 		clear(f.atoms)
@@ -518,99 +482,88 @@ func (x *slotIndex) text(f *finding, text, folded string) {
 	for _, id := range x.exact[folded] {
 		f.add(id)
 	}
-	for i := range x.short {
-		u := &x.short[i]
-		switch u.how {
-		case opHas, opLike:
-			if strings.Contains(folded, u.text) {
-				if u.how == opHas {
-					f.add(u.predicate)
-				} else {
-					ask(u.predicate)
-				}
-			}
-		case opStarts:
-			if strings.HasPrefix(folded, u.text) {
-				f.add(u.predicate)
-			}
-		case opEnds:
-			if strings.HasSuffix(folded, u.text) {
-				f.add(u.predicate)
-			}
-		}
-	}
-	if x.found == nil {
-		return
-	}
 	if f.texts++; f.texts == 0 {
 		clear(f.asked)
 		f.texts = 1
 	}
-	x.found.find(bytesOf(folded), func(n int32, at int) bool {
-		end := at + len(x.found.texts[n])
-		for _, u := range x.uses[n] {
-			switch u.how {
-			case opHas:
-				f.add(u.predicate)
-			case opStarts:
-				if at == 0 {
+	for k := range x.parts {
+		part := &x.parts[k]
+		if part.found == nil {
+			continue
+		}
+		part.found.find(bytesOf(folded), func(n int32, at int) bool {
+			end := at + len(part.found.texts[n])
+			for _, u := range part.uses[n] {
+				switch u.how {
+				case opHas:
 					f.add(u.predicate)
-				}
-			case opEnds:
-				if end == len(folded) {
-					f.add(u.predicate)
-				}
-			default:
-				if f.asked[u.predicate] != f.texts {
+				case opStarts:
+					if at == 0 {
+						f.add(u.predicate)
+					}
+				case opEnds:
+					if end == len(folded) {
+						f.add(u.predicate)
+					}
+				default:
+					if f.asked[u.predicate] == f.texts {
+						continue
+					}
 					f.asked[u.predicate] = f.texts
-					ask(u.predicate)
+					if p := x.predicates[u.predicate]; p.test.op != opRe {
+						ask(u.predicate)
+					} else if p.mayMatch(folded) {
+						f.wait(u.predicate)
+					}
 				}
 			}
-		}
-		return true
-	})
+			return true
+		})
+	}
 }
 
-// evaluate answers an atom's formula from the predicates that were found.
-func (f *finding) evaluate(a *formula) bool {
-	switch a.kind {
-	case isPredicate:
-		return f.holds[a.id] == f.turn
-	case isAnd:
-		for _, k := range a.kids {
-			if !f.evaluate(k) {
-				return false
-			}
-		}
-		return true
-	case isOr:
-		for _, k := range a.kids {
-			if f.evaluate(k) {
-				return true
-			}
-		}
+func (f *finding) wait(id int32) {
+	if !slices.Contains(f.later, id) {
+		f.later = append(f.later, id)
 	}
-	return false
+}
+
+// known is what was found of a predicate.
+func (f *finding) known(id int32) truth {
+	switch {
+	case f.holds[id] == f.turn:
+		return yes
+	case len(f.later) > 0 && slices.Contains(f.later, id):
+		return unknown
+	}
+	return no
 }
 
 // result is what was found, in order, with the atoms that hold by it.
 func (f *finding) result(x *index) *entry {
-	if len(f.found) == 0 {
+	if len(f.found)+len(f.later) == 0 {
 		return nothing
 	}
-	var atoms []int32
-	for _, p := range f.found {
-		for _, id := range x.atomsOf[p] {
-			if f.atoms[id] == f.turn {
-				continue
-			}
-			f.atoms[id] = f.turn
-			if a := &x.atoms[id]; a.any || f.evaluate(a.body) {
-				atoms = append(atoms, id)
+	e := &entry{predicates: slices.Clone(f.found)}
+	for _, id := range f.later {
+		e.later = append(e.later, later{id, unknown})
+	}
+	for _, found := range [][]int32{f.found, f.later} {
+		for _, p := range found {
+			for _, id := range x.atomsOf[p] {
+				if f.atoms[id] == f.turn {
+					continue
+				}
+				f.atoms[id] = f.turn
+				switch partial(x.atoms[id].body, f.known) {
+				case yes:
+					e.atoms = append(e.atoms, id)
+				case unknown:
+					e.maybe = append(e.maybe, id)
+				}
 			}
 		}
 	}
-	e := &entry{predicates: slices.Clone(f.found), atoms: atoms}
 	slices.Sort(e.predicates)
 	slices.Sort(e.atoms)
 	return e

@@ -6,7 +6,7 @@ import (
 )
 
 // literals finds which of many texts occur in one, without looking for each. Of
-// every text one group of four bytes is entered in a table; a text is walked
+// every text one group of a few bytes is entered in a table; a text is walked
 // once, and only where such a group stands is anything compared.
 //
 // A group is taken with the fifth bit of every byte set, which brings letters to
@@ -19,6 +19,8 @@ type literals struct {
 	places []place
 	texts  []string // folded
 	stride int      // every how many bytes a text is looked at
+	size   int      // bytes of a group
+	mask   uint32   // of them
 }
 
 type gram struct {
@@ -32,30 +34,35 @@ type place struct {
 	offset int32
 }
 
-// gramBytes is the length of a group, and so of the shortest text of literals.
+// gramBytes is the length of a group, at most, and so of the shortest text of
+// literals that is found quickly.
 const gramBytes = 4
 
 // maxStride bounds how far apart the looks are: a text has that many groups.
 const maxStride = 8
 
-// newLiterals enters texts of at least gramBytes folded bytes. Texts that may
-// stand anywhere can be long enough to look only every so many bytes.
+// newLiterals enters folded texts. Where all are long, it is enough to look every
+// so many bytes.
 func newLiterals(texts []string) *literals {
-	l := &literals{texts: texts, stride: maxStride}
+	l := &literals{texts: texts, stride: maxStride, size: gramBytes}
 	for _, t := range texts {
-		l.stride = min(l.stride, len(t)-gramBytes+1)
+		l.size = min(l.size, len(t))
 	}
+	for _, t := range texts {
+		l.stride = min(l.stride, len(t)-l.size+1)
+	}
+	l.mask = 0x20202020 >> (8 * (gramBytes - l.size))
 	common := map[uint32]int{} // how many texts have the group
 	for _, t := range texts {
-		for i := range len(t) - gramBytes + 1 {
-			common[groupAt(t, i)]++
+		for i := range len(t) - l.size + 1 {
+			common[l.group(t, i)]++
 		}
 	}
 	byGroup := map[uint32][]place{}
 	for n, t := range texts {
-		from := rarest(t, l.stride, common)
+		from := l.rarest(t, common)
 		for k := range l.stride {
-			g := groupAt(t, from+k)
+			g := l.group(t, from+k)
 			byGroup[g] = append(byGroup[g], place{int32(n), int32(from + k)}) //nolint:gosec // bounded by the rules' size
 		}
 	}
@@ -79,14 +86,14 @@ func newLiterals(texts []string) *literals {
 	return l
 }
 
-// rarest is where in a text the stride groups begin that are least common among
-// all texts: .exe is in too many paths to tell them apart.
-func rarest(t string, stride int, common map[uint32]int) int {
+// rarest is where in a text the groups begin that are least common among all
+// texts: .exe is in too many paths to tell them apart.
+func (l *literals) rarest(t string, common map[uint32]int) int {
 	best, least := 0, int(^uint(0)>>1)
-	for i := range len(t) - gramBytes - stride + 2 {
+	for i := range len(t) - l.size - l.stride + 2 {
 		n := 0
-		for k := range stride {
-			n += common[groupAt(t, i+k)]
+		for k := range l.stride {
+			n += common[l.group(t, i+k)]
 		}
 		if n < least {
 			best, least = i, n
@@ -95,8 +102,12 @@ func rarest(t string, stride int, common map[uint32]int) int {
 	return best
 }
 
-func groupAt(t string, i int) uint32 {
-	return (uint32(t[i]) | uint32(t[i+1])<<8 | uint32(t[i+2])<<16 | uint32(t[i+3])<<24) | 0x20202020
+func (l *literals) group(t string, i int) uint32 {
+	var g uint32
+	for k := range l.size {
+		g |= uint32(t[i+k]) << (8 * k)
+	}
+	return g | l.mask
 }
 
 func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
@@ -104,9 +115,14 @@ func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
 // find calls found for each text that stands in s, in any case of its ASCII
 // letters, with where it begins. It stops when found returns false.
 func (l *literals) find(s []byte, found func(text int32, at int) bool) {
-	n := len(s) - gramBytes
+	n, drop := len(s)-l.size, 8*(gramBytes-l.size)
 	for i := 0; i <= n; i += l.stride {
-		g := binary.LittleEndian.Uint32(s[i:]) | 0x20202020
+		var g uint32
+		if i+gramBytes <= len(s) {
+			g = binary.LittleEndian.Uint32(s[i:])<<drop>>drop | l.mask
+		} else {
+			g = l.group(stringOf(s), i)
+		}
 		h := groupHash(g)
 		if l.filter[h>>22]&(1<<(h>>16&63)) == 0 {
 			continue

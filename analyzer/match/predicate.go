@@ -14,15 +14,17 @@ import (
 // predicate is a test made ready: its field has a slot, its texts are folded,
 // its expressions compiled.
 type predicate struct {
-	test  *test
-	slot  int // -1: the whole event
-	other int
-	texts []string
-	set   map[string]struct{} // of opIs with many texts
-	globs []pattern
-	res   []*regexp.Regexp
-	nets  []netip.Prefix
-	nums  []float64
+	test     *test
+	slot     int // -1: the whole event
+	other    int
+	texts    []string
+	set      map[string]struct{} // of opIs with many texts
+	globs    []pattern
+	res      []*regexp.Regexp
+	required []string   // of expressions: one of these texts
+	pieces   [][]string // and of each, these in order
+	nets     []netip.Prefix
+	nums     []float64
 }
 
 // manyTexts is from how many texts on a set is quicker than looking through.
@@ -91,6 +93,9 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 			}
 			p.texts = append(p.texts, w)
 		}
+	}
+	if t.op == opRe || t.op == opWordRe {
+		p.required, p.pieces = requiredOf(t.want), piecesOf(t.want)
 	}
 	if t.op == opIs && len(p.texts) >= manyTexts {
 		p.set = make(map[string]struct{}, len(p.texts))

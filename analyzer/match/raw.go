@@ -223,10 +223,42 @@ func (r *Raw) newShape() *rawShape {
 // entry finds what a slot's value of the record makes true.
 func (r *Raw) entry(slot int32) *entry {
 	s := r.state
+	v, text, made := r.find(slot)
+	switch {
+	case v == nil && s.raw == nil: // parsed after all
+		return s.fieldEntry(slot)
+	case v == nil:
+		return s.missing[slot]
+	case made || v.kind == rawText:
+		return s.textEntry(slot, text)
+	}
+	c := &s.values[slot][escapedValue]
+	e := c.get(text)
+	if e == nil {
+		r.buf = unescape(r.buf[:0], text)
+		e = s.workOut(slot, stringOf(r.buf))
+		s.remember(c, text, e)
+	}
+	return e
+}
+
+// text is the slot's one text, which is known to be there.
+func (r *Raw) text(slot int32) string {
+	v, text, made := r.find(slot)
+	if v != nil && !made && v.kind == rawEscaped {
+		r.buf = unescape(r.buf[:0], text)
+		text = r.buf
+	}
+	return stringOf(text)
+}
+
+// find looks for a slot's value: as it is in the record, or made of what is. If
+// only parsing can tell, the record is parsed.
+func (r *Raw) find(slot int32) (v *rawValue, text []byte, made bool) {
 	sources, ok := r.shape.sources[slot]
 	if !ok {
 		r.give()
-		return s.fieldEntry(slot)
+		return nil, nil, false
 	}
 	for i := range sources {
 		src := &sources[i]
@@ -239,18 +271,9 @@ func (r *Raw) entry(slot int32) *entry {
 			switch {
 			case v.kind == rawList:
 				r.give()
-				return s.fieldEntry(slot)
-			case src.text == nil && v.kind == rawText:
-				return s.textEntry(slot, text)
+				return nil, nil, false
 			case src.text == nil:
-				c := &s.values[slot][escapedValue]
-				e := c.get(text)
-				if e == nil {
-					r.buf = unescape(r.buf[:0], text)
-					e = s.workOut(slot, stringOf(r.buf))
-					s.remember(c, text, e)
-				}
-				return e
+				return v, text, false
 			}
 			whole := stringOf(text)
 			if v.kind == rawEscaped {
@@ -258,11 +281,11 @@ func (r *Raw) entry(slot int32) *entry {
 				whole = stringOf(r.buf)
 			}
 			if made, ok := src.text(whole); ok {
-				return s.textEntry(slot, bytesOf(made))
+				return v, bytesOf(made), true
 			}
 		}
 	}
-	return s.missing[slot]
+	return nil, nil, false
 }
 
 // give gives up: the record is parsed after all.
@@ -317,7 +340,7 @@ func (r *Raw) wordsOf(x *slotIndex) rawWords {
 		parts = append(parts, part)
 	}
 	var w rawWords
-	if len(parts) > 0 && len(x.ask) == 0 {
+	if len(parts) > 0 && len(x.ask) == 0 { // all are long enough to look for
 		w.texts = newLiterals(parts)
 	}
 	r.words[x] = w

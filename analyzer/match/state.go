@@ -104,7 +104,7 @@ func (s *state) p(id int) bool {
 	if p.slot >= 0 {
 		slot = int32(p.slot) //nolint:gosec // bounded by the rules
 	}
-	return s.entryOf(slot).holds(int32(id)) //nolint:gosec // as above
+	return s.predicateHolds(s.entryOf(slot), slot, int32(id)) //nolint:gosec // as above
 }
 
 // holds runs a rule's program.

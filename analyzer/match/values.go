@@ -2,6 +2,7 @@ package match
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 	"unsafe"
 )
@@ -21,7 +22,15 @@ const (
 type entry struct {
 	predicates []int32 // in order
 	atoms      []int32 // in order
+	later      []later
+	maybe      []int32 // atoms that wait for those
 	views      []*view
+}
+
+// later is an expression that is tried when a rule asks for it.
+type later struct {
+	predicate int32
+	holds     truth
 }
 
 // nothing is the entry of all values that make nothing true.
@@ -37,14 +46,68 @@ type view struct {
 	rules   []int32
 }
 
-func (e *entry) holds(predicate int32) bool {
-	_, ok := slices.BinarySearch(e.predicates, predicate)
-	return ok
+// all are the atoms that hold or may hold.
+func (e *entry) all() iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for _, a := range e.atoms {
+			if !yield(a) {
+				return
+			}
+		}
+		for _, a := range e.maybe {
+			if !yield(a) {
+				return
+			}
+		}
+	}
 }
 
-func (e *entry) meets(atom int32) bool {
-	_, ok := slices.BinarySearch(e.atoms, atom)
-	return ok
+// predicateHolds answers a predicate of the slot.
+func (s *state) predicateHolds(e *entry, slot, predicate int32) bool {
+	if _, ok := slices.BinarySearch(e.predicates, predicate); ok {
+		return true
+	}
+	for i := range e.later {
+		l := &e.later[i]
+		if l.predicate != predicate {
+			continue
+		}
+		if l.holds == unknown {
+			l.holds = no
+			if s.tryNow(slot, predicate) {
+				l.holds = yes
+			}
+		}
+		return l.holds == yes
+	}
+	return false
+}
+
+// meets answers an atom.
+func (s *state) meets(e *entry, a int32) bool {
+	if _, ok := slices.BinarySearch(e.atoms, a); ok {
+		return true
+	}
+	if len(e.maybe) == 0 || !slices.Contains(e.maybe, a) {
+		return false
+	}
+	at := &s.engine.index.atoms[a]
+	return partial(at.body, func(p int32) truth {
+		if s.predicateHolds(e, at.slot, p) {
+			return yes
+		}
+		return no
+	}) == yes
+}
+
+// tryNow asks a predicate of the event's own texts.
+func (s *state) tryNow(slot, predicate int32) bool {
+	p := s.engine.predicates[predicate]
+	if s.raw != nil {
+		return p.holds(s.raw.text(slot))
+	}
+	v := s.value(int(slot))
+	return slices.ContainsFunc(s.list[v.from:v.to], p.holds)
 }
 
 // cache remembers the entries of one slot's values. What was not used while as
@@ -177,14 +240,18 @@ func (s *state) wordsEntry() *entry {
 
 // mayHold is a quick look at whether some predicate can hold for the text.
 func (x *slotIndex) mayHold(text string) bool {
-	if len(x.ask) > 0 || len(x.short) > 0 || x.found == nil || !ascii(text) {
+	if len(x.ask) > 0 || !ascii(text) {
 		return true
 	}
 	may := false
-	x.found.find(bytesOf(text), func(int32, int) bool {
-		may = true
-		return false
-	})
+	for k := range x.parts {
+		if l := x.parts[k].found; l != nil && !may {
+			l.find(bytesOf(text), func(int32, int) bool {
+				may = true
+				return false
+			})
+		}
+	}
 	return may
 }
 

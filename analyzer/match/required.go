@@ -1,0 +1,184 @@
+package match
+
+import (
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// What a regular expression requires: texts that are in whatever it matches, in
+// one case. They are looked for first, because an expression costs a hundred
+// times as much.
+
+// requiredOf is a list of texts of which one must be in any text that one of the
+// expressions matches; nil if none is known.
+func requiredOf(wants []string) []string {
+	var out []string
+	for _, w := range wants {
+		re, err := syntax.Parse(w, syntax.Perl)
+		if err != nil { // cannot happen: it was compiled
+			return nil
+		}
+		keys := oneOf(re.Simplify())
+		if keys == nil {
+			return nil
+		}
+		out = append(out, keys...)
+	}
+	return out
+}
+
+// oneOf chooses, of all lists of texts of which one must be there, the one whose
+// shortest text is longest.
+func oneOf(re *syntax.Regexp) []string {
+	var best []string
+	better := func(keys []string) {
+		if len(keys) > 0 && shortest(keys) > shortest(best) {
+			best = keys
+		}
+	}
+	for _, p := range pieces(re) {
+		better([]string{p})
+	}
+	switch re.Op {
+	case syntax.OpAlternate:
+		var all []string
+		for _, sub := range re.Sub {
+			keys := oneOf(sub)
+			if keys == nil {
+				return best
+			}
+			all = append(all, keys...)
+		}
+		better(all)
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			better(oneOf(sub))
+		}
+	case syntax.OpCapture, syntax.OpPlus:
+		better(oneOf(re.Sub[0]))
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			better(oneOf(re.Sub[0]))
+		}
+	}
+	return best
+}
+
+func shortest(keys []string) int {
+	least := 0
+	for i, k := range keys {
+		if i == 0 || len(k) < least {
+			least = len(k)
+		}
+	}
+	return least
+}
+
+// pieces are texts that stand one after the other in whatever the expression
+// matches.
+func pieces(re *syntax.Regexp) []string {
+	if text, ok := exactly(re); ok {
+		if text == "" {
+			return nil
+		}
+		return []string{text}
+	}
+	switch re.Op {
+	case syntax.OpCapture, syntax.OpPlus:
+		return pieces(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return pieces(re.Sub[0])
+		}
+	case syntax.OpConcat:
+		var out []string
+		run := ""
+		end := func() {
+			if run != "" {
+				out = append(out, run)
+				run = ""
+			}
+		}
+		for _, sub := range re.Sub {
+			if text, ok := exactly(sub); ok {
+				run += text
+				continue
+			}
+			end()
+			out = append(out, pieces(sub)...)
+		}
+		end()
+		return out
+	}
+	return nil
+}
+
+// exactly is the one text, in one case, that the expression matches.
+func exactly(re *syntax.Regexp) (string, bool) {
+	switch re.Op {
+	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
+		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return "", true
+	case syntax.OpLiteral:
+		if slices.Contains(re.Rune, utf8.RuneError) { // which a byte that is not UTF-8 meets, too
+			return "", false
+		}
+		return fold(string(re.Rune)), true
+	case syntax.OpCharClass: // [Aa]
+		if len(re.Rune) == 0 || re.Rune[len(re.Rune)-1] >= utf8.RuneError {
+			return "", false
+		}
+		one := foldRune(re.Rune[0])
+		for i := 0; i < len(re.Rune); i += 2 {
+			if re.Rune[i] != re.Rune[i+1] || foldRune(re.Rune[i]) != one {
+				return "", false
+			}
+		}
+		return string(one), true
+	case syntax.OpCapture:
+		return exactly(re.Sub[0])
+	case syntax.OpConcat:
+		var b strings.Builder
+		for _, sub := range re.Sub {
+			text, ok := exactly(sub)
+			if !ok {
+				return "", false
+			}
+			b.WriteString(text)
+		}
+		return b.String(), true
+	}
+	return "", false
+}
+
+// mayMatch says whether one of the expressions can match a text, whose folded
+// form is given: all its pieces are there, one after the other.
+func (p *predicate) mayMatch(folded string) bool {
+	for _, pieces := range p.pieces {
+		rest, ok := folded, true
+		for _, piece := range pieces {
+			if _, rest, ok = strings.Cut(rest, piece); !ok {
+				break
+			}
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+// piecesOf are the pieces of each expression.
+func piecesOf(wants []string) [][]string {
+	var out [][]string
+	for _, w := range wants {
+		re, err := syntax.Parse(w, syntax.Perl)
+		if err != nil { // cannot happen: it was compiled
+			return [][]string{nil}
+		}
+		out = append(out, pieces(re.Simplify()))
+	}
+	return out
+}
