@@ -12,7 +12,7 @@ import (
 
 // TestSilentSource: a source that spoke regularly and falls silent is one alert;
 // a restart tells it neither again nor of those that only waited for us; and its
-// return is an event.
+// return is an event. When a domain was first met is known after a restart, too.
 func TestSilentSource(t *testing.T) {
 	s := newSystem(t, loopback+`
 collector:
@@ -20,9 +20,9 @@ collector:
     - {name: campus, unit: "10001", type: syslog, syslog: {udp: "127.0.0.1:0", tcp: "127.0.0.1:0"}}
 analyzer:
   health: {silence: 3s, learn: 2s}
+  new_domains: {learn: 0s}
 `)
 	s.start()
-	registered(s)
 	speak := func(times int) {
 		t.Helper()
 		conn, err := net.Dial("tcp", s.input("campus", "tcp"))
@@ -51,6 +51,25 @@ analyzer:
 		}
 		return n
 	}
+	asked := func(name string, times int) {
+		t.Helper()
+		conn, err := net.Dial("udp", s.input("campus", "udp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := fmt.Fprintf(conn, "<30>1 %s ns1 dnsmasq 7 - - query[A] www.%s from 10.1.2.3", time.Now().UTC().Format(time.RFC3339Nano), name); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually(20*time.Second, "the query is stored", func() error {
+			found, err := tryFind[map[string]any](s, "events", "dns.question.registered_domain == "+name)
+			if err == nil && len(found) != times {
+				err = fmt.Errorf("%d queries", len(found))
+			}
+			return err
+		})
+	}
+	asked("example.org", 1)
 	speak(15)
 	s.eventually(30*time.Second, "the silence is an alert", func() error {
 		alerts, err := tryFind[schemas.Alert](s, "alerts", "")
@@ -70,6 +89,14 @@ analyzer:
 	time.Sleep(6 * time.Second) // twice as long as a silence must be
 	if after := events("source_silent"); before != 1 || after != 1 {
 		t.Errorf("one silence is %d events, and %d after a restart", before, after)
+	}
+	asked("example.org", 2)
+	met := map[any]bool{}
+	for _, e := range find[map[string]any](s, "events", "dns.question.registered_domain == example.org") {
+		met[e["fengsui.domain.first_met"]] = true
+	}
+	if len(met) != 1 || met[nil] {
+		t.Errorf("a domain was first met at %v", met)
 	}
 	speak(1)
 	s.eventually(20*time.Second, "its return is an event", func() error {
