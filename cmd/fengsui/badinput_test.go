@@ -43,6 +43,7 @@ collector:
     - {name: syslog, unit: "10001", type: syslog, syslog: {udp: "127.0.0.1:0", tcp: "127.0.0.1:0"}}
     - {name: json, unit: "10001", format: json, type: syslog, syslog: {tcp: "127.0.0.1:0"}}
     - {name: odd, unit: "10001", format: no-such-format, type: syslog, syslog: {tcp: "127.0.0.1:0"}}
+analyzer: {health: {letters_at_least: 1000000}} # what is counted here is what was sent, without the event that says how bad it is
 `)
 	s.metrics = metrics
 	s.start()
