@@ -1,74 +1,167 @@
 package match
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
+	"fengsui/analyzer/parse"
 	"fengsui/rules"
 	"fengsui/schemas"
 )
 
-// BenchResult is what a run of rules over events costs on one core.
+// BenchResult is what a run of rules over records costs.
 type BenchResult struct {
-	ColdEventsPerS     float64 `json:"cold_events_per_s"` // first pass of a new engine
-	WarmEventsPerS     float64 `json:"warm_events_per_s"` // median of the passes after it
+	ColdEventsPerS     float64 `json:"cold_events_per_s"`   // first pass of a new engine
+	WarmEventsPerS     float64 `json:"warm_events_per_s"`   // median of the passes after it
+	ParsedEventsPerS   float64 `json:"parsed_events_per_s"` // median of warm passes that parse every record whole
 	CandidatesPerEvent float64 `json:"candidates_per_event"`
 	CompileS           float64 `json:"compile_s"`
 	CompileBytes       uint64  `json:"compile_bytes"` // memory that the engine keeps
+	WarmBytes          uint64  `json:"warm_bytes"`    // memory that the values seen take
 	Rules              int     `json:"rules"`
 	Events             int     `json:"events"`
 	Hits               int     `json:"hits"` // of one pass
+	Workers            int     `json:"workers"`
 }
 
-// Bench compiles the rules and matches every line with them: once cold, then
-// passes times warm. The caller's decode makes an event of a line, and its cost
-// is part of the figures. It stops at a line that cannot be decoded.
-func Bench(rs []*rules.Rule, opt Options, lines [][]byte, passes int, decode func(line []byte, ev *schemas.Event) error) (BenchResult, error) {
+// Bench is a run of rules over records, each one line as it came.
+type Bench struct {
+	Rules   []*rules.Rule
+	Options Options
+	Lines   [][]byte
+	Parse   parse.Parser
+	Layout  *parse.Layout // of the records' format; nil if it has none: then every record is parsed
+	Passes  int           // warm ones
+	Workers int
+}
+
+// benchWorker tries one record after the other.
+type benchWorker struct {
+	lines       [][]byte
+	try         func(line []byte) error
+	tried, hits int
+}
+
+// Run compiles the rules and matches every line with them: once cold, then warm.
+// Reading the lines' bytes is part of the figures. It stops at a line that cannot
+// be read.
+func (b Bench) Run() (BenchResult, error) {
+	res := BenchResult{Events: len(b.Lines), Workers: max(b.Workers, 1)}
+	if len(b.Lines) == 0 {
+		return res, errors.New("no events to match")
+	}
 	before := heap()
 	start := time.Now()
-	e, _ := Compile(rs, opt)
-	res := BenchResult{CompileS: time.Since(start).Seconds(), Rules: len(e.rules), Events: len(lines)}
-	if after := heap(); after > before {
-		res.CompileBytes = after - before
+	e, _ := Compile(b.Rules, b.Options)
+	res.CompileS, res.Rules = time.Since(start).Seconds(), len(e.rules)
+	compiled := heap()
+	res.CompileBytes = compiled - min(before, compiled)
+
+	parsing := b.workers(res.Workers, e.benchParsed(b.Parse))
+	workers := parsing
+	if b.Layout != nil {
+		workers = b.workers(res.Workers, e.benchRaw(b.Layout))
 	}
-	if len(lines) == 0 {
-		return res, fmt.Errorf("no events to match")
-	}
-	var ev schemas.Event
-	pass := func(match func(*schemas.Event)) (float64, error) {
-		start := time.Now()
-		for i, line := range lines {
-			ev.Reset()
-			if err := decode(line, &ev); err != nil {
-				return 0, fmt.Errorf("event %d: %w", i+1, err)
-			}
-			match(&ev)
-		}
-		return float64(len(lines)) / time.Since(start).Seconds(), nil
-	}
-	hits := func(ev *schemas.Event) { e.Match(ev, func(Hit) { res.Hits++ }) }
 	var err error
-	if res.ColdEventsPerS, err = pass(hits); err != nil {
+	if res.ColdEventsPerS, err = b.pass(workers); err != nil {
 		return res, err
 	}
-	var warm []float64
-	for range max(passes, 1) {
-		res.Hits = 0
-		rate, err := pass(hits)
-		if err != nil {
-			return res, err
-		}
-		warm = append(warm, rate)
+	if res.WarmEventsPerS, err = b.median(workers); err != nil {
+		return res, err
 	}
-	slices.Sort(warm)
-	res.WarmEventsPerS = warm[len(warm)/2]
-	tried := 0
-	_, err = pass(func(ev *schemas.Event) { tried += e.Candidates(ev) })
-	res.CandidatesPerEvent = float64(tried) / float64(len(lines))
-	runtime.KeepAlive(e)
+	for _, w := range workers {
+		res.Hits += w.hits
+		res.CandidatesPerEvent += float64(w.tried) / float64(len(b.Lines))
+	}
+	warm := heap()
+	res.WarmBytes = warm - min(compiled, warm)
+	res.ParsedEventsPerS = res.WarmEventsPerS
+	if b.Layout != nil {
+		res.ParsedEventsPerS, err = b.median(parsing)
+	}
+	runtime.KeepAlive(workers)
 	return res, err
+}
+
+// workers share the lines out, as partitions of a topic do.
+func (b Bench) workers(n int, try func(*benchWorker) func([]byte) error) []*benchWorker {
+	out := make([]*benchWorker, n)
+	for i := range out {
+		w := &benchWorker{lines: b.Lines[i*len(b.Lines)/n : (i+1)*len(b.Lines)/n]}
+		w.try = try(w)
+		out[i] = w
+	}
+	return out
+}
+
+func (e *Engine) benchRaw(l *parse.Layout) func(*benchWorker) func([]byte) error {
+	return func(w *benchWorker) func([]byte) error {
+		raw := e.Raw(l)
+		hit := func(Hit) { w.hits++ }
+		return func(line []byte) error {
+			err := raw.Match(line, hit)
+			w.tried += raw.Tried()
+			return err
+		}
+	}
+}
+
+func (e *Engine) benchParsed(p parse.Parser) func(*benchWorker) func([]byte) error {
+	received := time.Now()
+	return func(w *benchWorker) func([]byte) error {
+		var ev schemas.Event
+		hit := func(Hit) { w.hits++ }
+		return func(line []byte) error {
+			ev.Reset()
+			ev.Original, ev.Received = string(line), received
+			if err := p(&ev); err != nil {
+				return err
+			}
+			w.tried += e.match(&ev, hit)
+			return nil
+		}
+	}
+}
+
+// median runs the warm passes and leaves the counts of the last.
+func (b Bench) median(workers []*benchWorker) (float64, error) {
+	if _, err := b.pass(workers); err != nil { // warm for this way of reading, too
+		return 0, err
+	}
+	var rates []float64
+	for range max(b.Passes, 1) {
+		rate, err := b.pass(workers)
+		if err != nil {
+			return 0, err
+		}
+		rates = append(rates, rate)
+	}
+	slices.Sort(rates)
+	return rates[len(rates)/2], nil
+}
+
+// pass is all workers at once; it returns lines a second.
+func (b Bench) pass(workers []*benchWorker) (float64, error) {
+	errs := make([]error, len(workers))
+	var wg sync.WaitGroup
+	start := time.Now()
+	for i, w := range workers {
+		wg.Go(func() {
+			w.tried, w.hits = 0, 0
+			for n, line := range w.lines {
+				if err := w.try(line); err != nil {
+					errs[i] = fmt.Errorf("event %d: %w", i*len(b.Lines)/len(workers)+n+1, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(len(b.Lines)) / time.Since(start).Seconds(), errors.Join(errs...)
 }
 
 func heap() uint64 {
@@ -76,14 +169,4 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-// Candidates is how many rules Match looks at for the event.
-func (e *Engine) Candidates(ev *schemas.Event) int {
-	s := e.take()
-	defer e.give(s)
-	s.begin(ev)
-	s.match(s.planOf(), func(*CompiledRule) {})
-	s.ev = nil
-	return len(s.tried)
 }

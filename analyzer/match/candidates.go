@@ -3,6 +3,7 @@ package match
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // livePlan is a plan at work in one goroutine: for each rule the atoms that
@@ -48,6 +49,21 @@ func newLivePlan(e *Engine, p *plan) *livePlan {
 // match calls found for every rule of the plan that the event meets, in the
 // order of the rules.
 func (s *state) match(l *livePlan, found func(*CompiledRule)) {
+	start, timed := time.Time{}, s.turn%timedEvery == 0
+	if timed {
+		start = time.Now()
+	}
+	s.choose(l, timed)
+	if timed {
+		s.engine.spent.Add(int64(time.Since(start)))
+	}
+	for _, r := range s.hits {
+		found(l.plan.rules[r].CompiledRule)
+	}
+}
+
+// choose finds the rules that the event meets.
+func (s *state) choose(l *livePlan, timed bool) {
 	s.live = l
 	clear(s.fired)
 	s.tried = append(s.tried[:0], l.always...)
@@ -65,20 +81,18 @@ func (s *state) match(l *livePlan, found func(*CompiledRule)) {
 	}
 	s.hits = s.hits[:0]
 	for _, r := range s.tried {
-		if s.truth(l.plan.rules[r].formula) {
+		if rule := &l.plan.rules[r]; timed && s.tryTimed(rule) || !timed && s.try(rule) {
 			s.hits = append(s.hits, r)
 		}
 	}
 	slices.Sort(s.hits)
-	for _, r := range s.hits {
-		if rule := l.plan.rules[r].CompiledRule; s.holds(rule) {
-			found(rule)
-		}
-	}
 	if l.events++; l.events == l.next {
 		l.sample(s)
 	}
 }
+
+// try runs a rule's program if its formula holds.
+func (s *state) try(r *planRule) bool { return s.truth(r.formula) && s.holds(r.CompiledRule) }
 
 // truth answers a formula; where only the program knows, it is true.
 func (s *state) truth(f *formula) bool {

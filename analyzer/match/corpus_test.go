@@ -161,15 +161,21 @@ func TestCorpusOracle(t *testing.T) {
 func BenchmarkCorpus(b *testing.B) {
 	rs := corpusRules(b)
 	for _, file := range []string{"evtx-dev.jsonl.gz", "otrf-dev.jsonl.gz"} {
-		lines := eventLines(b, "events/"+file, 2000, 5)
+		lines := eventLines(b, "events/"+file, 1<<30, 1)
+		parser, err := parse.Lookup("windows")
+		if err != nil {
+			b.Fatal(err)
+		}
+		bench := Bench{Rules: windowsOnly(rs), Lines: lines, Parse: parser, Layout: parse.Windows(), Passes: 5, Workers: 1}
 		b.Run(file, func(b *testing.B) {
 			for b.Loop() {
-				res, err := Bench(windowsOnly(rs), Options{}, lines, 3, decoder(b, "windows"))
+				res, err := bench.Run()
 				if err != nil {
 					b.Fatal(err)
 				}
 				b.ReportMetric(res.ColdEventsPerS, "cold-events/s")
 				b.ReportMetric(res.WarmEventsPerS, "warm-events/s")
+				b.ReportMetric(res.ParsedEventsPerS, "parsed-events/s")
 				b.ReportMetric(res.CandidatesPerEvent, "candidates/event")
 				b.ReportMetric(float64(res.CompileBytes)/1e6, "compile-MB")
 				b.ReportMetric(res.CompileS, "compile-s")

@@ -54,6 +54,7 @@ type CompiledRule struct {
 	group   []groupField
 	counts  *counted        // of a correlation
 	raises  []*CompiledRule // what a match of this program is reported as
+	spent   atomic.Int64    // ns, in events that were timed
 }
 
 // groupField is a field of the group with where its value is found.
@@ -77,6 +78,7 @@ type Engine struct {
 	plans    map[string]*plan
 	words    map[string]*slotIndex // by their predicates
 	failures atomic.Uint64
+	spent    atomic.Int64 // ns of matching, in events that were timed
 }
 
 // Compile makes an engine of the rules. A rule with a problem is left out, unless
@@ -210,12 +212,16 @@ type Hit struct {
 
 // Match calls emit for each rule that the event meets, and for each correlation
 // that counts it, once.
-func (e *Engine) Match(ev *schemas.Event, emit func(Hit)) {
+func (e *Engine) Match(ev *schemas.Event, emit func(Hit)) { e.match(ev, emit) }
+
+// match also says how many rules were looked at.
+func (e *Engine) match(ev *schemas.Event, emit func(Hit)) int {
 	s := e.take()
 	defer e.give(s)
 	s.begin(ev)
 	s.match(s.planOf(), func(r *CompiledRule) { r.report(s.fired, emit) })
 	s.ev = nil
+	return len(s.tried)
 }
 
 // take lends a state.

@@ -477,7 +477,11 @@ func (x *slotIndex) text(f *finding, text, folded string) {
 		}
 	}
 	for _, id := range x.ask {
-		ask(id)
+		if p := x.predicates[id]; p.test.op == opRe && p.test.fn == asIs {
+			f.wait(id)
+		} else {
+			ask(id)
+		}
 	}
 	for _, id := range x.exact[folded] {
 		f.add(id)

@@ -115,11 +115,16 @@ func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
 // find calls found for each text that stands in s, in any case of its ASCII
 // letters, with where it begins. It stops when found returns false.
 func (l *literals) find(s []byte, found func(text int32, at int) bool) {
-	n, drop := len(s)-l.size, 8*(gramBytes-l.size)
-	for i := 0; i <= n; i += l.stride {
+	var (
+		last  = len(s) - l.size
+		bytes = ^uint32(0) >> (8 * (gramBytes - l.size))
+		mask  = l.mask
+		step  = l.stride
+	)
+	for i := 0; i <= last; i += step {
 		var g uint32
-		if i+gramBytes <= len(s) {
-			g = binary.LittleEndian.Uint32(s[i:])<<drop>>drop | l.mask
+		if i <= len(s)-gramBytes {
+			g = binary.LittleEndian.Uint32(s[i:])&bytes | mask
 		} else {
 			g = l.group(stringOf(s), i)
 		}

@@ -2,10 +2,10 @@ package match
 
 import (
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"fengsui/schemas"
 )
@@ -150,7 +150,7 @@ func (e *Engine) planFor(key string, s *state) *plan {
 }
 
 func (e *Engine) newPlan(s *state) *plan {
-	settled := make(map[int]bool, len(e.planned))
+	settled := make([]bool, len(e.slots)+1)
 	for _, f := range e.planned {
 		if f.byValue {
 			settled[f.slot] = true
@@ -158,7 +158,7 @@ func (e *Engine) newPlan(s *state) *plan {
 	}
 	known := func(id int32) truth {
 		p := e.predicates[id]
-		if !settled[p.slot] || p.test.cased || p.test.fn != asIs || p.test.op == opRe {
+		if p.test.cased || p.test.fn != asIs || p.test.op == opRe {
 			return unknown // the shape is the value in one case
 		}
 		if s.p(int(id)) {
@@ -173,7 +173,7 @@ func (e *Engine) newPlan(s *state) *plan {
 			continue
 		}
 		for _, r := range route.rules {
-			f := e.index.settle(r.formula, known)
+			f := e.index.settle(r.formula, settled, known)
 			if f.kind == isNo {
 				continue
 			}
@@ -201,7 +201,7 @@ func (e *Engine) wordsOf(p *plan) *slotIndex {
 		})
 	}
 	sorted := slices.Sorted(maps.Keys(ids))
-	key := fmt.Sprint(sorted)
+	key := stringOf(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(sorted))), 4*len(sorted))) // the numbers' own bytes, which nobody changes
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	x := e.words[key]
@@ -215,9 +215,12 @@ func (e *Engine) wordsOf(p *plan) *slotIndex {
 }
 
 // settle puts in what is known.
-func (x *index) settle(f *formula, known func(predicate int32) truth) *formula {
+func (x *index) settle(f *formula, settled []bool, known func(predicate int32) truth) *formula {
 	switch f.kind {
 	case isAtom:
+		if !settled[x.atoms[f.id].slot] {
+			return f
+		}
 		switch partial(x.atoms[f.id].body, known) {
 		case yes:
 			return formulaYes
@@ -226,7 +229,7 @@ func (x *index) settle(f *formula, known func(predicate int32) truth) *formula {
 		}
 		return f
 	case isNot:
-		kid := x.settle(f.kids[0], known)
+		kid := x.settle(f.kids[0], settled, known)
 		if kid == f.kids[0] {
 			return f
 		}
@@ -234,7 +237,7 @@ func (x *index) settle(f *formula, known func(predicate int32) truth) *formula {
 	case isAnd, isOr:
 		var kids []*formula // once one differs
 		for i, k := range f.kids {
-			s := x.settle(k, known)
+			s := x.settle(k, settled, known)
 			if f.kind == isAnd && s.kind == isNo || f.kind == isOr && s.kind == isYes {
 				return s
 			}

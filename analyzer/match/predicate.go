@@ -155,20 +155,20 @@ func (d *slotDef) lookup(ev *schemas.Event) schemas.Value {
 // compares answers a predicate over two fields for the event that the state
 // holds.
 func (p *predicate) compares(s *state) bool {
-	if s.raw != nil && !s.raw.give() {
-		return false
-	}
-	v := s.value(p.slot)
-	if !v.there() {
-		return false
-	}
-	texts := s.texts(v, p.test.cased)
-	if p.test.fn != asIs {
-		texts = s.functionOf(v, p.test)
-	}
+	texts, others := s.slotTexts(p.slot), s.slotTexts(p.other)
 	for _, text := range texts {
-		for _, w := range s.texts(s.value(p.other), p.test.cased) {
-			if sameAs(p.test.op, text, w) {
+		if p.test.fn != asIs {
+			made, ok := p.test.fn.appendOf(nil, text, p.test.zone)
+			if !ok {
+				continue
+			}
+			text = string(made)
+		}
+		for _, other := range others {
+			if !p.test.cased {
+				text, other = fold(text), fold(other)
+			}
+			if sameAs(p.test.op, text, other) {
 				return true
 			}
 		}

@@ -82,10 +82,15 @@ type rawShape struct {
 // whole event to hold; nil if that cannot be said.
 type rawWords struct{ texts *literals }
 
+// rawSource is where a value may come from: the one of some keys that is there, or
+// what text makes of it; or a text that the shape has settled.
 type rawSource struct {
-	keys []*rawKey
-	text func(string) (string, bool)
+	keys  []*rawKey
+	text  func(string) (string, bool)
+	fixed string
 }
+
+var fixedValue = &rawValue{}
 
 const maxRawKeys = 4096 // that are remembered
 
@@ -105,6 +110,9 @@ func (e *Engine) Raw(l *parse.Layout) *Raw {
 	}
 	return r
 }
+
+// Tried is how many rules were looked at for the last record.
+func (r *Raw) Tried() int { return len(r.state.tried) }
 
 // Parsed is how many records had to be parsed.
 func (r *Raw) Parsed() uint64 { return r.parsed }
@@ -203,7 +211,14 @@ func (r *Raw) newShape() *rawShape {
 			s.words = r.wordsOf(live.plan.words)
 			continue
 		}
+		s.sources[slot] = nil
 		for _, name := range r.engine.slots[slot].names {
+			if r.settled(name) {
+				if v := r.state.ev.Lookup(name); !v.IsNone() {
+					s.sources[slot] = append(s.sources[slot], rawSource{fixed: v.Text()})
+				}
+				continue
+			}
 			keys, text, ok := r.layout.Source(name, r.state.ev)
 			if !ok {
 				s.usable = s.usable && !slices.Contains(live.plan.slots, slot)
@@ -218,6 +233,16 @@ func (r *Raw) newShape() *rawShape {
 		}
 	}
 	return s
+}
+
+// settled says that all records of a shape have one text in the field, or none
+// has it.
+func (r *Raw) settled(field string) bool {
+	keys, ok := r.layout.Settles(field)
+	if !ok || r.state.ev.Lookup(field).Kind() == schemas.KindList {
+		return false
+	}
+	return !slices.ContainsFunc(keys, func(k string) bool { return !slices.Contains(r.settling, r.keyOf(k)) })
 }
 
 // entry finds what a slot's value of the record makes true.
@@ -242,14 +267,16 @@ func (r *Raw) entry(slot int32) *entry {
 	return e
 }
 
-// text is the slot's one text, which is known to be there.
-func (r *Raw) text(slot int32) string {
+// texts are the slot's, unless the record had to be parsed for them.
+func (r *Raw) texts(slot int32) ([]string, bool) {
 	v, text, made := r.find(slot)
-	if v != nil && !made && v.kind == rawEscaped {
-		r.buf = unescape(r.buf[:0], text)
-		text = r.buf
+	if v == nil {
+		return nil, r.state.raw != nil
 	}
-	return stringOf(text)
+	if !made && v.kind == rawEscaped {
+		text = unescape(nil, text)
+	}
+	return []string{stringOf(text)}, true
 }
 
 // find looks for a slot's value: as it is in the record, or made of what is. If
@@ -262,6 +289,9 @@ func (r *Raw) find(slot int32) (v *rawValue, text []byte, made bool) {
 	}
 	for i := range sources {
 		src := &sources[i]
+		if src.keys == nil && src.fixed != "" {
+			return fixedValue, bytesOf(src.fixed), true
+		}
 		for _, k := range src.keys {
 			v := &r.values[k.id]
 			if v.turn != r.turn || v.kind == rawNull {

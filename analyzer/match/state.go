@@ -19,17 +19,16 @@ type state struct {
 	vm     vm.VM
 	env    map[string]any
 
-	turn    uint32 // this event's number; what was written in another turn is stale
-	slots   []slot // of the engine's fields
-	known   []knownEntry
-	list    []string // texts of this event's slots
-	buf     []byte   // and the memory of those that had to be made
-	results []string // of a function
-	event   words    // all texts of the event
-	key     []byte
-	tried   []int32 // rules of the plan that this event may meet
-	hits    []int32 // and those of which the formula holds
-	fired   map[*CompiledRule]struct{}
+	turn  uint32 // this event's number; what was written in another turn is stale
+	slots []slot // of the engine's fields
+	known []knownEntry
+	list  []string // texts of this event's slots
+	buf   []byte   // and the memory of those that had to be made
+	event words    // all texts of the event
+	key   []byte
+	tried []int32 // rules of the plan that this event may meet
+	hits  []int32 // and those of which the formula holds
+	fired map[*CompiledRule]struct{}
 
 	// What outlives the event.
 	values  []slotValues
@@ -143,23 +142,15 @@ func (s *state) texts(v *slot, raw bool) []string {
 	return s.list[v.foldFrom : v.foldFrom+v.to-v.from]
 }
 
-// functionOf is what the test's function makes of a value's texts, in one case
-// unless the test is cased. The texts live until the next call.
-func (s *state) functionOf(v *slot, t *test) []string {
-	s.results = s.results[:0]
-	for _, text := range s.texts(v, true) {
-		from := len(s.buf)
-		var ok bool
-		if s.buf, ok = t.fn.appendOf(s.buf, text, t.zone); !ok {
-			continue
+// slotTexts are a slot's texts as they are.
+func (s *state) slotTexts(slot int) []string {
+	if s.raw != nil {
+		if text, known := s.raw.texts(int32(slot)); known { //nolint:gosec // bounded by the rules
+			return text
 		}
-		out := s.made(from)
-		if !t.cased {
-			out = s.fold(out)
-		}
-		s.results = append(s.results, out)
 	}
-	return s.results
+	v := s.value(slot)
+	return s.list[v.from:v.to]
 }
 
 // words are all texts of the event.

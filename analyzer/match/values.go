@@ -102,12 +102,7 @@ func (s *state) meets(e *entry, a int32) bool {
 
 // tryNow asks a predicate of the event's own texts.
 func (s *state) tryNow(slot, predicate int32) bool {
-	p := s.engine.predicates[predicate]
-	if s.raw != nil {
-		return p.holds(s.raw.text(slot))
-	}
-	v := s.value(int(slot))
-	return slices.ContainsFunc(s.list[v.from:v.to], p.holds)
+	return slices.ContainsFunc(s.slotTexts(int(slot)), s.engine.predicates[predicate].holds)
 }
 
 // cache remembers the entries of one slot's values. What was not used while as

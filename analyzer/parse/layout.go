@@ -100,6 +100,8 @@ func windowsSource(field string, like *schemas.Event) ([]string, func(string) (s
 			value, _, _ := strings.Cut(rest, ",")
 			return lower(value), ok && value != ""
 		}, true
+	case "dns.question.name", "dns.answers.data", "dns.question.type":
+		return nil, nil, like.Get(schemas.FieldWinlogEventID).Int() != 22
 	default:
 		return nil, nil, false
 	}
@@ -128,6 +130,11 @@ func windowsSettles(field string) ([]string, bool) {
 	}
 	if key, ok := strings.CutPrefix(field, "winlog.event_data."); ok {
 		return []string{key}, true
+	}
+	for _, other := range []string{"labels.", "zeek.", "suricata.", "tls."} { // never set
+		if strings.HasPrefix(field, other) {
+			return nil, true
+		}
 	}
 	return nil, false
 }

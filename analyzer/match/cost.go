@@ -1,0 +1,42 @@
+package match
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"fengsui/rules"
+)
+
+// timedEvery is of how many events one has its rules timed: two looks at the
+// clock cost as much as a rule.
+const timedEvery = 64
+
+// Cost is the share that trying one rule has of all the time spent matching,
+// measured on a sample of the events since the engine was made.
+type Cost struct {
+	Rule  *rules.Rule
+	Share float64 // 0 to 1
+}
+
+// Costs are those of all rules that were tried, the dearest first. What finding
+// the rules to try costs belongs to none of them.
+func (e *Engine) Costs() []Cost {
+	all := e.spent.Load()
+	var out []Cost
+	for _, r := range e.rules {
+		if own := r.spent.Load(); own > 0 && all > 0 {
+			out = append(out, Cost{r.Rule, float64(own) / float64(all)})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Cost) int { return cmp.Compare(b.Share, a.Share) })
+	return out
+}
+
+// tryTimed is try by the clock.
+func (s *state) tryTimed(r *planRule) bool {
+	start := time.Now()
+	holds := s.try(r)
+	r.spent.Add(int64(time.Since(start)))
+	return holds
+}
