@@ -32,6 +32,7 @@ type matches struct {
 	alerts    *correlate.Fold
 	gate      *tune.Gate
 	mining    *mining.Fold
+	decoded   [correlate.Lookahead]*schemas.Match
 	chained   []kafka.Record       // what matches of this batch lead to
 	told      map[string]time.Time // when a rule's losses were last logged
 	untold    map[string]correlate.Losses
@@ -147,28 +148,28 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 		token      string
 	)
 	for i := range records {
-		r := &records[i]
-		var m schemas.Match
-		if err := json.Unmarshal(r.Value, &m); err != nil {
-			h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
-			h.log.Warn("match passed over", "partition", r.Partition, "offset", r.Offset, "error", err)
+		if i%correlate.Lookahead == 0 {
+			h.decode(records[i:min(i+correlate.Lookahead, len(records))])
+		}
+		r, m := &records[i], h.decoded[i%correlate.Lookahead]
+		if m == nil {
 			continue
 		}
 		if r.Offset < h.committed {
-			h.alerts.Warm(&m)
-			h.mining.Warm(&m, r.Partition, r.Offset)
+			h.alerts.Warm(m)
+			h.mining.Warm(m, r.Partition, r.Offset)
 			continue
 		}
 		if first {
 			token, first = fmt.Sprintf("%s/%d/%d-%d", schemas.TopicMatches, h.partition, r.Offset, records[len(records)-1].Offset), false
 		}
 		if m.Kind == schemas.MatchMining {
-			if d, changed := h.mining.Add(&m, r.Partition, r.Offset, now); changed {
+			if d, changed := h.mining.Add(m, r.Partition, r.Offset, now); changed {
 				detections.add(d)
 			}
 			continue
 		}
-		changed, next := h.alerts.Add(&m, r.Partition, r.Offset, now)
+		changed, next := h.alerts.Add(m, r.Partition, r.Offset, now)
 		for _, a := range changed {
 			if a = h.pass(rules, snap, a); a != nil {
 				alerts.add(a)
@@ -191,6 +192,24 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 		return err
 	}
 	return h.writeDetections(ctx, detected, token)
+}
+
+// decode reads the next few matches; of what is none it leaves nil.
+func (h *matches) decode(records []kafka.Record) {
+	var counted []*schemas.Match
+	for i := range records {
+		r, m := &records[i], &schemas.Match{}
+		h.decoded[i] = nil
+		if err := json.Unmarshal(r.Value, m); err != nil {
+			h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
+			h.log.Warn("match passed over", "partition", r.Partition, "offset", r.Offset, "error", err)
+			continue
+		}
+		if h.decoded[i] = m; m.Kind == schemas.MatchRule {
+			counted = append(counted, m)
+		}
+	}
+	h.alerts.Expect(counted)
 }
 
 // lead keeps what a correlation that was met counts for.

@@ -89,6 +89,10 @@ type Fold struct {
 	lossy  []*ruleState // those with something in losses
 	seen   *seen.Set
 
+	expected []ahead
+	reached  int    // how many of them came
+	near     uint64 // what was read ahead, which has no meaning
+
 	event  []sighting // what is being put in
 	alerts []*schemas.Alert
 	next   []schemas.Match
@@ -107,12 +111,12 @@ type ruleState struct {
 
 // group is what is known of one rule and one set of group values.
 type group struct {
-	used   bool
-	window window
 	rule   *ruleState
+	used   bool
 	alerts []*raised // newest last
-	key    uint64    // keyHash
-	place  int       // in rule.groups
+	window window
+	key    uint64 // keyHash
+	place  int    // in rule.groups
 }
 
 // maxAlerts bounds the alerts of one group that are still open to joining:
@@ -172,7 +176,8 @@ func (f *Fold) Seed(alerts []schemas.Alert) {
 		if a.Correlation != nil {
 			r.fired = nanos(a.Correlation.Fired)
 		}
-		g := f.group(&schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group})
+		m := &schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group}
+		g := f.group(m, keyHash(m))
 		g.alerts = append(g.alerts, r) // all of them: the records that raised them may come again
 	}
 }
@@ -180,10 +185,11 @@ func (f *Fold) Seed(alerts []schemas.Alert) {
 // Warm takes a record from before the committed offset, when the window is read
 // again after a restart: it counts for what comes, and raises nothing.
 func (f *Fold) Warm(m *schemas.Match) {
-	if m.Kind != schemas.MatchRule || f.seen.NoteHash(idHash(m)) || m.Correlation == nil {
+	id, key := f.hashes(m)
+	if m.Kind != schemas.MatchRule || f.seen.NoteHash(id) || m.Correlation == nil {
 		return
 	}
-	g := f.group(m)
+	g := f.group(m, key)
 	if from, ok := f.count(g, m); ok {
 		for i := from; i < len(g.window.items); i++ {
 			g.window.items[i].told = g.window.items[i].on
@@ -197,10 +203,11 @@ func (f *Fold) Warm(m *schemas.Match) {
 // returned is the fold's own: copy it before the next call.
 func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time) ([]*schemas.Alert, []schemas.Match) {
 	f.alerts, f.next = f.alerts[:0], f.next[:0]
-	if m.Kind != schemas.MatchRule || f.seen.NoteHash(idHash(m)) {
+	id, key := f.hashes(m)
+	if m.Kind != schemas.MatchRule || f.seen.NoteHash(id) {
 		return nil, nil
 	}
-	g := f.group(m)
+	g := f.group(m, key)
 	c := &change{Fold: f, g: g, m: m, partition: partition, offset: offset, now: now, at: f.timeOf(m)}
 	if m.Correlation == nil {
 		c.quiet = f.quiet(m)
@@ -246,7 +253,7 @@ func (f *Fold) count(g *group, m *schemas.Match) (from int, ok bool) {
 	if f.sight(d, m); len(f.event) == 0 {
 		return -1, false
 	}
-	if w.len() > 0 && f.event[0].at < w.newest()-int64(f.cfg.Lateness) {
+	if w.len() > 0 && f.event[0].at < w.last-int64(f.cfg.Lateness) {
 		f.lose(g.rule).Late++
 		return len(w.items), false
 	}
@@ -379,8 +386,7 @@ func idHash(m *schemas.Match) uint64 {
 }
 
 // group finds or makes a group and marks it as used.
-func (f *Fold) group(m *schemas.Match) *group {
-	key := keyHash(m)
+func (f *Fold) group(m *schemas.Match, key uint64) *group {
 	if g := f.groups.get(key); g != nil {
 		g.used = true
 		return g
@@ -392,7 +398,6 @@ func (f *Fold) group(m *schemas.Match) *group {
 		f.evict(f.biggest(r), nil)
 	}
 	g := &group{key: key, rule: r, place: len(r.groups), used: true}
-	g.window.gone = never
 	r.groups = append(r.groups, g)
 	f.groups.put(g)
 	return g

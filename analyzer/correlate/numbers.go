@@ -1,6 +1,9 @@
 package correlate
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // sum adds numbers up and takes them back without drifting: whole numbers
 // exactly, what is too big or has a fraction with Neumaier's compensation, which
@@ -50,13 +53,19 @@ func (s *sum) value() float64 { return float64(s.whole) + s.part + s.lost }
 
 // ranked holds numbers in order, so that the one of any rank is found, one is
 // added and one is taken back in a time that grows with the logarithm of their
-// number: a treap whose nodes know the size of what is below them.
+// number. A few are a sorted list; many are a treap whose nodes know the size of
+// what is below them.
 type ranked struct {
+	few   []float64
 	nodes []rankedNode // 0 is no node
 	free  int32
 	root  int32
 	seed  uint32
 }
+
+// fewest is how many are a list; a treap that has shrunk to a quarter becomes one
+// again.
+const fewest = 256
 
 type rankedNode struct {
 	value       float64
@@ -68,7 +77,7 @@ type rankedNode struct {
 
 func (r *ranked) len() int {
 	if r.root == 0 {
-		return 0
+		return len(r.few)
 	}
 	return int(r.nodes[r.root].size)
 }
@@ -81,9 +90,18 @@ func (r *ranked) update(n int32) {
 }
 
 func (r *ranked) add(v float64) {
-	if len(r.nodes) == 0 {
-		r.nodes = append(make([]rankedNode, 0, 5), rankedNode{})
-		r.seed = 2463534242
+	if r.root == 0 && len(r.few) < fewest {
+		at, _ := slices.BinarySearch(r.few, v)
+		r.few = slices.Insert(r.few, at, v)
+		return
+	}
+	if r.root == 0 {
+		r.nodes = append(make([]rankedNode, 0, 2*fewest), rankedNode{})
+		r.free, r.seed = 0, 2463534242
+		for _, x := range r.few {
+			r.root = r.insert(r.root, x)
+		}
+		r.few = nil
 	}
 	r.root = r.insert(r.root, v)
 }
@@ -145,7 +163,20 @@ func (r *ranked) turnLeft(n int32) int32 {
 }
 
 // remove takes back one that was added.
-func (r *ranked) remove(v float64) { r.root = r.delete(r.root, v) }
+func (r *ranked) remove(v float64) {
+	if r.root == 0 {
+		at, _ := slices.BinarySearch(r.few, v)
+		r.few = slices.Delete(r.few, at, at+1)
+		return
+	}
+	if r.root = r.delete(r.root, v); r.len() > fewest/4 {
+		return
+	}
+	for i := range r.len() {
+		r.few = append(r.few, r.at(i))
+	}
+	r.root, r.nodes = 0, nil
+}
 
 func (r *ranked) delete(n int32, v float64) int32 {
 	x := &r.nodes[n]
@@ -189,6 +220,9 @@ func (r *ranked) join(a, b int32) int32 {
 
 // at is the number of a rank, from 0.
 func (r *ranked) at(rank int) float64 {
+	if r.root == 0 {
+		return r.few[rank]
+	}
 	n, k := r.root, int32(rank) //nolint:gosec // bounded by the window
 	for {
 		x := &r.nodes[n]

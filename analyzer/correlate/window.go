@@ -30,12 +30,14 @@ type sighting struct {
 // at for each event once, over the timespan that ends with it; that is repeated
 // only for events newer than one that came late. Nothing looks through a window.
 type window struct {
-	def   *definition
+	def   *definition // what every update needs stands first, together
 	items []sighting
 	head  int   // items before it are gone
 	lo    int   // the window is items[lo:hi]
 	hi    int   // all of items, but while a late event is put in
 	gone  int64 // sighting.fired of the last that is gone
+	last  int64 // time of the newest, and its sighting.fired: known without looking there
+	fired int64
 
 	sum    sum
 	values *distinct
@@ -52,7 +54,7 @@ type window struct {
 }
 
 func newWindow(d *definition) window {
-	w := window{def: d, gone: never}
+	w := window{def: d, gone: never, last: never, fired: never}
 	switch d.kind {
 	case valueCount:
 		w.values = &distinct{}
@@ -69,31 +71,29 @@ func newWindow(d *definition) window {
 
 func (w *window) len() int { return len(w.items) - w.head }
 
-// newest is the time of the newest event.
-func (w *window) newest() int64 {
-	if w.len() == 0 {
-		return never
-	}
-	return w.items[len(w.items)-1].at
-}
-
 // add puts in the values of one event and looks at the condition for it and for
 // every newer one. It returns how many sightings were looked at: they are the
 // last.
 func (w *window) add(event []sighting) int {
-	from := w.place(&event[0])
-	if from < len(w.items) {
-		w.rewind(from, event[0].at)
-		w.items = slices.Insert(w.items, from, event...)
-	} else {
+	from, fired := len(w.items), w.fired
+	if event[0].at > w.last { // as most do
 		w.items = append(w.items, event...)
+	} else {
+		if from = w.place(&event[0]); from < len(w.items) {
+			w.rewind(from, event[0].at)
+		}
+		w.items = slices.Insert(w.items, from, event...)
+		if fired = w.gone; from > w.head {
+			fired = w.items[from-1].fired
+		}
 	}
 	if n := len(w.def.chains); n > 0 {
 		w.undo = slices.Insert(w.undo, from*n, make([]int64, n*len(event))...)
 	}
 	for i := from; i < len(w.items); i++ {
-		w.step(i)
+		fired = w.step(i, fired)
 	}
+	w.last, w.fired = w.items[len(w.items)-1].at, fired
 	return len(w.items) - from
 }
 
@@ -119,8 +119,9 @@ func before(a, b *sighting) bool {
 }
 
 // step takes the next sighting into the window, leaves behind what is too old
-// for it, and looks at the condition.
-func (w *window) step(i int) {
+// for it, and looks at the condition. It is told the latest time before at which
+// that held, and returns the latest up to it.
+func (w *window) step(i int, fired int64) int64 {
 	s := &w.items[i]
 	w.enter(i)
 	w.hi = i + 1
@@ -134,14 +135,10 @@ func (w *window) step(i int) {
 			w.reached = v
 		}
 	}
-	switch {
-	case s.on:
+	if s.fired = fired; s.on {
 		s.fired = s.at
-	case i > w.head:
-		s.fired = w.items[i-1].fired
-	default:
-		s.fired = w.gone
 	}
+	return s.fired
 }
 
 // rewind makes the window again what it was before the sighting at p, for an
@@ -257,7 +254,7 @@ func (w *window) holds(now int64) (v float64, ok bool) {
 // trim lets go of what no late event can need any more. Those were looked at, so
 // nothing changes.
 func (w *window) trim() {
-	oldest := w.newest() - w.def.keep
+	oldest := w.last - w.def.keep
 	for w.head < w.lo && w.items[w.head].at < oldest {
 		w.drop()
 	}

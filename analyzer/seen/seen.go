@@ -46,6 +46,10 @@ func (s *Set) NoteHash(h uint64) (known bool) {
 	return false
 }
 
+// Peek reads the place where h stands or would, so that it is near when NoteHash
+// looks there. What it returns has no meaning.
+func (s *Set) Peek(h uint64) uint64 { return s.table[int(h)&(len(s.table)-1)] } //nolint:gosec // masked
+
 // find is where h stands, or where it would.
 func (s *Set) find(h uint64) int {
 	mask := len(s.table) - 1
