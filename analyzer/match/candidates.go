@@ -29,7 +29,7 @@ type trigger struct{ atom, rule int32 }
 // A sample counts how often every atom of the plan holds. The first is taken at
 // once; a later one when the plan has seen eight times as many events.
 const (
-	firstSample = 32
+	firstSample = 16
 	laterSample = 512
 	growth      = 8
 	fewRules    = 4    // a plan of so few is not worth it

@@ -27,6 +27,21 @@ func foldedAlready(s string) bool {
 
 // appendFold keeps bytes that are not UTF-8 as they are.
 func appendFold(dst []byte, s string) []byte {
+	from := len(dst)
+	dst = append(dst, s...)
+	for i := from; i < len(dst); i++ {
+		c := dst[i]
+		if c >= utf8.RuneSelf {
+			return appendFoldRunes(dst[:i], s[i-from:])
+		}
+		if 'A' <= c && c <= 'Z' {
+			dst[i] = c + 'a' - 'A'
+		}
+	}
+	return dst
+}
+
+func appendFoldRunes(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
@@ -50,6 +65,9 @@ func appendFold(dst []byte, s string) []byte {
 
 // foldRune is the least letter that folds to the same, in lower case if ASCII.
 func foldRune(r rune) rune {
+	if 0x3000 <= r && r < 0xa000 { // ideographs, kana: one case
+		return r
+	}
 	least := r
 	for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
 		least = min(least, o)

@@ -39,6 +39,32 @@ type planRule struct {
 type route struct {
 	source *schemas.SigmaSource
 	rules  []*CompiledRule
+	when   [][]routeTerm // source.When for the shape of an event
+}
+
+// routeTerm is a term of the log source: one of the texts, in one case, or any at
+// all if there are none.
+type routeTerm struct {
+	slot  int
+	texts []string
+}
+
+// takes is route.takes by the slots of the shape.
+func (s *state) takes(r *route) bool {
+	for _, all := range r.when {
+		if !slices.ContainsFunc(all, func(t routeTerm) bool { return !s.termHolds(t) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *state) termHolds(t routeTerm) bool {
+	v := s.value(t.slot)
+	if t.texts == nil {
+		return v.there()
+	}
+	return slices.ContainsFunc(s.texts(v, false), func(text string) bool { return slices.Contains(t.texts, text) })
 }
 
 // takes says whether the event belongs to the log source.
@@ -96,6 +122,24 @@ func (e *Engine) addRoutes(b *builder) {
 		e.planned = append(e.planned, plannedField{b.compiler.slot([]string{field}), v})
 	}
 	slices.SortFunc(e.planned, func(x, y plannedField) int { return x.slot - y.slot })
+	for _, r := range e.routes {
+		for _, all := range r.source.When {
+			var terms []routeTerm
+			for _, t := range all {
+				term := routeTerm{slot: b.compiler.slot([]string{t.Field})}
+				for _, v := range t.Values {
+					if v != "*" {
+						term.texts = append(term.texts, fold(v))
+					}
+				}
+				if slices.Contains(t.Values, "*") {
+					term.texts = nil
+				}
+				terms = append(terms, term)
+			}
+			r.when = append(r.when, terms)
+		}
+	}
 }
 
 // shapeKey appends the shape of the event that the state holds.
@@ -169,7 +213,7 @@ func (e *Engine) newPlan(s *state) *plan {
 	p := &plan{}
 	slots, asked := map[int32]bool{}, map[int32]bool{}
 	for _, route := range e.routes {
-		if !route.takes(s.ev) {
+		if !s.takes(route) {
 			continue
 		}
 		for _, r := range route.rules {

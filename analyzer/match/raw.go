@@ -40,6 +40,7 @@ type Raw struct {
 	parsed   uint64
 	err      error
 	words    map[*slotIndex]rawWords
+	added    []string // the layout's texts in one case
 
 	ev  schemas.Event
 	key []byte
@@ -97,6 +98,9 @@ const maxRawKeys = 4096 // that are remembered
 // Raw prepares for records of a layout.
 func (e *Engine) Raw(l *parse.Layout) *Raw {
 	r := &Raw{engine: e, layout: l, state: newState(e), keys: map[string]*rawKey{}, shapes: map[string]*rawShape{}, usable: true, words: map[*slotIndex]rawWords{}}
+	for _, t := range l.Texts {
+		r.added = append(r.added, fold(t))
+	}
 	for _, f := range e.planned {
 		for _, name := range e.slots[f.slot].names {
 			keys, ok := l.Settles(name)
@@ -362,7 +366,7 @@ func (r *Raw) wordsOf(x *slotIndex) rawWords {
 				part = run
 			}
 		}
-		added := slices.ContainsFunc(r.layout.Texts, func(t string) bool { return strings.Contains(fold(t), part) })
+		added := slices.ContainsFunc(r.added, func(t string) bool { return strings.Contains(t, part) })
 		if added || len(part) < gramBytes || strings.Trim(part, "0123456789abcdef:.tz+-") == "" { // addresses, numbers and times are written anew
 			parts = nil
 			break
@@ -382,7 +386,11 @@ func (r *Raw) wordsOf(x *slotIndex) rawWords {
 func unescape(b, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '\\' {
-			b = append(b, text[i])
+			from := i
+			for i+1 < len(text) && text[i+1] != '\\' {
+				i++
+			}
+			b = append(b, text[from:i+1]...)
 			continue
 		}
 		if i++; text[i] != 'u' {
