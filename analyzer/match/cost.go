@@ -12,25 +12,26 @@ import (
 // clock cost as much as a rule.
 const timedEvery = 64
 
-// Cost is the share that trying one rule has of all the time spent matching,
-// measured on a sample of the events since the engine was made.
+// Cost is the share that trying one rule has of all the time spent matching, in
+// a sample of the events.
 type Cost struct {
 	Rule  *rules.Rule
 	Share float64 // 0 to 1
 }
 
-// Costs are those of all rules that were tried, the dearest first. What finding
-// the rules to try costs belongs to none of them.
-func (e *Engine) Costs() []Cost {
-	all := e.spent.Load()
+// Costs are those of all rules that were tried since the last call, the dearest
+// first, with how much time was measured. What finding the rules to try costs
+// belongs to none of them.
+func (e *Engine) Costs() ([]Cost, time.Duration) {
+	all := e.spent.Swap(0)
 	var out []Cost
 	for _, r := range e.rules {
-		if own := r.spent.Load(); own > 0 && all > 0 {
-			out = append(out, Cost{r.Rule, float64(own) / float64(all)})
+		if own := r.spent.Swap(0); own > 0 && all > 0 {
+			out = append(out, Cost{r.Rule, min(1, float64(own)/float64(all))})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Cost) int { return cmp.Compare(b.Share, a.Share) })
-	return out
+	return out, time.Duration(all)
 }
 
 // tryTimed is try by the clock.

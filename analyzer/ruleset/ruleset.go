@@ -340,8 +340,10 @@ func (s *Set) Run(ctx context.Context) error {
 			}
 		case <-w.settled():
 			s.load(false)
-		case <-rescan.C:
+		case now := <-rescan.C:
 			s.load(false)
+			costs, timed := s.Current().Engine.Costs()
+			s.tellCosts(costs, timed, now)
 		}
 		w.follow(s.folders())
 	}

@@ -334,19 +334,19 @@ func TestHangUp(t *testing.T) {
 func TestCosts(t *testing.T) {
 	h := open(t, nil)
 	h.set.cfg.CostShare = 0.2
-	var costs []Cost
+	costs := []match.Cost{{Rule: &rules.Rule{ID: "dear", Title: "dear rule"}, Share: 0.3}}
 	for i := range 50 {
-		costs = append(costs, Cost{Rule: schemas.Rule{ID: fmt.Sprint("cheap", i)}, Share: 0.001})
+		costs = append(costs, match.Cost{Rule: &rules.Rule{ID: fmt.Sprint("cheap", i)}, Share: 0.001})
 	}
-	costs = append(costs, Cost{Rule: schemas.Rule{ID: "dear", Title: "dear rule"}, Share: 0.3})
 	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	f := func(after time.Duration, said int) {
 		t.Helper()
-		h.set.TellCosts(costs, now.Add(after))
+		h.set.tellCosts(costs, time.Second, now.Add(after))
 		if n := strings.Count(h.log.String(), "costs more than its share"); n != said {
 			t.Errorf("after %v it was said %d times, want %d", after, n, said)
 		}
 	}
+	h.set.tellCosts(costs, time.Millisecond, now) // too little to say
 	f(0, 1)
 	f(time.Minute, 1)
 	f(time.Hour, 2)
