@@ -112,8 +112,10 @@ func TestGeneratedRules(t *testing.T) {
 			Zone: shanghai, Placeholders: map[string][]string{"x": {"a", "B*", "k"}}, Lists: map[string][]string{"l": {"a", "AB", "7", "b.ab"}},
 		})
 		loaded += len(e.Rules())
+		var seen []*schemas.Event
 		for range 12 {
 			ev := &schemas.Event{}
+			seen = append(seen, ev)
 			ev.SetString(schemas.FieldEventKind, "event")
 			for _, f := range fields {
 				switch n := rapid.IntRange(0, 3).Draw(t, "set"); {
@@ -135,6 +137,9 @@ func TestGeneratedRules(t *testing.T) {
 			events++
 			e.Match(ev, func(Hit) { hits++ })
 			agree(t, e, ev, func() string { return fmt.Sprintf("%s\nrule:\n%s", ev.AppendJSON(nil), doc) })
+		}
+		for _, ev := range seen { // from memory, and with triggers chosen by what was seen
+			agree(t, e, ev, func() string { return fmt.Sprintf("again %s\nrule:\n%s", ev.AppendJSON(nil), doc) })
 		}
 	}
 	for range 10 { // times rapid's own number
