@@ -1,6 +1,7 @@
 package match
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -71,7 +72,10 @@ func (w *why) walk(n *node, selection string) bool {
 	case testNode:
 		text, ok := n.find(w.ev)
 		if ok && n.test.op != opNull && len(w.found) < maxSatisfied {
-			w.found = append(w.found, schemas.Satisfied{Selection: selection, Field: n.test.present(w.ev), Value: cut(text, maxValue)})
+			found := schemas.Satisfied{Selection: selection, Field: n.test.present(w.ev), Value: cut(text, maxValue)}
+			if !slices.Contains(w.found, found) { // contains|all asks of one value again and again
+				w.found = append(w.found, found)
+			}
 		}
 		return ok
 	case notNode:
