@@ -15,7 +15,7 @@ LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html
 KAFKA := deploy/kafka/target/dependency/.done
 
-.PHONY: help run build test unit lint bench test-kafka test-corpus fuzz clean build-packages test-packages FORCE
+.PHONY: help run build test unit lint bench bench-peers test-kafka test-corpus fuzz clean build-packages test-packages FORCE
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -64,6 +64,9 @@ lint: ## go vet, staticcheck, gofumpt
 bench: build $(LIBCHDB) ## measure; see docs/benchmark-results
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 2s ./analyzer/... ./collector/... ./internal/... ./schemas/...
 	$(GO) test -run '^TestThroughput$$|^TestAlertLatency$$' -v -count 1 -timeout 30m ./cmd/fengsui -bench-all-in-one
+
+bench-peers: ## measure the rules beside other engines, over the corpus of FENGSUI_CORPUS
+	GO=$(GO) analyzer/match/peers/compare.sh
 
 test-corpus: $(LIBCHDB) ## the tests over the whole corpus of FENGSUI_CORPUS
 	FENGSUI_CORPUS_ALL=1 $(GO) test -timeout 60m ./analyzer/... ./rules/... ./collector/input/packet
