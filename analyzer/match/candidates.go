@@ -29,11 +29,11 @@ type trigger struct{ atom, rule int32 }
 // A sample counts how often every atom of the plan holds. The first is taken at
 // once; a later one when the plan has seen eight times as many events.
 const (
-	firstSample = 16
-	laterSample = 512
-	growth      = 8
-	fewRules    = 4    // a plan of so few is not worth it
-	maxViews    = 8192 // that are counted
+	firstSample     = 16
+	laterSample     = 512
+	growth          = 8
+	fewRules        = 4    // a plan of so few is not worth it
+	maxCountedViews = 8192 // views in a sample
 )
 
 func newLivePlan(e *Engine, p *plan) *livePlan {
@@ -135,6 +135,9 @@ func (l *livePlan) view(e *entry) *view {
 	v := &view{plan: l, entry: e}
 	l.look(v)
 	l.count(v)
+	if len(e.views) >= maxViews { // of plans that are gone, or a sender who makes shapes up
+		e.views = e.views[:0]
+	}
 	e.views = append(e.views, v)
 	return v
 }
@@ -144,7 +147,7 @@ func (l *livePlan) count(v *view) {
 		return
 	}
 	if v.sample != l.samples {
-		if len(l.views) >= maxViews {
+		if len(l.views) >= maxCountedViews {
 			return
 		}
 		v.sample, v.uses = l.samples, 0

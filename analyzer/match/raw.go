@@ -125,10 +125,10 @@ func (r *Raw) Parsed() uint64 { return r.parsed }
 // its event. The record must not change before the next call.
 func (r *Raw) Match(line []byte, emit func(Hit)) error {
 	s := r.state
-	r.line = line
+	r.line, r.err = line, nil
 	s.begin(nil)
 	report := func(c *CompiledRule) { c.report(s.fired, emit) }
-	if !r.usable || !r.walk() {
+	if !r.usable || !r.walk() || r.unsettled() {
 		if err := r.parse(); err != nil {
 			return err
 		}
@@ -144,9 +144,8 @@ func (r *Raw) Match(line []byte, emit func(Hit)) error {
 			return err
 		}
 	}
-	s.raw = nil
 	if s.ev == nil {
-		s.raw, r.err = r, nil
+		s.raw = r
 	}
 	s.match(shape.plan, report)
 	s.raw = nil
@@ -175,6 +174,14 @@ func (r *Raw) keyOf(name string) *rawKey {
 	r.byID = append(r.byID, k)
 	r.values = append(r.values, rawValue{})
 	return k
+}
+
+// unsettled says that a key that tells the shape has more than one value.
+func (r *Raw) unsettled() bool {
+	return slices.ContainsFunc(r.settling, func(k *rawKey) bool {
+		v := &r.values[k.id]
+		return v.turn == r.turn && v.kind == rawList
+	})
 }
 
 // shapeOf finds the shape of the record. The first of a shape is parsed.

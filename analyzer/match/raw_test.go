@@ -140,6 +140,8 @@ func TestRaw(t *testing.T) {
 	f(`{HEAD,"Image":"C:\\a.exe","ProcessId":"4000"}`, 0)
 	f(`{HEAD,"Image":"C:\\a.exe","Hashes":"SHA1=0,MD5=D41D8CD98F00B204E9800998ECF8427E"}`, 1)
 	f(`{HEAD,"Image":"C:\\a.exe","Hashes":"-"}`, 0)
+	f(`{"Channel":["a","Microsoft-Windows-Sysmon/Operational"],"EventID":1,"x":"sekurlsa::"}`, 0)
+	f(`{"Channel":["Microsoft-Windows-Sysmon/Operational"],"EventID":1,"User":"x"}`, 0)
 	f(`{HEAD,"User":"x"}`, 1)
 	f(`{HEAD,"User":"x","Image":null}`, 1)
 	f(`{HEAD,"User":"x","Image":""}`, 0)

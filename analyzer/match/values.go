@@ -13,9 +13,11 @@ import (
 
 // Limits of what one goroutine remembers.
 const (
-	maxCached      = 4096      // values of a slot, and as many older ones
-	maxCachedValue = 64 << 10  // bytes; a longer value is worked out each time
-	maxCachedBytes = 128 << 20 // of all values, after which all is forgotten
+	maxCached      = 4096     // values of a slot, and as many older ones
+	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
+	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
+	entryBytes     = 256      // that an entry takes besides its value, roughly
+	maxViews       = 64       // of an entry
 )
 
 // entry is what a value makes true.
@@ -134,7 +136,7 @@ func (c *cache) put(key []byte, e *entry) int {
 		c.old, c.young = c.young, map[string]*entry{}
 	}
 	c.young[string(key)] = e
-	return len(key)
+	return len(key) + entryBytes
 }
 
 // valueKind tells apart the forms in which a cache's keys are written.
