@@ -478,7 +478,9 @@ func (x *slotIndex) text(f *finding, text, folded string) {
 	}
 	for _, id := range x.ask {
 		if p := x.predicates[id]; p.test.op == opRe && p.test.fn == asIs {
-			f.wait(id)
+			if p.mayMatch(folded) {
+				f.wait(id)
+			}
 		} else {
 			ask(id)
 		}

@@ -21,8 +21,8 @@ type predicate struct {
 	set      map[string]struct{} // of opIs with many texts
 	globs    []pattern
 	res      []*regexp.Regexp
-	required []string   // of expressions: one of these texts
-	pieces   [][]string // and of each, these in order
+	required []string // of expressions: one of these texts
+	needs    []needs  // and of each, what must be there
 	nets     []netip.Prefix
 	nums     []float64
 }
@@ -95,7 +95,7 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 		}
 	}
 	if t.op == opRe || t.op == opWordRe {
-		p.required, p.pieces = requiredOf(t.want), piecesOf(t.want)
+		p.required, p.needs = requiredOf(t.want), needsOf(t.want)
 	}
 	if t.op == opIs && len(p.texts) >= manyTexts {
 		p.set = make(map[string]struct{}, len(p.texts))

@@ -31,7 +31,7 @@ type Raw struct {
 	values []rawValue // of the record, by key
 	turn   uint32
 	line   []byte
-	odd    bool // a letter or an escape that only parsing reads rightly
+	odd    bool // a letter or an escape that hides a letter of ASCII
 
 	settling []*rawKey // keys that tell the shape
 	shapes   map[string]*rawShape
@@ -67,7 +67,7 @@ const (
 	rawText    rawKind = iota // a string without escapes, a number, true or false
 	rawEscaped                // a string with escapes
 	rawNull
-	rawList
+	rawList // of scalars, brackets included
 )
 
 // rawShape is what is known of records with the same values of the keys that
@@ -269,13 +269,45 @@ func (r *Raw) entry(slot int32) *entry {
 		return s.textEntry(slot, text)
 	}
 	c := &s.values[slot][escapedValue]
+	if v.kind == rawList {
+		c = &s.values[slot][rawListValue]
+	}
 	e := c.get(text)
 	if e == nil {
-		r.buf = unescape(r.buf[:0], text)
-		e = s.workOut(slot, stringOf(r.buf))
+		if v.kind == rawList {
+			texts := listTexts(text)
+			if e = s.missing[slot]; len(texts) > 0 {
+				e = s.workOut(slot, texts...)
+			}
+		} else {
+			r.buf = unescape(r.buf[:0], text)
+			e = s.workOut(slot, stringOf(r.buf))
+		}
 		s.remember(c, text, e)
 	}
 	return e
+}
+
+// listTexts are the elements of a list that the walk has found to be well formed
+// and flat; null is none.
+func listTexts(list []byte) []string {
+	var out []string
+	w := walker{line: list}
+	for i := w.space(1); i < len(list) && list[i] != ']'; i = w.space(i) {
+		if list[i] == ',' {
+			i++
+			continue
+		}
+		var v rawValue
+		i = w.value(i, &v)
+		switch v.kind {
+		case rawText:
+			out = append(out, string(list[v.from:v.to]))
+		case rawEscaped:
+			out = append(out, string(unescape(nil, list[v.from:v.to])))
+		}
+	}
+	return out
 }
 
 // texts are the slot's, unless the record had to be parsed for them.
@@ -284,7 +316,11 @@ func (r *Raw) texts(slot int32) ([]string, bool) {
 	if v == nil {
 		return nil, r.state.raw != nil
 	}
-	if !made && v.kind == rawEscaped {
+	switch {
+	case made || v.kind == rawText:
+	case v.kind == rawList:
+		return listTexts(text), true
+	default:
 		text = unescape(nil, text)
 	}
 	return []string{stringOf(text)}, true
@@ -310,7 +346,7 @@ func (r *Raw) find(slot int32) (v *rawValue, text []byte, made bool) {
 			}
 			text := r.line[v.from:v.to]
 			switch {
-			case v.kind == rawList:
+			case v.kind == rawList && src.text != nil:
 				r.give()
 				return nil, nil, false
 			case src.text == nil:
@@ -439,7 +475,10 @@ func (r *Raw) walk() bool {
 		clear(r.values)
 		r.turn = 1
 	}
-	line := bytes.TrimRight(r.line, " \t\r\n")
+	line := r.line
+	for len(line) > 0 && line[len(line)-1] <= ' ' {
+		line = line[:len(line)-1]
+	}
 	w := walker{line: line}
 	i := w.space(0)
 	if i >= len(line) || line[i] != '{' {
@@ -504,7 +543,7 @@ func (r *Raw) walk() bool {
 		i++
 	}
 	high := w.high&0x8080808080808080 != 0
-	r.odd = w.odd || high
+	r.odd = w.odd || high && (bytes.Contains(line, []byte("ſ")) || bytes.Contains(line, []byte("\u212a")))
 	return i+1 == len(line) && len(r.line) <= parse.MaxRecord && (!high || utf8.Valid(r.line))
 }
 
@@ -512,7 +551,7 @@ func (r *Raw) walk() bool {
 type walker struct {
 	line []byte
 	high uint64 // the eighth bits of its bytes
-	odd  bool   // an escape other than those of quotes, backslashes and controls
+	odd  bool   // an escape for something that texts without escapes may be of
 }
 
 func (w *walker) space(i int) int {
@@ -570,8 +609,9 @@ func (w *walker) value(i int, v *rawValue) int {
 
 // list passes over a list of scalars.
 func (w *walker) list(i int, v *rawValue) int {
+	from := int32(i - 1) //nolint:gosec // a record is at most 1 MiB
 	if i = w.space(i); i < len(w.line) && w.line[i] == ']' {
-		v.kind = rawList
+		v.kind, v.from, v.to = rawList, from, int32(i+1) //nolint:gosec // as above
 		return i + 1
 	}
 	for {
@@ -585,7 +625,7 @@ func (w *walker) list(i int, v *rawValue) int {
 			return -1
 		}
 		if w.line[i] == ']' {
-			v.kind = rawList
+			v.kind, v.from, v.to = rawList, from, int32(i+1) //nolint:gosec // as above
 			return i + 1
 		}
 		if w.line[i] != ',' {
@@ -632,9 +672,11 @@ func (w *walker) text(i int) (end int, escaped bool) {
 			w.odd = true
 			i += 2
 		case 'u':
-			if w.odd = true; !hex4(line, i+2) {
+			if !hex4(line, i+2) {
 				return -1, escaped
 			}
+			c := unhex4(line[i+2:])
+			w.odd = w.odd || ' ' <= c && c <= '~' || c == 'ſ' || c == '\u212a'
 			i += 6
 		default:
 			return -1, escaped

@@ -153,15 +153,43 @@ func exactly(re *syntax.Regexp) (string, bool) {
 	return "", false
 }
 
+// leastOf is how many characters a match of the expression has at the least.
+func leastOf(re *syntax.Regexp) int {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return len(re.Rune)
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return 1
+	case syntax.OpCapture, syntax.OpPlus:
+		return leastOf(re.Sub[0])
+	case syntax.OpRepeat:
+		return re.Min * leastOf(re.Sub[0])
+	case syntax.OpConcat:
+		sum := 0
+		for _, sub := range re.Sub {
+			sum += leastOf(sub)
+		}
+		return sum
+	case syntax.OpAlternate:
+		least := leastOf(re.Sub[0])
+		for _, sub := range re.Sub[1:] {
+			least = min(least, leastOf(sub))
+		}
+		return least
+	}
+	return 0
+}
+
 // mayMatch says whether one of the expressions can match a text, whose folded
 // form is given: all its pieces are there, one after the other.
 func (p *predicate) mayMatch(folded string) bool {
-	for _, pieces := range p.pieces {
-		rest, ok := folded, true
-		for _, piece := range pieces {
-			if _, rest, ok = strings.Cut(rest, piece); !ok {
+	for _, e := range p.needs {
+		rest, ok := folded, len(folded) >= e.least
+		for _, piece := range e.texts {
+			if !ok {
 				break
 			}
+			_, rest, ok = strings.Cut(rest, piece)
 		}
 		if ok {
 			return true
@@ -170,15 +198,20 @@ func (p *predicate) mayMatch(folded string) bool {
 	return false
 }
 
-// piecesOf are the pieces of each expression.
-func piecesOf(wants []string) [][]string {
-	var out [][]string
+// needs are what is known of all that one expression matches.
+type needs struct {
+	texts []string // in this order
+	least int      // characters
+}
+
+func needsOf(wants []string) []needs {
+	var out []needs
 	for _, w := range wants {
 		re, err := syntax.Parse(w, syntax.Perl)
 		if err != nil { // cannot happen: it was compiled
-			return [][]string{nil}
+			return []needs{{}}
 		}
-		out = append(out, pieces(re.Simplify()))
+		out = append(out, needs{pieces(re.Simplify()), leastOf(re)})
 	}
 	return out
 }

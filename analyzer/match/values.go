@@ -146,10 +146,12 @@ const (
 	plainValue   valueKind = iota // one text
 	escapedValue                  // one text as JSON has it
 	listValue                     // several texts, each after its length
+	rawListValue                  // a list as JSON has it
+	valueKinds
 )
 
 // slotValues are the caches of one slot, by the form of the keys.
-type slotValues [3]cache
+type slotValues [valueKinds]cache
 
 // entryOf finds or works out the entry of a slot for this event.
 func (s *state) entryOf(slot int32) *entry {
