@@ -3,7 +3,6 @@ package match
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,7 @@ type predicate struct {
 	texts    []string
 	set      map[string]struct{} // of opIs with many texts
 	globs    []pattern
-	res      []*regexp.Regexp
+	res      []searcher
 	required []string // of expressions: one of these texts
 	needs    []needs  // and of each, what must be there
 	nets     []netip.Prefix
@@ -70,7 +69,7 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 			}
 			p.globs = append(p.globs, g)
 		case opRe, opWordRe:
-			re, err := regexp.Compile(w)
+			re, err := newSearcher(w)
 			if err != nil {
 				return nil, fmt.Errorf("not a regular expression of RE2: %w", err)
 			}
@@ -230,8 +229,8 @@ func (p *predicate) holds(text string) bool {
 			}
 		}
 	case opRe, opWordRe:
-		for _, re := range p.res {
-			if re.MatchString(text) {
+		for i := range p.res {
+			if p.res[i].match(text) {
 				return true
 			}
 		}

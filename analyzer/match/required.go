@@ -1,6 +1,7 @@
 package match
 
 import (
+	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -214,4 +215,87 @@ func needsOf(wants []string) []needs {
 		out = append(out, needs{pieces(re.Simplify()), leastOf(re)})
 	}
 	return out
+}
+
+// searcher looks for one expression in a text.
+type searcher struct {
+	re  *regexp.Regexp
+	run *syntax.Regexp // the expression is only so many characters of one kind in a row
+}
+
+// newSearcher leaves out of an expression what makes no difference to whether it
+// matches: how often something may be repeated where a match begins or ends.
+func newSearcher(want string) (searcher, error) {
+	if _, err := regexp.Compile(want); err != nil {
+		return searcher{}, err
+	}
+	re, err := syntax.Parse(want, syntax.Perl)
+	if err != nil {
+		return searcher{}, err
+	}
+	re = trim(re)
+	if re.Op == syntax.OpRepeat && re.Min == re.Max && re.Min > 0 && ofOne(re.Sub[0]) {
+		return searcher{run: re}, nil
+	}
+	out, err := regexp.Compile(re.String())
+	return searcher{re: out}, err
+}
+
+func ofOne(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpAnyChar || re.Op == syntax.OpAnyCharNotNL || re.Op == syntax.OpCharClass
+}
+
+// trim shortens repetitions at both ends.
+func trim(re *syntax.Regexp) *syntax.Regexp {
+	switch re.Op {
+	case syntax.OpCapture:
+		return trim(re.Sub[0])
+	case syntax.OpPlus:
+		return re.Sub[0]
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			re.Max = re.Min
+		}
+	case syntax.OpConcat:
+		for len(re.Sub) > 1 && re.Sub[0].Op == syntax.OpStar {
+			re.Sub = re.Sub[1:]
+		}
+		for len(re.Sub) > 1 && re.Sub[len(re.Sub)-1].Op == syntax.OpStar {
+			re.Sub = re.Sub[:len(re.Sub)-1]
+		}
+		re.Sub[0] = trim(re.Sub[0])
+		re.Sub[len(re.Sub)-1] = trim(re.Sub[len(re.Sub)-1])
+	}
+	return re
+}
+
+func (s *searcher) match(text string) bool {
+	if s.run == nil {
+		return s.re.MatchString(text)
+	}
+	n := 0
+	for _, c := range text {
+		if n++; !oneOfClass(s.run.Sub[0], c) {
+			n = 0
+		}
+		if n == s.run.Min {
+			return true
+		}
+	}
+	return false
+}
+
+func oneOfClass(class *syntax.Regexp, c rune) bool {
+	switch class.Op {
+	case syntax.OpAnyChar:
+		return true
+	case syntax.OpAnyCharNotNL:
+		return c != '\n'
+	}
+	for i := 0; i < len(class.Rune); i += 2 {
+		if class.Rune[i] <= c && c <= class.Rune[i+1] {
+			return true
+		}
+	}
+	return false
 }
