@@ -29,7 +29,6 @@ type agreement struct {
 }
 
 type differing struct {
-	Rule    string `json:"rule"`
 	Path    string `json:"path"`
 	Missing int    `json:"only_fengsui"`
 	Extra   int    `json:"only_theirs"`
@@ -94,7 +93,7 @@ func (a *agreement) compare(ours map[hit]bool, f found, l loaded, all []ruleFile
 		d := differ[h.rule]
 		if d == nil {
 			rel, _ := filepath.Rel(*corpus, files[h.rule].path)
-			d = &differing{Rule: files[h.rule].title, Path: rel, First: h.event}
+			d = &differing{Path: rel, First: h.event}
 			differ[h.rule] = d
 		}
 		d.First = min(d.First, h.event)

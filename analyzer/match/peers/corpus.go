@@ -19,9 +19,9 @@ import (
 
 // ruleFile is a rule as it lies on disk, with what its log source says.
 type ruleFile struct {
-	path, id, title string
-	source          *schemas.SigmaSource // nil if the catalogue has no such log source
-	text            []byte
+	path, id string
+	source   *schemas.SigmaSource // nil if the catalogue has no such log source
+	text     []byte
 }
 
 // windowsRules are the corpus's rules for Windows, by path.
@@ -37,7 +37,7 @@ func windowsRules(corpus string) ([]ruleFile, error) {
 				return err
 			}
 			var head struct {
-				ID, Title string
+				ID        string
 				Logsource struct{ Product, Category, Service string }
 			}
 			if err := yaml.Unmarshal(text, &head); err != nil {
@@ -45,7 +45,7 @@ func windowsRules(corpus string) ([]ruleFile, error) {
 			}
 			if l := head.Logsource; l.Product == "windows" {
 				source, _ := schemas.LookupSigma(l.Product, l.Category, l.Service)
-				all = append(all, ruleFile{path, head.ID, head.Title, source, text})
+				all = append(all, ruleFile{path, head.ID, source, text})
 			}
 			return nil
 		})

@@ -117,7 +117,7 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	// What is counted most in passing: the folder of that name alone.
+	// The folder of that name alone, for fengsui, beside all rules for Windows.
 	folder := filepath.Join(*corpus, "sigma", "rules", "windows")
 	inFolder := 0
 	for _, r := range all {
