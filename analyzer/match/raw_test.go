@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,8 @@ func compareRaw(t testing.TB, e *Engine, raw *Raw, line []byte) (hits int) {
 	return len(got)
 }
 
-// Every record of both corpora meets the same rules without being parsed as with.
+// Every record of both corpora meets the same rules without being parsed as with;
+// of all rules together a sample is tried, and with FENGSUI_CORPUS_ALL=1 every one.
 func TestRawCorpus(t *testing.T) {
 	ours, _ := rules.Shipped()
 	for name, rs := range map[string][]*rules.Rule{"Windows": windowsOnly(corpusRules(t)), "all": append(corpusRules(t), ours...)} {
@@ -44,13 +46,17 @@ func TestRawCorpus(t *testing.T) {
 		raw := e.Raw(parse.Windows())
 		records, hits := 0, 0
 		for _, file := range []string{"events/evtx-dev.jsonl.gz", "events/otrf-dev.jsonl.gz"} {
-			for _, line := range eventLines(t, file, 1<<30, 1) {
+			step := 1
+			if name == "all" && os.Getenv("FENGSUI_CORPUS_ALL") == "" { // most are parsed, since some of our rules ask for derived fields
+				step = 8
+			}
+			for _, line := range eventLines(t, file, 1<<30, step) {
 				hits += compareRaw(t, e, raw, line)
 				records++
 			}
 		}
 		t.Logf("%s rules: %d records, %d parsed, %d hits", name, records, raw.Parsed(), hits)
-		if hits < 1000 {
+		if hits < 800 {
 			t.Errorf("%d hits", hits)
 		}
 		if name == "Windows" && raw.Parsed() > uint64(records)/20 { //nolint:gosec // not negative
