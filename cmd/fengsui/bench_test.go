@@ -37,21 +37,33 @@ collector:
 	return s
 }
 
-// ordinary is a line of about 200 bytes that no rule matches.
+// A line of about 200 bytes for the host, the i-th of all.
+type line func(b []byte, host, i int, at time.Time) []byte
+
+// ordinary is one that no rule matches.
 func ordinary(b []byte, host, i int, at time.Time) []byte {
+	return sshLine(b, host, i, at, "Disconnected from user student", ": bye, after a session of 3600 s with 1234567 bytes in and 7654321 out\n")
+}
+
+// counted is one that two correlations count, and that raises nothing: a login.
+func counted(b []byte, host, i int, at time.Time) []byte {
+	return sshLine(b, host, i, at, "Accepted publickey for student", " ssh2: ED25519 SHA256:Zk3w0RrX0bS7aVb1yq2c9Jm4uT5pLd8oQnE6fGhIjKl\n")
+}
+
+func sshLine(b []byte, host, i int, at time.Time, what, end string) []byte {
 	b = append(b, "<86>1 "...)
 	b = at.AppendFormat(b, "2006-01-02T15:04:05.000000Z")
 	b = append(b, " host"...)
 	b = strconv.AppendInt(b, int64(host), 10)
 	b = append(b, ".campus.example.edu.cn sshd "...)
 	b = strconv.AppendInt(b, int64(i), 10)
-	b = append(b, " - - Accepted publickey for student"...)
+	b = append(append(b, " - - "...), what...)
 	b = strconv.AppendInt(b, int64(i%5000), 10)
 	b = append(b, " from 198.51.100."...)
 	b = strconv.AppendInt(b, int64(i%250), 10)
 	b = append(b, " port "...)
 	b = strconv.AppendInt(b, int64(1024+i%60000), 10)
-	return append(b, " ssh2: ED25519 SHA256:Zk3w0RrX0bS7aVb1yq2c9Jm4uT5pLd8oQnE6fGhIjKl\n"...)
+	return append(b, end...)
 }
 
 // dialFrom connects from an address of its own: each source is a key of its own.
@@ -66,8 +78,14 @@ func dialFrom(t *testing.T, n int, address string) net.Conn {
 }
 
 // TestThroughput measures lines a second from the syslog socket to rows that
-// ClickHouse has acknowledged, with everything on this machine, the sender too.
+// ClickHouse has acknowledged, with everything on this machine, the sender too: of
+// lines that no rule matches, and of lines each of which two correlations count.
 func TestThroughput(t *testing.T) {
+	t.Run("ordinary", func(t *testing.T) { throughput(t, ordinary) })
+	t.Run("counted", func(t *testing.T) { throughput(t, counted) })
+}
+
+func throughput(t *testing.T, next line) {
 	s := benchSystem(t)
 	db := s.db()
 	const conns = 4
@@ -81,7 +99,7 @@ func TestThroughput(t *testing.T) {
 			w := bufio.NewWriterSize(conn, 256<<10)
 			var b []byte
 			for i := n; i < *benchLines; i += conns {
-				b = ordinary(b[:0], i%200, i, time.Now().UTC())
+				b = next(b[:0], i%200, i, time.Now().UTC())
 				if _, err := w.Write(b); err != nil {
 					done <- err
 					return
