@@ -196,11 +196,24 @@ func (l *lab) record() (file string, stop func()) {
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	wait(l.t, "tshark to capture", func() bool {
+	size := func() int64 {
 		i, err := os.Stat(file)
-		return err == nil && i.Size() > 0
-	})
+		if err != nil {
+			return 0
+		}
+		return i.Size()
+	}
+	wait(l.t, "tshark to capture", func() bool { return size() > 0 })
+	head := size()
 	return file, func() {
+		// On a busy machine it is behind; what it has not read when it is stopped is lost.
+		last, since := int64(0), time.Now()
+		wait(l.t, "tshark to have read all", func() bool {
+			if n := size(); n != last {
+				last, since = n, time.Now()
+			}
+			return last > head && time.Since(since) > time.Second
+		})
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			l.t.Fatal(err)
 		}
