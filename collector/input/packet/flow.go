@@ -2,12 +2,12 @@ package packet
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // Community ID is defined by it
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"math/big"
 	"net/netip"
+
+	"fengsui/internal/communityid"
 )
 
 // flowKey names a connection whichever way a packet of it goes: the lower
@@ -79,7 +79,7 @@ func makeKey(s *segment) flowKey {
 	k := flowKey{a: s.src.As16(), b: s.dst.As16(), aport: s.sport, bport: s.dport, proto: s.proto, v6: s.src.Is6()}
 	if s.proto == protoICMP || s.proto == protoICMPv6 {
 		// A reply belongs to its request, and to the same conn.
-		request, reply, paired := icmpPair(s.proto, s.sport)
+		request, reply, paired := communityid.Pair(s.proto, s.sport)
 		if paired {
 			k.aport, k.bport = request, reply
 			if s.sport == reply {
@@ -93,20 +93,6 @@ func makeKey(s *segment) flowKey {
 	}
 	k.a, k.b, k.aport, k.bport = k.b, k.a, k.bport, k.aport
 	return k
-}
-
-// icmpPair tells which ICMP type answers which.
-func icmpPair(proto uint8, typ uint16) (request, reply uint16, ok bool) {
-	pairs := [][2]uint16{{8, 0}, {13, 14}, {15, 16}, {17, 18}, {10, 9}}
-	if proto == protoICMPv6 {
-		pairs = [][2]uint16{{128, 129}, {133, 134}, {135, 136}, {139, 140}, {144, 145}, {130, 131}}
-	}
-	for _, p := range pairs {
-		if typ == p[0] || typ == p[1] {
-			return p[0], p[1], true
-		}
-	}
-	return 0, 0, false
 }
 
 func (c *conn) protoName() string {
@@ -150,33 +136,8 @@ func (c *conn) uid(identity string) string {
 	return c.uidText
 }
 
-// communityID is Community ID version 1 with seed 0
-// (https://github.com/corelight/community-id-spec).
 func (c *conn) communityID() string {
-	src, dst := c.addr[0].AsSlice(), c.addr[1].AsSlice()
-	sport, dport, oneWay := c.port[0], c.port[1], false
-	if c.proto == protoICMP || c.proto == protoICMPv6 {
-		request, reply, paired := icmpPair(c.proto, c.port[0])
-		switch {
-		case !paired:
-			oneWay = true
-		case c.port[0] == request:
-			sport, dport = request, reply
-		default:
-			sport, dport = reply, request
-		}
-	}
-	if cmp := bytes.Compare(src, dst); !oneWay && (cmp > 0 || cmp == 0 && sport > dport) {
-		src, dst, sport, dport = dst, src, dport, sport
-	}
-	b := make([]byte, 2, 40)
-	b = append(b, src...)
-	b = append(b, dst...)
-	b = append(b, c.proto, 0)
-	b = binary.BigEndian.AppendUint16(b, sport)
-	b = binary.BigEndian.AppendUint16(b, dport)
-	sum := sha1.Sum(b) //nolint:gosec // as the specification says
-	return "1:" + base64.StdEncoding.EncodeToString(sum[:])
+	return string(communityid.Append(nil, c.addr[0], c.addr[1], c.proto, c.port[0], c.port[1]))
 }
 
 // Zeek's letters of history and the bit that remembers that one was written.
