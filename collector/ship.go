@@ -145,6 +145,9 @@ func (s *shipper) records(batches []batch) []kafka.Record {
 			if l.Format != "" {
 				o.Format = l.Format
 			}
+			if l.Unit != "" {
+				o.Unit = l.Unit
+			}
 			if o.Stream == "" {
 				s.seq++
 				o.Stream, o.Seq = s.stream, s.seq

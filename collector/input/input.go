@@ -14,6 +14,7 @@ type Line struct {
 	Source   string    // who sent it: an address, or a file's path
 	Received time.Time // when it was read
 	Format   string    // where the input knows better than its configuration; else ""
+	Unit     string    // of the sender, where it has proved who it is (a token, a certificate); else ""
 	Preamble string    // the header lines of the file that the line came from (Zeek's #fields); else ""
 	Reject   string    // why it is no whole record of the framing; it becomes a dead letter
 
