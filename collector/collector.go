@@ -26,6 +26,7 @@ import (
 
 	"fengsui/collector/input"
 	"fengsui/collector/input/file"
+	"fengsui/collector/input/flow"
 	"fengsui/collector/input/packet"
 	"fengsui/collector/input/syslog"
 	"fengsui/collector/spool"
@@ -110,6 +111,8 @@ func (c *Collector) newRunner(in InputConfig, deps Deps) (*runner, error) {
 		})
 	case "packet":
 		r.Input, err = packet.New(packetConfig(in.Packet), packet.Deps{Log: log, Metrics: metrics})
+	case "flow":
+		r.Input, err = flow.New(*in.Flow, flow.Deps{Log: log, Metrics: metrics})
 	default:
 		err = fmt.Errorf("type %q is not known", in.Type)
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strings"
 	"time"
 
 	"fengsui/collector/input/file"
+	"fengsui/collector/input/flow"
 	"fengsui/collector/input/packet"
 	"fengsui/collector/input/syslog"
 	"fengsui/internal/kafka"
@@ -39,7 +41,7 @@ type SpoolConfig struct {
 // type under the type's name.
 type InputConfig struct {
 	Name   string `koanf:"name"`
-	Type   string `koanf:"type"`   // syslog, file or packet
+	Type   string `koanf:"type"`   // the name of the section below that has its settings
 	Unit   string `koanf:"unit"`   // code of the unit that its lines belong to; empty: told by the registry's networks
 	Format string `koanf:"format"` // name of the parser, or auto, which "" is too
 	Drill  bool   `koanf:"drill"`  // its lines belong to an exercise
@@ -47,6 +49,7 @@ type InputConfig struct {
 	Syslog *syslog.Config `koanf:"syslog"`
 	File   *file.Config   `koanf:"file"`
 	Packet *packet.Config `koanf:"packet"`
+	Flow   *flow.Config   `koanf:"flow"`
 }
 
 // DefaultConfig has everything but the inputs and the directories.
@@ -114,6 +117,7 @@ func (c InputConfig) validate() error {
 		errs = append(errs, fmt.Errorf("format: %q is no name of a format", c.Format))
 	}
 	var own interface{ Validate() error }
+	var types []string
 	for _, t := range []struct {
 		name   string
 		config interface{ Validate() error }
@@ -122,7 +126,9 @@ func (c InputConfig) validate() error {
 		{"syslog", c.Syslog, c.Syslog != nil},
 		{"file", c.File, c.File != nil},
 		{"packet", packetConfig(c.Packet), c.Packet != nil},
+		{"flow", c.Flow, c.Flow != nil},
 	} {
+		types = append(types, t.name)
 		switch {
 		case t.name == c.Type && t.set:
 			own = t.config
@@ -133,7 +139,7 @@ func (c InputConfig) validate() error {
 		}
 	}
 	if own == nil {
-		errs = append(errs, fmt.Errorf("type: %q is none of syslog, file, packet", c.Type))
+		errs = append(errs, fmt.Errorf("type: %q is none of %s", c.Type, strings.Join(types, ", ")))
 	} else if err := own.Validate(); err != nil {
 		errs = append(errs, err)
 	}
