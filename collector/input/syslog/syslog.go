@@ -1,6 +1,6 @@
-// Package syslog receives syslog over UDP and TCP. It frames: a datagram is a
-// message (RFC 5426), and a TCP stream is cut by octet counting or at newlines
-// (RFC 6587), whichever each message uses. The message is passed on as its bytes,
+// Package syslog receives syslog over UDP, TCP and TLS. It frames: a datagram is a
+// message (RFC 5426), and a TCP or TLS stream (RFC 5425) is cut by octet counting
+// or at newlines (RFC 6587), whichever each message uses. The message is passed on as its bytes,
 // whatever they are; the package never parses it and never answers.
 //
 // Over TCP a collector that is full makes the sender wait. Over UDP nobody can
@@ -15,29 +15,37 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/listen"
 )
 
-// Config says where to listen. UDP or TCP or both; what is zero takes its
-// default.
+// Config says where to listen: UDP, TCP, TLS, or several of them. What is zero
+// takes its default.
 type Config struct {
-	UDP string `koanf:"udp"` // address to listen on, such as ":514"
-	TCP string `koanf:"tcp"`
+	UDP string    `koanf:"udp"` // address to listen on, such as ":514"
+	TCP string    `koanf:"tcp"`
+	TLS TLSConfig `koanf:"tls"`
 
 	UDPSockets    int `koanf:"udp_sockets"`    // sockets that share the address, each read by its own goroutine; 2
 	ReceiveBuffer int `koanf:"receive_buffer"` // bytes of the kernel's buffer of each; 8 MiB
 
-	MaxLine        int           `koanf:"max_line"`         // bytes of a message over TCP; a longer one becomes a dead letter; 1 MiB
-	MaxConnections int           `koanf:"max_connections"`  // over TCP; more are closed at once; 1024
+	MaxLine        int           `koanf:"max_line"`         // bytes of a message over TCP or TLS; a longer one becomes a dead letter; 1 MiB
 	IdleTimeout    time.Duration `koanf:"idle_timeout"`     // a connection without a message is closed; 1h
 	FrameTimeout   time.Duration `koanf:"frame_timeout"`    // for one message to arrive whole; 60s
 	LongLineMemory int64         `koanf:"long_line_memory"` // bytes that all messages over 64 KiB may hold while they arrive; 256 MiB
+
+	Limits listen.Limits `koanf:",squash"` // of TCP and TLS, each
+}
+
+// TLSConfig is where to listen for syslog over TLS, and how.
+type TLSConfig struct {
+	Listen     string `koanf:"listen"` // address to listen on, such as ":6514"
+	listen.TLS `koanf:",squash"`
 }
 
 // Deps is what an input needs from the process. Metrics is the input's own:
@@ -58,9 +66,7 @@ func (c Config) WithDefaults() Config {
 	if c.MaxLine == 0 {
 		c.MaxLine = 1 << 20
 	}
-	if c.MaxConnections == 0 {
-		c.MaxConnections = 1024
-	}
+	c.Limits = c.Limits.WithDefaults()
 	if c.IdleTimeout == 0 {
 		c.IdleTimeout = time.Hour
 	}
@@ -82,17 +88,17 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(c.UDP != "" || c.TCP != "", "udp, tcp: at least one address to listen on is needed")
-	for _, l := range []struct{ key, address string }{{"udp", c.UDP}, {"tcp", c.TCP}} {
+	check(c.UDP != "" || c.TCP != "" || c.TLS.Listen != "", "udp, tcp, tls.listen: at least one address to listen on is needed")
+	for _, l := range []struct{ key, address string }{{"udp", c.UDP}, {"tcp", c.TCP}, {"tls.listen", c.TLS.Listen}} {
 		if l.address != "" {
-			_, port, err := net.SplitHostPort(l.address)
-			check(err == nil && port != "", "%s: %q is not host:port or :port", l.key, l.address)
+			errs = append(errs, listen.Address(l.key, l.address))
 		}
 	}
+	check((c.TLS.Listen != "") == c.TLS.Enabled(), "tls: listen, cert and key belong together")
+	errs = append(errs, c.TLS.Validate(), c.Limits.Validate())
 	check(c.UDPSockets >= 1 && c.UDPSockets <= 64, "udp_sockets: %d is not between 1 and 64", c.UDPSockets)
 	check(c.ReceiveBuffer >= 64<<10 && c.ReceiveBuffer <= 1<<30, "receive_buffer: %d is not between 64 KiB and 1 GiB", c.ReceiveBuffer)
 	check(c.MaxLine >= 480 && c.MaxLine <= input.MaxValue, "max_line: %d is not between 480 and %d", c.MaxLine, input.MaxValue)
-	check(c.MaxConnections >= 1 && c.MaxConnections <= 1<<20, "max_connections: %d is not between 1 and 1048576", c.MaxConnections)
 	check(c.IdleTimeout >= time.Second, "idle_timeout: %v is less than 1s", c.IdleTimeout)
 	check(c.FrameTimeout >= time.Second, "frame_timeout: %v is less than 1s", c.FrameTimeout)
 	check(c.LongLineMemory >= int64(c.MaxLine), "long_line_memory: %d is less than max_line", c.LongLineMemory)
@@ -109,10 +115,10 @@ type Input struct {
 	addrs []net.Addr
 	drops dropCounter
 
-	longMemory atomic.Int64 // left of Config.LongLineMemory
-	open       prometheus.Gauge
-	refused    prometheus.Counter
+	longMemory *listen.Budget // of Config.LongLineMemory
+	conns      listen.Metrics
 	cut        prometheus.Counter
+	quiet      input.Quiet
 }
 
 // New checks cfg. Nothing listens before Run.
@@ -120,28 +126,19 @@ func New(cfg Config, deps Deps) (*Input, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.WithDefaults()
 	in := &Input{
-		cfg: cfg.WithDefaults(), log: deps.Log, ready: make(chan struct{}),
-		open: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "fengsui_collector_syslog_connections", Help: "TCP connections that are open.",
-		}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "fengsui_collector_syslog_refused_connections_total", Help: "TCP connections closed at once, because there were too many.",
-		}),
+		cfg: cfg, log: deps.Log, ready: make(chan struct{}), quiet: input.Quiet{Log: deps.Log},
+		longMemory: listen.NewBudget(cfg.LongLineMemory), conns: listen.NewMetrics("syslog"),
 		cut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fengsui_collector_syslog_unfinished_total", Help: "TCP connections ended by us or by the peer within a message.",
 		}),
 	}
-	in.longMemory.Store(in.cfg.LongLineMemory)
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "fengsui_collector_kernel_drops_total", Help: "Datagrams that the kernel dropped because the socket's buffer was full.",
 	}, func() float64 { return float64(in.KernelDrops()) })
-	if deps.Metrics != nil {
-		for _, m := range []prometheus.Collector{in.open, in.refused, in.cut, dropped} {
-			if err := deps.Metrics.Register(m); err != nil {
-				return nil, fmt.Errorf("registering metrics: %w", err)
-			}
-		}
+	if err := listen.Register(deps.Metrics, append(in.conns.All(), in.cut, dropped)...); err != nil {
+		return nil, err
 	}
 	return in, nil
 }
@@ -170,7 +167,7 @@ func (in *Input) Run(ctx context.Context, sink input.Sink) error {
 	if err != nil {
 		return err
 	}
-	tcp, err := in.listenTCP(ctx)
+	streams, err := in.listenStreams(ctx)
 	if err != nil {
 		for _, c := range udp {
 			_ = c.Close() // nothing was read from it
@@ -189,8 +186,8 @@ func (in *Input) Run(ctx context.Context, sink input.Sink) error {
 	for _, c := range udp {
 		group.Go(func() error { return in.serveUDP(run, drain, c, sink) })
 	}
-	if tcp != nil {
-		group.Go(func() error { return in.serveTCP(run, drain, tcp, sink) })
+	for _, l := range streams {
+		group.Go(func() error { return in.serveStreams(run, drain, l, sink) })
 	}
 	return group.Wait()
 }

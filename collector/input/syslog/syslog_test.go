@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/listen"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -133,6 +134,28 @@ func TestLogger(t *testing.T) {
 	f("<36>", "-T", "-P", tcp, "--rfc3164", "--octet-count")
 }
 
+// runRsyslog runs a real rsyslogd until the test ends.
+func runRsyslog(t *testing.T, rsyslogd, dir, conf string) {
+	t.Helper()
+	confFile := filepath.Join(dir, "rsyslog.conf")
+	if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(rsyslogd, "-n", "-f", confFile, "-i", filepath.Join(dir, "pid"))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		if t.Failed() {
+			t.Logf("rsyslogd said: %s", out.String())
+		}
+	})
+}
+
 // TestRsyslog has a real rsyslogd read a file and forward it in each framing.
 func TestRsyslog(t *testing.T) {
 	rsyslogd, err := exec.LookPath("/usr/sbin/rsyslogd")
@@ -163,23 +186,7 @@ module(load="imfile" mode="polling" pollingInterval="1")
 input(type="imfile" file="%[1]s/device.log" tag="device:")
 action(type="omfwd" target="127.0.0.1" port="%[2]s" %[3]s)
 `, dir, p, action)
-			confFile := filepath.Join(dir, "rsyslog.conf")
-			if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(rsyslogd, "-n", "-f", confFile, "-i", filepath.Join(dir, "pid"))
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				_ = cmd.Process.Kill()
-				_ = cmd.Wait()
-				if t.Failed() {
-					t.Logf("rsyslogd said: %s", out.String())
-				}
-			}()
+			runRsyslog(t, rsyslogd, dir, conf)
 			device := func() (lines []input.Line) {
 				for _, l := range s.all() {
 					if bytes.HasSuffix(l.Value, []byte(" of a device")) {
@@ -327,7 +334,7 @@ func TestLongMessages(t *testing.T) {
 		f(framing(5<<20), 5<<20, "message of 5242880 bytes: longer than 1048576")
 		f(framing(20<<20), input.MaxValue, fmt.Sprintf("message of 20971520 bytes cut to %d: longer than %d bytes", input.MaxValue, input.MaxValue))
 	}
-	if left := in.longMemory.Load(); left != in.cfg.LongLineMemory {
+	if left := in.longMemory.Left(); left != in.cfg.LongLineMemory {
 		t.Errorf("%d of %d bytes of the memory for long messages came back", left, in.cfg.LongLineMemory)
 	}
 }
@@ -369,7 +376,7 @@ func TestEndlessLines(t *testing.T) {
 			t.Errorf("reject %q", l.Reject)
 		}
 	}
-	if left := in.longMemory.Load(); left != in.cfg.LongLineMemory {
+	if left := in.longMemory.Left(); left != in.cfg.LongLineMemory {
 		t.Errorf("%d of %d bytes came back", left, in.cfg.LongLineMemory)
 	}
 }
@@ -419,20 +426,20 @@ func TestSlowSender(t *testing.T) {
 
 func TestConnectionLimit(t *testing.T) {
 	s := &sink{}
-	in, _, _ := start(t, Config{TCP: "127.0.0.1:0", MaxConnections: 2}, s)
+	in, _, _ := start(t, Config{TCP: "127.0.0.1:0", Limits: listen.Limits{MaxConnections: 2}}, s)
 	a, b := dial(t, in), dial(t, in)
-	eventually(t, "two connections", func() bool { return value(t, in.open) == 2 })
+	eventually(t, "two connections", func() bool { return value(t, in.conns.Open) == 2 })
 	third := dial(t, in)
 	_ = third.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if _, err := third.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 		t.Errorf("the third connection was kept: %v", err)
 	}
 	_ = a.Close()
-	eventually(t, "one connection", func() bool { return value(t, in.open) == 1 })
+	eventually(t, "one connection", func() bool { return value(t, in.conns.Open) == 1 })
 	fmt.Fprintf(dial(t, in), "<13>c\n")
 	fmt.Fprintf(b, "<13>b\n")
 	eventually(t, "two lines", func() bool { return len(s.all()) == 2 })
-	if got := value(t, in.refused); got != 1 {
+	if got := value(t, in.conns.Refused); got != 1 {
 		t.Errorf("%v refused", got)
 	}
 }
@@ -459,7 +466,7 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	f(Config{UDP: ":514", TCP: "[::1]:514"}, "<nil>")
-	f(Config{}, "udp, tcp: at least one address to listen on is needed")
+	f(Config{}, "udp, tcp, tls.listen: at least one address to listen on is needed")
 	f(Config{UDP: "514"}, `udp: "514" is not host:port or :port`)
 	f(Config{TCP: ":1", MaxLine: 100, UDPSockets: -1}, "udp_sockets: -1 is not between 1 and 64\nmax_line: 100 is not between 480 and 8126464")
 }

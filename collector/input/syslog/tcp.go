@@ -2,93 +2,83 @@ package syslog
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/listen"
 )
 
 // tcpDrain is how long a connection is read on after the end, at most: what has
 // arrived counts as delivered for its sender. A silent one is left sooner.
 const tcpDrain = 250 * time.Millisecond
 
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
-
-func (in *Input) listenTCP(ctx context.Context) (net.Listener, error) {
-	if in.cfg.TCP == "" {
-		return nil, nil
-	}
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-	l, err := lc.Listen(ctx, "tcp", in.cfg.TCP)
-	if err != nil {
-		return nil, fmt.Errorf("listening for syslog on TCP %s: %w", in.cfg.TCP, err)
-	}
-	in.mu.Lock()
-	in.addrs = append(in.addrs, l.Addr())
-	in.mu.Unlock()
-	return l, nil
+// stream is a listener for TCP, or for TLS where it has a configuration.
+type stream struct {
+	*listen.Listener
+	tls *tls.Config
 }
 
-func (in *Input) serveTCP(ctx, drain context.Context, l net.Listener, sink input.Sink) error {
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	var open atomic.Int64
-	for {
-		conn, err := l.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				_ = conn.Close()
-			}
-			return nil
-		}
+// listenStreams listens for TCP and TLS, on those that are configured.
+func (in *Input) listenStreams(ctx context.Context) (streams []stream, err error) {
+	defer func() {
 		if err != nil {
-			// Out of descriptors, or a peer that has gone again: both pass.
-			in.log.Warn("accepting a syslog connection failed", "address", l.Addr().String(), "error", err)
-			if errors.Is(err, net.ErrClosed) {
-				return fmt.Errorf("accepting syslog connections on TCP %s: %w", l.Addr(), err)
+			for _, s := range streams {
+				_ = s.Close() // nothing was accepted
 			}
-			sleep(ctx, time.Second)
+		}
+	}()
+	for _, at := range []struct{ name, address string }{{"TCP", in.cfg.TCP}, {"TLS", in.cfg.TLS.Listen}} {
+		if at.address == "" {
 			continue
 		}
-		if open.Add(1) > int64(in.cfg.MaxConnections) {
-			open.Add(-1)
-			in.refused.Inc()
-			_ = conn.Close()
-			continue
+		var s stream
+		if at.name == "TLS" {
+			if s.tls, err = in.cfg.TLS.Config(); err != nil {
+				return streams, err
+			}
 		}
-		in.open.Inc()
-		conns.Go(func() {
-			defer func() {
-				_ = conn.Close() // only read from
-				in.open.Dec()
-				open.Add(-1)
-			}()
-			in.serveConn(ctx, drain, conn, sink)
-		})
+		if s.Listener, err = listen.TCP(ctx, at.address, in.cfg.Limits, in.conns); err != nil {
+			return streams, fmt.Errorf("listening for syslog on %s %s: %w", at.name, at.address, err)
+		}
+		streams = append(streams, s)
+		in.mu.Lock()
+		in.addrs = append(in.addrs, s.Addr())
+		in.mu.Unlock()
 	}
+	return streams, nil
 }
 
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
+func (in *Input) serveStreams(ctx, drain context.Context, l stream, sink input.Sink) error {
+	return l.Serve(ctx, in.log, func(conn net.Conn) {
+		if l.tls == nil {
+			in.serveConn(ctx, drain, conn, "", sink)
+			return
+		}
+		secure, err := listen.Handshake(ctx, conn, l.tls, in.cfg.FrameTimeout)
+		if err != nil {
+			if ctx.Err() == nil {
+				in.conns.Failed.Inc()
+				in.quiet.Warn("a syslog connection was refused", "error", err)
+			}
+			return
+		}
+		defer func() { _ = secure.Close() }() // says so to the peer
+		in.serveConn(ctx, drain, secure, in.cfg.TLS.Unit(secure.ConnectionState()), sink)
+	})
 }
 
-// serveConn reads one connection to its end.
-func (in *Input) serveConn(ctx, drain context.Context, conn net.Conn, sink input.Sink) {
-	source := sourceOf(conn.RemoteAddr())
-	f := newFramer(in.cfg.MaxLine, in.growLong, func(n int) { in.longMemory.Add(int64(n)) })
+// serveConn reads one connection to its end. The unit is of a client that has
+// proved it, or "".
+func (in *Input) serveConn(ctx, drain context.Context, conn net.Conn, unit string, sink input.Sink) {
+	source := listen.Source(conn.RemoteAddr())
+	f := newFramer(in.cfg.MaxLine, in.longMemory.Take, in.longMemory.Give)
 	defer f.close()
 	deadline := deadlines{conn: conn, idle: in.cfg.IdleTimeout, frame: in.cfg.FrameTimeout}
 	defer context.AfterFunc(ctx, deadline.finish)()
@@ -100,7 +90,7 @@ func (in *Input) serveConn(ctx, drain context.Context, conn net.Conn, sink input
 			in.endConn(ctx, f, err)
 		}
 		progress = len(f.lines) > 0
-		if !put(drain, sink, f, source) || err != nil {
+		if !put(drain, sink, f, source, unit) || err != nil {
 			return
 		}
 	}
@@ -127,7 +117,7 @@ func (in *Input) endConn(ctx context.Context, f *framer, err error) {
 }
 
 // put hands over what was framed; false: the sink has ended.
-func put(ctx context.Context, sink input.Sink, f *framer, source string) bool {
+func put(ctx context.Context, sink input.Sink, f *framer, source, unit string) bool {
 	messages := f.take()
 	if len(messages) == 0 {
 		return true
@@ -135,27 +125,11 @@ func put(ctx context.Context, sink input.Sink, f *framer, source string) bool {
 	now := time.Now()
 	lines := make([]input.Line, len(messages))
 	for i, m := range messages {
-		lines[i] = input.Line{Value: m.value, Reject: m.reject, Source: source, Received: now}
+		lines[i] = input.Line{Value: m.value, Reject: m.reject, Source: source, Unit: unit, Received: now}
 	}
 	err := sink.Put(ctx, lines, nil)
 	f.settle()
 	return err == nil
-}
-
-func (in *Input) growLong(n int) bool {
-	if in.longMemory.Add(-int64(n)) >= 0 {
-		return true
-	}
-	in.longMemory.Add(int64(n))
-	return false
-}
-
-func sourceOf(a net.Addr) string {
-	addr, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	return addr.Addr().Unmap().WithZone("").String()
 }
 
 // deadlines sets how long a read may take: a whole message's time from its first
