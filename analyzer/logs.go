@@ -55,6 +55,8 @@ type logs struct {
 	letters      []clickhouse.DeadLetter
 	letterOut    []kafka.Record
 	matches      []kafka.Record
+	encoder      schemas.MatchEncoder
+	encoded      []byte // of matches
 	observations []kafka.Record
 	fresh        map[string]uint64 // sequence numbers of events of this batch
 	freshLetters map[string]uint64
@@ -122,7 +124,7 @@ func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 func (h *logs) reset() {
 	h.events.Reset()
 	h.letters, h.letterOut = h.letters[:0], h.letterOut[:0]
-	h.matches, h.observations = h.matches[:0], h.observations[:0]
+	h.matches, h.encoded, h.observations = h.matches[:0], h.encoded[:0], h.observations[:0]
 	clear(h.fresh)
 	clear(h.freshLetters)
 }
@@ -336,14 +338,15 @@ func unitOfHost(snap *directory.Snapshot, host string, ev *schemas.Event) string
 }
 
 func (h *logs) send(m *schemas.Match, key string) {
-	value, err := json.Marshal(m)
-	if err != nil { // a match holds only strings, times and numbers
+	start := len(h.encoded)
+	var err error
+	if h.encoded, err = h.encoder.Append(h.encoded, m); err != nil { // a year that no clock shows
 		h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
 		h.log.Error("encoding a match", "rule", m.Rule.ID, "event", m.EventID, "error", err)
 		return
 	}
 	h.metrics.matches.WithLabelValues(string(m.Kind)).Inc()
-	h.matches = append(h.matches, kafka.Record{Key: []byte(key), Value: value})
+	h.matches = append(h.matches, kafka.Record{Key: []byte(key), Value: h.encoded[start:len(h.encoded):len(h.encoded)]})
 }
 
 func observationRecord(o *schemas.Observation) kafka.Record {

@@ -32,7 +32,11 @@ type matches struct {
 	alerts    *correlate.Fold
 	gate      *tune.Gate
 	mining    *mining.Fold
+	encoder   schemas.MatchEncoder
+	decoder   schemas.MatchDecoder
+	memory    [correlate.Lookahead]schemas.Match // of decoded
 	decoded   [correlate.Lookahead]*schemas.Match
+	counted   []*schemas.Match     // those of decoded that are folded into alerts
 	chained   []kafka.Record       // what matches of this batch lead to
 	told      map[string]time.Time // when a rule's losses were last logged
 	untold    map[string]correlate.Losses
@@ -196,29 +200,29 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 
 // decode reads the next few matches; of what is none it leaves nil.
 func (h *matches) decode(records []kafka.Record) {
-	var counted []*schemas.Match
+	h.counted = h.counted[:0]
 	for i := range records {
-		r, m := &records[i], &schemas.Match{}
+		r, m := &records[i], &h.memory[i]
 		h.decoded[i] = nil
-		if err := json.Unmarshal(r.Value, m); err != nil {
+		if err := h.decoder.Decode(r.Value, m); err != nil {
 			h.metrics.badRecords.WithLabelValues(schemas.TopicMatches).Inc()
 			h.log.Warn("match passed over", "partition", r.Partition, "offset", r.Offset, "error", err)
 			continue
 		}
 		if h.decoded[i] = m; m.Kind == schemas.MatchRule {
-			counted = append(counted, m)
+			h.counted = append(h.counted, m)
 		}
 	}
-	h.alerts.Expect(counted)
+	h.alerts.Expect(h.counted)
 }
 
 // lead keeps what a correlation that was met counts for.
 func (h *matches) lead(rules *ruleset.Current, next []schemas.Match) error {
 	for i := range next {
 		m := &next[i]
-		value, err := json.Marshal(m)
+		value, err := h.encoder.Append(nil, m)
 		if err != nil {
-			return fmt.Errorf("encoding a match of rule %s: %w", m.Rule.ID, err)
+			return err
 		}
 		h.metrics.matches.WithLabelValues("chained").Inc()
 		h.chained = append(h.chained, kafka.Record{Key: []byte(rules.Tuner.RecordKey(m)), Value: value})

@@ -352,9 +352,11 @@ func (c *counted) fill(m *schemas.Match, ev *schemas.Event) {
 	m.Rule = schemas.Rule{ID: c.rule.ID, Title: c.rule.Title, Level: c.rule.Level, Tags: c.rule.Tags}
 	m.Quiet = c.rule.Alerting.Quiet
 	m.Correlation, m.Base = c.def, c.base
-	m.Group = nil
-	for _, f := range c.group { // a missing value is a group of its own
-		m.Group = append(m.Group, schemas.GroupValue{Field: f.name, Value: cut(firstText(ev, f.fields), maxValue)})
+	if len(c.group) > 0 {
+		m.Group = make([]schemas.GroupValue, len(c.group))
+	}
+	for i, f := range c.group { // a missing value is a group of its own
+		m.Group[i] = schemas.GroupValue{Field: f.name, Value: cut(firstText(ev, f.fields), maxValue)}
 	}
 	switch {
 	case c.def.Type == schemas.ValueCount:
@@ -374,11 +376,11 @@ func (c *counted) fill(m *schemas.Match, ev *schemas.Event) {
 func (c *counted) texts(ev *schemas.Event) []string {
 	if len(c.values) == 1 {
 		all := fieldTexts(ev, c.values[0].fields)
-		var out []string
-		for _, t := range all[:min(len(all), maxCounted)] {
-			out = append(out, distinctText(t))
+		all = all[:min(len(all), maxCounted)]
+		for i, t := range all {
+			all[i] = distinctText(t)
 		}
-		return out
+		return all
 	}
 	var parts []string
 	some := false

@@ -50,6 +50,8 @@ type CompiledRule struct {
 
 	program *vm.Program
 	formula *formula
+	asks    []int32 // slots that the formula asks for
+	words   bool    // it asks for the whole event
 	tree    *node
 	group   []groupField
 	counts  *counted        // of a correlation
@@ -205,9 +207,10 @@ func (e *Engine) Rules() []*CompiledRule { return e.rules }
 // zero unless the engine is at fault.
 func (e *Engine) Failures() uint64 { return e.failures.Load() }
 
-// Hit is a rule that an event met.
+// Hit is a rule that an event met. It is good until emit returns.
 type Hit struct {
-	Rule *CompiledRule
+	Rule   *CompiledRule
+	common *common // nil: nothing is shared
 }
 
 // Match calls emit for each rule that the event meets, and for each correlation
@@ -219,8 +222,13 @@ func (e *Engine) match(ev *schemas.Event, emit func(Hit)) int {
 	s := e.take()
 	defer e.give(s)
 	s.begin(ev)
-	s.match(s.planOf(), func(r *CompiledRule) { r.report(s.fired, emit) })
-	s.ev = nil
+	s.common = common{}
+	share := func(h Hit) {
+		h.common = &s.common
+		emit(h)
+	}
+	s.match(s.planOf(), func(r *CompiledRule) { r.report(s.fired, share) })
+	s.ev, s.common = nil, common{}
 	return len(s.tried)
 }
 

@@ -30,6 +30,8 @@ type state struct {
 	hits  []int32 // and those of which the formula holds
 	fired map[*CompiledRule]struct{}
 
+	common common // what matches of this event repeat
+
 	// What outlives the event.
 	values  []slotValues
 	cached  int      // bytes of their keys, whether forgotten since or not

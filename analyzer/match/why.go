@@ -154,26 +154,28 @@ var (
 	}
 )
 
-// ToMatch makes the record for the topic matches. It reads the event but keeps
-// nothing of it besides texts.
-func (h Hit) ToMatch(ev *schemas.Event) schemas.Match {
-	r := h.Rule.Rule
-	m := schemas.Match{
-		Kind:      schemas.MatchRule,
-		EventID:   ev.EventID(),
-		Time:      ev.Time(),
-		Received:  ev.Received,
-		Unit:      firstText(ev, []string{"organization.id"}),
-		Host:      cut(firstText(ev, hostFields), maxValue),
-		Rule:      schemas.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Tags: r.Tags},
-		Group:     h.Rule.groupOf(ev),
-		Quiet:     h.Rule.quiet(),
-		Satisfied: h.Satisfied(ev),
-		Summary:   Summary(ev),
-		Drill:     ev.Drill,
+// common is what all matches of one event repeat: it is made with the first.
+type common struct {
+	match     schemas.Match // without what is the rule's
+	made      bool
+	tree      *node // of which satisfied is told
+	satisfied []schemas.Satisfied
+}
+
+// of is what the matches of the event repeat.
+func (c *common) of(ev *schemas.Event) schemas.Match {
+	if c != nil && c.made {
+		return c.match
 	}
-	if h.Rule.counts != nil {
-		h.Rule.counts.fill(&m, ev)
+	m := schemas.Match{
+		Kind:     schemas.MatchRule,
+		EventID:  ev.EventID(),
+		Time:     ev.Time(),
+		Received: ev.Received,
+		Unit:     firstText(ev, unitFields),
+		Host:     cut(firstText(ev, hostFields), maxValue),
+		Summary:  Summary(ev),
+		Drill:    ev.Drill,
 	}
 	if m.Unit == "" {
 		m.Unit = ev.Unit
@@ -181,7 +183,40 @@ func (h Hit) ToMatch(ev *schemas.Event) schemas.Match {
 	if m.Time.IsZero() {
 		m.Time = ev.Received
 	}
+	if c != nil {
+		c.match, c.made = m, true
+	}
 	return m
+}
+
+var unitFields = []string{"organization.id"}
+
+// ToMatch makes the record for the topic matches of the event that was matched.
+// It reads the event but keeps nothing of it besides texts. Matches of one event
+// share what they repeat of it.
+func (h Hit) ToMatch(ev *schemas.Event) schemas.Match {
+	m := h.common.of(ev)
+	m.Satisfied = h.satisfied(ev)
+	if h.Rule.counts != nil {
+		h.Rule.counts.fill(&m, ev)
+		return m
+	}
+	r := h.Rule.Rule
+	m.Rule = schemas.Rule{ID: r.ID, Title: r.Title, Level: r.Level, Tags: r.Tags}
+	m.Group, m.Quiet = h.Rule.groupOf(ev), h.Rule.quiet()
+	return m
+}
+
+// satisfied is Satisfied, once for all that one condition is reported as.
+func (h Hit) satisfied(ev *schemas.Event) []schemas.Satisfied {
+	c := h.common
+	if c == nil {
+		return h.Satisfied(ev)
+	}
+	if c.tree != h.Rule.tree {
+		c.tree, c.satisfied = h.Rule.tree, h.Satisfied(ev)
+	}
+	return c.satisfied
 }
 
 // groupOf keeps fields that the rule names even when the event lacks them: a
@@ -203,8 +238,17 @@ func (r *CompiledRule) groupOf(ev *schemas.Event) []schemas.GroupValue {
 	return out
 }
 
+// firstText is the text of the first field that is there; those of a list are
+// joined.
 func firstText(ev *schemas.Event, fields []string) string {
-	return strings.Join(fieldTexts(ev, fields), ", ")
+	for _, f := range fields {
+		if v := ev.Lookup(f); v.Kind() == schemas.KindList {
+			return strings.Join(valueTexts(v), ", ")
+		} else if !v.IsNone() {
+			return v.Text()
+		}
+	}
+	return ""
 }
 
 // Summary is an event in one line, for people: what it says of itself, or else
@@ -242,5 +286,22 @@ func Summary(ev *schemas.Event) string {
 	if len(text) > 4*maxSummary { // before looking for spaces in all of it
 		text = text[:4*maxSummary]
 	}
-	return cut(strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " "), maxSummary)
+	if !oneLine(text) {
+		text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
+	}
+	return cut(text, maxSummary)
+}
+
+// oneLine says that a text is words of ASCII with one blank between them, as most
+// are.
+func oneLine(text string) bool {
+	blank := true
+	for i := range len(text) {
+		c := text[i]
+		if c >= utf8.RuneSelf || c < ' ' || c == ' ' && blank {
+			return false
+		}
+		blank = c == ' '
+	}
+	return !blank || text == ""
 }

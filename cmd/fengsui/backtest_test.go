@@ -141,10 +141,11 @@ func matchTopic(t *testing.T, s *system) map[string]schemas.Match {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	all := map[string]schemas.Match{}
+	var decoder schemas.MatchDecoder
 	deps := kafka.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry()}
 	err = kafka.Follow(ctx, cfg.Kafka, deps, schemas.TopicMatches, func(r kafka.Record) error {
 		var m schemas.Match
-		if err := json.Unmarshal(r.Value, &m); err != nil {
+		if err := decoder.Decode(r.Value, &m); err != nil {
 			return err
 		}
 		if m.Kind == schemas.MatchRule {
