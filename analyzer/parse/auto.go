@@ -37,5 +37,8 @@ func recogniseJSON(line string) string {
 	case strings.Contains(line, `"remote_addr"`):
 		return "nginx-access"
 	}
+	if found := theDevices().finder.find(&header{content: line}, nil); found != nil { // of one that writes JSON
+		return found.device.file.ID
+	}
 	return "json"
 }

@@ -54,8 +54,9 @@ func init() {
 	}
 }
 
-// body reads a message by the program that wrote it.
-func body(ev *schemas.Event, app, message string) {
+// body reads a message by the program that wrote it, and says whether there is a
+// parser for it.
+func body(ev *schemas.Event, app, message string) bool {
 	message = strings.TrimLeft(message, " ")
 	if ev.Get(schemas.FieldEventCode).IsNone() {
 		ev.SetString(schemas.FieldEventModule, "system")
@@ -70,14 +71,16 @@ func body(ev *schemas.Event, app, message string) {
 	}
 	if auditRecord(message) {
 		auditd(ev, message)
-		return
+		return true
 	}
 	if pam(ev, app, message) {
-		return
+		return true
 	}
-	if f := bodies[app]; f != nil {
+	f := bodies[app]
+	if f != nil {
 		f(ev, message)
 	}
+	return f != nil
 }
 
 // repeated opens rsyslog's "message repeated 5 times: [ … ]".

@@ -62,6 +62,7 @@ type Format struct {
 	En   string
 
 	parse  func(ev *schemas.Event, line string) error
+	traced func(ev *schemas.Event, line string, trace *Explanation) error // parse, which says what it did if trace is not nil
 	ofHost bool // the sender is the host it happened on, where the record names none
 }
 
@@ -70,19 +71,19 @@ var formats []Format
 // Filled here because the parsers look formats up themselves.
 func init() {
 	formats = []Format{
-		{"auto", "自动识别（逐条）", "Recognised record by record", nil, true},
-		{"syslog", "syslog（RFC 5424、RFC 3164），按程序解析正文", "Syslog (RFC 5424, RFC 3164), body by program", parseSyslog, true},
-		{"linux", "Linux 日志文件（auth.log、messages 等）", "Linux log files (auth.log, messages …)", parseSyslog, true},
-		{"nginx-access", "nginx 访问日志（combined、common 或 JSON）", "nginx access log (combined, common or JSON)", parseNginxAccess, true},
-		{"nginx-error", "nginx 错误日志", "nginx error log", parseNginxError, true},
-		{"apache-access", "Apache 访问日志（combined、common、vhost_combined）", "Apache access log (combined, common, vhost_combined)", parseApacheAccess, true},
-		{"apache-error", "Apache 错误日志", "Apache error log", parseApacheError, true},
-		{"zeek", "Zeek 日志，TSV 或 JSON", "Zeek logs, TSV or JSON", parseZeek, false},
-		{"zeek-tsv", "Zeek 日志，TSV（需文件头）", "Zeek logs, TSV (needs the file's header)", parseZeekTSV, false},
-		{"zeek-json", "Zeek 日志，JSON；内置流量传感器也用此格式", "Zeek logs, JSON; the built-in packet sensor writes it too", parseZeekJSON, false},
-		{"suricata", "Suricata EVE JSON", "Suricata EVE JSON", parseSuricata, false},
-		{"windows", "Windows 事件，平铺 JSON", "Windows events, flat JSON", parseWindows, true},
-		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", parseJSON, true},
+		{"auto", "自动识别（逐条）", "Recognised record by record", nil, nil, true},
+		{"syslog", "syslog（RFC 5424、RFC 3164），按程序解析正文", "Syslog (RFC 5424, RFC 3164), body by program", nil, parseSyslog, true},
+		{"linux", "Linux 日志文件（auth.log、messages 等）", "Linux log files (auth.log, messages …)", nil, parseSyslog, true},
+		{"nginx-access", "nginx 访问日志（combined、common 或 JSON）", "nginx access log (combined, common or JSON)", parseNginxAccess, nil, true},
+		{"nginx-error", "nginx 错误日志", "nginx error log", parseNginxError, nil, true},
+		{"apache-access", "Apache 访问日志（combined、common、vhost_combined）", "Apache access log (combined, common, vhost_combined)", parseApacheAccess, nil, true},
+		{"apache-error", "Apache 错误日志", "Apache error log", parseApacheError, nil, true},
+		{"zeek", "Zeek 日志，TSV 或 JSON", "Zeek logs, TSV or JSON", parseZeek, nil, false},
+		{"zeek-tsv", "Zeek 日志，TSV（需文件头）", "Zeek logs, TSV (needs the file's header)", parseZeekTSV, nil, false},
+		{"zeek-json", "Zeek 日志，JSON；内置流量传感器也用此格式", "Zeek logs, JSON; the built-in packet sensor writes it too", parseZeekJSON, nil, false},
+		{"suricata", "Suricata EVE JSON", "Suricata EVE JSON", parseSuricata, nil, false},
+		{"windows", "Windows 事件，平铺 JSON", "Windows events, flat JSON", parseWindows, nil, true},
+		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", parseJSON, nil, true},
 	}
 	for i := range formats {
 		parsers[formats[i].Name] = formats[i].run
@@ -91,17 +92,34 @@ func init() {
 
 var parsers = map[string]Parser{}
 
-// Formats lists the formats, in the order they are shown to people.
-func Formats() []Format { return append([]Format(nil), formats...) }
+// Formats lists the formats, in the order they are shown to people: those built
+// in, and then the devices.
+func Formats() []Format { return append(append([]Format(nil), formats...), theDevices().formats...) }
 
 // Lookup finds the parser of a format.
 func Lookup(format string) (Parser, error) {
 	if p, ok := parsers[format]; ok {
 		return p, nil
 	}
-	names := make([]string, len(formats))
-	for i, f := range formats {
-		names[i] = f.Name
+	f, err := lookup(format)
+	if err != nil {
+		return nil, err
+	}
+	return f.run, nil
+}
+
+func lookup(format string) (*Format, error) {
+	for i := range formats {
+		if formats[i].Name == format {
+			return &formats[i], nil
+		}
+	}
+	if f, ok := theDevices().byName[format]; ok {
+		return f, nil
+	}
+	var names []string
+	for _, f := range Formats() {
+		names = append(names, f.Name)
 	}
 	return nil, fmt.Errorf("unknown format %q; known are %s", format, strings.Join(names, ", "))
 }
@@ -115,7 +133,10 @@ func Parse(ev *schemas.Event) error {
 	return p(ev)
 }
 
-func (f Format) run(ev *schemas.Event) error {
+func (f *Format) run(ev *schemas.Event) error { return f.parsed(ev, nil) }
+
+// parsed parses, and says what it did if trace is not nil.
+func (f *Format) parsed(ev *schemas.Event, trace *Explanation) error {
 	if ev.Reject != "" {
 		return errors.New(ev.Reject)
 	}
@@ -129,18 +150,32 @@ func (f Format) run(ev *schemas.Event) error {
 	if line == "" {
 		return fmt.Errorf("%s: empty record", f.Name)
 	}
-	if f.parse == nil { // auto
-		return parsers[recognise(ev, line)](ev)
+	if f.parse == nil && f.traced == nil { // auto
+		of, err := lookup(recognise(ev, line))
+		if err != nil {
+			return err
+		}
+		return of.parsed(ev, trace)
 	}
-	if err := f.parse(ev, line); err != nil {
+	if trace != nil {
+		trace.Format = f.Name
+	}
+	if err := f.read(ev, line, trace); err != nil {
 		return fmt.Errorf("%s: %w", f.Name, err)
 	}
 	f.complete(ev)
 	return nil
 }
 
+func (f *Format) read(ev *schemas.Event, line string, trace *Explanation) error {
+	if f.traced != nil {
+		return f.traced(ev, line, trace)
+	}
+	return f.parse(ev, line)
+}
+
 // complete sets what every event has.
-func (f Format) complete(ev *schemas.Event) {
+func (f *Format) complete(ev *schemas.Event) {
 	t := ev.Get(schemas.FieldTimestamp)
 	switch at := t.Time(); {
 	case t.IsNone():

@@ -20,6 +20,17 @@ type header struct {
 	msgid    string
 	data     string // RFC 5424 structured data as JSON
 	message  string
+
+	content  string // what follows the time and the host: tag and message
+	elements string // RFC 5424 structured data as it came
+}
+
+// severity is the name of the priority's severity, or "".
+func (h *header) severity() string {
+	if h.priority < 0 {
+		return ""
+	}
+	return severities[h.priority&7]
 }
 
 // parseSyslog reads a line of RFC 5424 or RFC 3164 and what devices make of
@@ -28,7 +39,13 @@ type header struct {
 // RFC 3164 (4.3) has a relay accept any line, so text without a header is an
 // event with that text for message. What looks like a header and holds a time
 // that does not exist is an error, as is what is not text.
-func parseSyslog(ev *schemas.Event, line string) error {
+func parseSyslog(ev *schemas.Event, line string, trace *Explanation) error {
+	return syslogLine(ev, line, nil, trace)
+}
+
+// syslogLine reads a line whose message is a device's, or, where the device is
+// nil, that of the program or device that it is recognised by.
+func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) error {
 	var h header
 	rest := h.cutPriority(line)
 	var err error
@@ -47,7 +64,15 @@ func parseSyslog(ev *schemas.Event, line string) error {
 		}
 	}
 	h.set(ev)
-	body(ev, appName(h.app), h.message)
+	if d != nil {
+		return d.read(ev, &h, trace)
+	}
+	if body(ev, appName(h.app), h.message) {
+		return nil
+	}
+	if found := theDevices().finder.find(&h, trace); found != nil {
+		_ = found.device.read(ev, &h, trace) // what is not as the device writes it stays a line of syslog
+	}
 	return nil
 }
 
@@ -110,10 +135,12 @@ func (h *header) rfc5424(s string, received time.Time) error {
 		s = strings.TrimPrefix(s[1:], " ")
 	case strings.HasPrefix(s, "["):
 		if data, n := structuredData(s); n > 0 {
+			h.elements = s[:n]
 			h.data, s = data, strings.TrimPrefix(s[n:], " ")
 		}
 	}
 	h.message = strings.TrimPrefix(s, bom)
+	h.content = h.message
 	return nil
 }
 
@@ -266,7 +293,7 @@ func (h *header) rfc3164(s string, received time.Time) error {
 	case h.time.IsZero() && (h.priority >= 0 || strings.HasPrefix(start, "%")):
 		h.tag(start)
 	case h.time.IsZero():
-		h.message = s
+		h.message, h.content = s, s
 	default:
 		h.hostAndTag(rest)
 	}
@@ -335,7 +362,7 @@ func isHost(s string) bool {
 // tag reads "app[pid]: message", "app: message" and the %FACILITY-SEVERITY-
 // MNEMONIC of network devices; a message without a tag is all message.
 func (h *header) tag(s string) {
-	h.message = s
+	h.message, h.content = s, s
 	if strings.HasPrefix(s, "%") {
 		h.deviceTag(s)
 		return

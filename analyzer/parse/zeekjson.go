@@ -68,7 +68,22 @@ func (n *names) of(path []byte) string {
 	if full, ok := n.known[string(path)]; ok {
 		return full
 	}
-	full := n.prefix + string(path)
+	return n.learn(string(path))
+}
+
+// ofText is of for a text.
+func (n *names) ofText(path string) string {
+	if path == "" {
+		return n.prefix + "_"
+	}
+	if full, ok := n.known[path]; ok {
+		return full
+	}
+	return n.learn(path)
+}
+
+func (n *names) learn(path string) string {
+	full := n.prefix + path
 	if len(path) > 256 {
 		return full
 	}

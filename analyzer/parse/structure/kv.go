@@ -1,0 +1,285 @@
+package structure
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// KVOptions say how pairs are written. The zero value reads key=value with
+// blanks, commas or semicolons between, in their Chinese widths too.
+type KVOptions struct {
+	Separators string // each character stands between pairs; "" is DefaultSeparators
+	Assign     string // each character stands between key and value; "" is DefaultAssign
+	Quotes     string // each character may enclose a value; "" is DefaultQuotes, "none" is none
+}
+
+// What a KV reads when it is not told.
+const (
+	DefaultSeparators = " \t,;，；"
+	DefaultAssign     = "=＝"
+	DefaultQuotes     = `"'`
+)
+
+// What a byte may be; of a wide character, its first byte.
+const (
+	isSeparator = 1 << iota
+	isAssign
+	isQuote
+	isWide // may begin a character of several bytes that is one of the above
+	isBlank
+)
+
+// KV reads pairs. A value without quotes goes on until the next key that stands
+// after a separator and before an assignment, so it may hold blanks. A value in
+// quotes ends at a quote that a separator or the end follows; a backslash before
+// a quote makes it text.
+type KV struct {
+	class  [256]uint8
+	wide   map[rune]uint8
+	assign byte // the only character of assignment, if it is one byte; else 0
+	cef    bool // backslashes escape outside of quotes too
+}
+
+// NewKV makes a reader.
+func NewKV(o KVOptions) *KV {
+	k := &KV{wide: map[rune]uint8{}}
+	add := func(chars, otherwise string, what uint8) {
+		if chars == "" {
+			chars = otherwise
+		}
+		if chars == "none" {
+			return
+		}
+		for _, r := range chars {
+			if r < utf8.RuneSelf {
+				k.class[r] |= what
+				continue
+			}
+			k.wide[r] |= what
+			k.class[string(r)[0]] |= isWide
+		}
+	}
+	add(o.Separators, DefaultSeparators, isSeparator)
+	add(o.Assign, DefaultAssign, isAssign)
+	add(o.Quotes, DefaultQuotes, isQuote)
+	add(" \t\r\n", "", isBlank)
+	if len(o.Assign) == 1 {
+		k.assign = o.Assign[0]
+	}
+	return k
+}
+
+// key is where a key and its value begin: s[start:end], and value.
+type key struct{ start, end, value int }
+
+// Append appends the pairs of text. Text without any pair is an error.
+func (k *KV) Append(dst []Pair, s string) ([]Pair, error) {
+	before := len(dst)
+	unclosed := [2]bool{} // no closing quote is ahead, so none is looked for again
+	at, ok := k.next(s, 0, 0)
+	for ok {
+		if len(dst)-before == MaxPairs {
+			return dst, errPairs
+		}
+		v := at.value
+		for v < len(s) && k.class[s[v]]&isBlank != 0 {
+			v++
+		}
+		name := s[at.start:at.end]
+		if v < len(s) && k.class[s[v]]&isQuote != 0 {
+			which := 0
+			if s[v] != '"' {
+				which = 1
+			}
+			if !unclosed[which] {
+				end, escaped := k.closing(s, v)
+				if end > 0 {
+					value := s[v+1 : end]
+					if escaped {
+						value = strings.ReplaceAll(value, `\`+s[v:v+1], s[v:v+1])
+					}
+					dst = append(dst, Pair{Key: name, Value: value})
+					at, ok = k.next(s, end+1, end+1)
+					continue
+				}
+				unclosed[which] = true
+			}
+		}
+		at, ok = k.next(s, v, at.value)
+		end := len(s)
+		if ok {
+			end = at.start
+		}
+		dst = append(dst, Pair{Key: name, Value: k.trim(s[min(v, end):end])})
+	}
+	if len(dst) == before {
+		return dst, errNoPairs
+	}
+	return dst, nil
+}
+
+// next finds the first key whose assignment stands at from or after it and that
+// begins at floor or after it.
+func (k *KV) next(s string, from, floor int) (key, bool) {
+	for i := from; i < len(s); {
+		n := 1
+		if k.assign != 0 {
+			j := strings.IndexByte(s[i:], k.assign)
+			if j < 0 {
+				return key{}, false
+			}
+			i += j
+		} else {
+			i, n = k.find(s, i)
+			if n == 0 {
+				return key{}, false
+			}
+		}
+		if start, end := k.before(s, i, floor); start >= 0 {
+			return key{start, end, i + n}, true
+		}
+		i += n
+	}
+	return key{}, false
+}
+
+// find is the next assignment at i or after it, and its length; 0 is none.
+func (k *KV) find(s string, i int) (at, n int) {
+	for ; i < len(s); i++ {
+		c := k.class[s[i]]
+		if c&isAssign != 0 {
+			return i, 1
+		}
+		if c&isWide != 0 {
+			if r, size := utf8.DecodeRuneInString(s[i:]); k.wide[r]&isAssign != 0 {
+				return i, size
+			}
+		}
+	}
+	return i, 0
+}
+
+// before is the key that ends before the assignment at i, or start -1. It stands
+// at the start of the text or after a separator.
+func (k *KV) before(s string, i, floor int) (start, end int) {
+	if k.cef && i > floor && s[i-1] == '\\' {
+		return -1, 0
+	}
+	for end = i; end > floor && k.class[s[end-1]]&isBlank != 0; end-- {
+	}
+	start = end
+	digits := true
+	for start > floor && end-start <= MaxKey {
+		c := s[start-1]
+		class := k.class[c]
+		if c < utf8.RuneSelf {
+			if class&(isSeparator|isAssign|isQuote) != 0 || !keyByte[c] && c != ' ' {
+				break
+			}
+			digits = digits && c-'0' <= 9
+			start--
+			continue
+		}
+		r, size := utf8.DecodeLastRuneInString(s[floor:start])
+		if k.wide[r]&(isSeparator|isAssign) != 0 {
+			break
+		}
+		digits = false
+		start -= size
+	}
+	for start < end && s[start] == ' ' {
+		start++
+	}
+	if start == end || end-start > MaxKey || digits {
+		return -1, 0
+	}
+	for j := start; j > 0; { // what stands before it, blanks aside where they are no separators
+		c := k.class[s[j-1]]
+		switch {
+		case c&isSeparator != 0:
+			return start, end
+		case c&isBlank != 0:
+			j--
+			if j == 0 {
+				return start, end
+			}
+			if start-j > MaxKey {
+				return -1, 0
+			}
+			continue
+		case s[j-1] >= utf8.RuneSelf:
+			if r, _ := utf8.DecodeLastRuneInString(s[:j]); k.wide[r]&isSeparator != 0 {
+				return start, end
+			}
+		}
+		return -1, 0
+	}
+	return start, end
+}
+
+// keyByte are the ASCII bytes that a key has.
+var keyByte = func() (t [256]bool) {
+	for c := range 128 {
+		t[c] = c-'0' >= 0 && c-'0' <= 9 || (c|0x20)-'a' >= 0 && (c|0x20)-'a' <= 25
+	}
+	for _, c := range "_-./[]@#$()" {
+		t[c] = true
+	}
+	return t
+}()
+
+// closing is where the value whose opening quote stands at i ends, or 0.
+func (k *KV) closing(s string, i int) (end int, escaped bool) {
+	quote := s[i]
+	for j := i + 1; ; j++ {
+		n := strings.IndexByte(s[j:], quote)
+		if n < 0 {
+			return 0, false
+		}
+		j += n
+		slashes := 0
+		for j-1-slashes > i && s[j-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 1 {
+			escaped = true
+			continue
+		}
+		if j+1 == len(s) || k.ends(s, j+1) {
+			return j, escaped
+		}
+	}
+}
+
+// ends says that what stands at i may follow a quoted value.
+func (k *KV) ends(s string, i int) bool {
+	c := k.class[s[i]]
+	if c&(isSeparator|isBlank) != 0 || strings.IndexByte(")]}>", s[i]) >= 0 {
+		return true
+	}
+	if c&isWide == 0 {
+		return false
+	}
+	r, _ := utf8.DecodeRuneInString(s[i:])
+	return k.wide[r]&isSeparator != 0
+}
+
+// trim removes the separators and blanks at the end of a value.
+func (k *KV) trim(s string) string {
+	for len(s) > 0 {
+		c := s[len(s)-1]
+		if k.class[c]&(isSeparator|isBlank) != 0 {
+			s = s[:len(s)-1]
+			continue
+		}
+		if c < utf8.RuneSelf {
+			return s
+		}
+		r, size := utf8.DecodeLastRuneInString(s)
+		if k.wide[r]&isSeparator == 0 {
+			return s
+		}
+		s = s[:len(s)-size]
+	}
+	return s
+}
