@@ -91,10 +91,16 @@ func (s *state) choose(l *livePlan, timed bool) {
 	}
 }
 
-// try runs a rule's program if its formula holds.
-func (s *state) try(r *planRule) bool { return s.truth(r.formula) && s.holds(r.CompiledRule) }
+// try says whether the rule holds: its formula, which is its program read once,
+// or the program itself where the formula is not all of it.
+func (s *state) try(r *planRule) bool {
+	if r.formula.kind == isProgram {
+		return s.holds(r.CompiledRule)
+	}
+	return s.truth(r.formula)
+}
 
-// truth answers a formula; where only the program knows, it is true.
+// truth answers a formula.
 func (s *state) truth(f *formula) bool {
 	switch f.kind {
 	case isAtom:
@@ -118,7 +124,7 @@ func (s *state) truth(f *formula) bool {
 	case isNot:
 		return !s.truth(f.kids[0])
 	}
-	return f.kind != isNo
+	return f.kind == isYes
 }
 
 // view is what the entry means to the plan.

@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -16,7 +17,7 @@ func TestCosts(t *testing.T) {
 title: dear
 id: dear
 logsource: {product: fengsui}
-detection: {s: {message|re: '(\w+\s+){5}(\w+\s+){5}x$'}, condition: s}
+detection: {s: {message|re: '(a|b)*a(a|b){18}c'}, condition: s}
 `)
 	e, problems := Compile(parseRules(t, text.String()), Options{})
 	if len(problems) > 0 {
@@ -25,9 +26,15 @@ detection: {s: {message|re: '(\w+\s+){5}(\w+\s+){5}x$'}, condition: s}
 	if costs, timed := e.Costs(); len(costs) != 0 || timed != 0 {
 		t.Errorf("before any event: %v, %v", costs, timed)
 	}
+	random := rand.New(rand.NewPCG(1, 2))
+	unlike := make([]byte, 1000)
 	hits := 0
 	for i := range 40 * timedEvery {
-		e.Match(event(t, fmt.Sprintf(`{"message":"%d %s","user.name":"u1"}`, i, strings.Repeat("word ", 50)+"x")), func(h Hit) {
+		for k := range unlike { // what no automaton has seen
+			unlike[k] = "ab"[random.IntN(2)]
+		}
+		unlike[len(unlike)-19] = 'a'
+		e.Match(event(t, fmt.Sprintf(`{"message":"%d %sc","user.name":"u1"}`, i, unlike)), func(h Hit) {
 			if h.Rule.Rule.ID == "dear" {
 				hits++
 			}

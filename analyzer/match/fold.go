@@ -1,6 +1,7 @@
 package match
 
 import (
+	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
 )
@@ -17,19 +18,44 @@ func fold(s string) string {
 }
 
 func foldedAlready(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+	b := bytesOf(s)
+	for ; len(b) >= 8; b = b[8:] {
+		if x := binary.LittleEndian.Uint64(b); x&highs|capitals(x) != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
 			return false
 		}
 	}
 	return true
 }
 
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// capitals has the eighth bit of each of eight bytes that is a capital letter, if
+// all of them are ASCII.
+func capitals(x uint64) uint64 {
+	return (x + ones*(0x80-'A')) &^ (x + ones*(0x80-'Z'-1)) & highs
+}
+
 // appendFold keeps bytes that are not UTF-8 as they are.
 func appendFold(dst []byte, s string) []byte {
 	from := len(dst)
 	dst = append(dst, s...)
-	for i := from; i < len(dst); i++ {
+	i := from
+	for ; i+8 <= len(dst); i += 8 {
+		x := binary.LittleEndian.Uint64(dst[i:])
+		if x&highs != 0 {
+			break
+		}
+		binary.LittleEndian.PutUint64(dst[i:], x|capitals(x)>>2)
+	}
+	for ; i < len(dst); i++ {
 		c := dst[i]
 		if c >= utf8.RuneSelf {
 			return appendFoldRunes(dst[:i], s[i-from:])

@@ -14,8 +14,8 @@ import (
 // one field's predicates without a not. An atom's truth depends on the field's
 // value and on nothing else, so it is worked out once for each value (values.go),
 // and a rule is what is left: a short formula over atoms, of which some must
-// hold before the rule can (plan.go). The program is only run where the formula
-// says that it will hold.
+// hold before the rule can (plan.go). The program itself is only run where it has
+// something that the index cannot read.
 
 // formula is a program for the index.
 type formula struct {
@@ -53,18 +53,25 @@ type atom struct {
 
 // index is what the programs of an engine are made of.
 type index struct {
-	atoms   []atom
-	byText  map[string]int32
-	atomsOf [][]int32 // of each predicate
-	values  []*slotIndex
+	atoms  []atom
+	byText map[string]int32
+	makes  [][]int32 // of each predicate: the atoms that hold whenever it does
+	joins  [][]int32 // and the others that it is part of
+	values []*slotIndex
 }
 
 // newIndex reads the programs and sets the formula of each rule.
 func newIndex(e *Engine) *index {
-	x := &index{byText: map[string]int32{}, atomsOf: make([][]int32, len(e.predicates))}
+	x := &index{byText: map[string]int32{}, makes: make([][]int32, len(e.predicates)), joins: make([][]int32, len(e.predicates))}
 	r := formulaReader{e, x}
 	for _, c := range e.rules {
 		c.formula = r.rule(c.program.Node())
+		c.formula.eachAtom(func(a int32) {
+			if slot := x.atoms[a].slot; !slices.Contains(c.asks, slot) {
+				c.asks = append(c.asks, slot)
+			}
+		})
+		c.words = slices.Contains(c.asks, e.wordSlot())
 	}
 	bySlot := make([][]int32, len(e.slots))
 	for id := range e.predicates {
@@ -234,12 +241,21 @@ func (r formulaReader) close(f *formula, slot int32) *formula {
 		r.x.byText[text.String()] = id
 		r.x.atoms = append(r.x.atoms, atom{slot: slot, body: f, prior: r.prior(f)})
 		f.each(func(p int32) {
-			if of := r.x.atomsOf[p]; len(of) == 0 || of[len(of)-1] != id {
-				r.x.atomsOf[p] = append(of, id)
+			of := r.x.joins
+			if f.madeBy(p) {
+				of = r.x.makes
+			}
+			if n := len(of[p]); n == 0 || of[p][n-1] != id {
+				of[p] = append(of[p], id)
 			}
 		})
 	}
 	return &formula{kind: isAtom, id: id}
+}
+
+// madeBy says that the formula holds whenever the predicate does.
+func (f *formula) madeBy(p int32) bool {
+	return f.kind == isPredicate && f.id == p || f.kind == isOr && slices.ContainsFunc(f.kids, func(k *formula) bool { return k.madeBy(p) })
 }
 
 func (f *formula) write(b *strings.Builder) {
@@ -440,6 +456,8 @@ type finding struct {
 	atoms []uint32 // the turn in which an atom was looked at
 	found []int32
 	later []int32 // expressions that may match, which cost too much to try unasked
+	yes   []int32 // atoms that hold
+	maybe []int32 // and that wait for what is later
 }
 
 func newFinding(e *Engine) *finding {
@@ -451,7 +469,7 @@ func newFinding(e *Engine) *finding {
 }
 
 func (f *finding) begin() {
-	f.found, f.later = f.found[:0], f.later[:0]
+	f.found, f.later, f.yes, f.maybe = f.found[:0], f.later[:0], f.yes[:0], f.maybe[:0]
 	if f.turn++; f.turn == 0 {
 		clear(f.holds)
 		clear(f.atoms)
@@ -545,6 +563,15 @@ func (f *finding) known(id int32) truth {
 	return no
 }
 
+// first says that the atom was not looked at yet.
+func (f *finding) first(atom int32) bool {
+	if f.atoms[atom] == f.turn {
+		return false
+	}
+	f.atoms[atom] = f.turn
+	return true
+}
+
 // result is what was found, in order, with the atoms that hold by it.
 func (f *finding) result(x *index) *entry {
 	if len(f.found)+len(f.later) == 0 {
@@ -554,23 +581,37 @@ func (f *finding) result(x *index) *entry {
 	for _, id := range f.later {
 		e.later = append(e.later, later{id, unknown})
 	}
-	for _, found := range [][]int32{f.found, f.later} {
+	for _, p := range f.found {
+		for _, id := range x.makes[p] {
+			if f.first(id) {
+				f.yes = append(f.yes, id)
+			}
+		}
+	}
+	for _, p := range f.later {
+		for _, id := range x.makes[p] {
+			if f.first(id) {
+				f.maybe = append(f.maybe, id)
+			}
+		}
+	}
+	for _, found := range [...][]int32{f.found, f.later} {
 		for _, p := range found {
-			for _, id := range x.atomsOf[p] {
-				if f.atoms[id] == f.turn {
+			for _, id := range x.joins[p] {
+				if !f.first(id) {
 					continue
 				}
-				f.atoms[id] = f.turn
 				switch partial(x.atoms[id].body, f.known) {
 				case yes:
-					e.atoms = append(e.atoms, id)
+					f.yes = append(f.yes, id)
 				case unknown:
-					e.maybe = append(e.maybe, id)
+					f.maybe = append(f.maybe, id)
 				}
 			}
 		}
 	}
 	slices.Sort(e.predicates)
-	slices.Sort(e.atoms)
+	slices.Sort(f.yes)
+	e.atoms, e.maybe = slices.Clone(f.yes), slices.Clone(f.maybe)
 	return e
 }

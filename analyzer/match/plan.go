@@ -211,7 +211,8 @@ func (e *Engine) newPlan(s *state) *plan {
 		return no
 	}
 	p := &plan{}
-	slots, asked := map[int32]bool{}, map[int32]bool{}
+	var worded []planRule
+	slots, asked := make([]bool, len(e.slots)+1), make([]bool, len(e.slots)+1)
 	for _, route := range e.routes {
 		if !s.takes(route) {
 			continue
@@ -222,22 +223,37 @@ func (e *Engine) newPlan(s *state) *plan {
 				continue
 			}
 			p.rules = append(p.rules, planRule{r, f})
+			if r.words {
+				worded = append(worded, planRule{r, f})
+			}
 			f.eachAtom(func(a int32) { slots[e.index.atoms[a].slot] = true })
-			r.formula.eachAtom(func(a int32) { asked[e.index.atoms[a].slot] = true })
+			for _, slot := range r.asks {
+				asked[slot] = true
+			}
 		}
 	}
-	p.slots, p.asked = slices.Sorted(maps.Keys(slots)), slices.Collect(maps.Keys(asked))
+	p.slots, p.asked = numbersOf(slots), numbersOf(asked)
 	if slots[e.wordSlot()] {
-		p.words = e.wordsOf(p)
+		p.words = e.wordsOf(worded)
 	}
 	return p
 }
 
-// wordsOf is the index of a plan's predicates over the whole event: most plans
+func numbersOf(set []bool) []int32 {
+	var out []int32
+	for i, in := range set {
+		if in {
+			out = append(out, int32(i)) //nolint:gosec // bounded by the rules
+		}
+	}
+	return out
+}
+
+// wordsOf is the index of some rules' predicates over the whole event: most plans
 // share the few rules that have such.
-func (e *Engine) wordsOf(p *plan) *slotIndex {
+func (e *Engine) wordsOf(worded []planRule) *slotIndex {
 	ids := map[int32]bool{}
-	for _, r := range p.rules {
+	for _, r := range worded {
 		r.formula.eachAtom(func(a int32) {
 			if at := &e.index.atoms[a]; at.slot == e.wordSlot() {
 				at.body.each(func(id int32) { ids[id] = true })

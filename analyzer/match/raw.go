@@ -29,7 +29,7 @@ type Raw struct {
 	values []rawValue // of the record, by key
 	turn   uint32
 	line   []byte
-	odd    bool // a letter or an escape that hides a letter of ASCII
+	hidden asciiSet // of ASCII, in one case, that the line has in another form
 
 	settling []*rawKey // keys that tell the shape
 	shapes   map[string]*rawShape
@@ -72,14 +72,24 @@ const (
 // settle the shape.
 type rawShape struct {
 	plan    *livePlan
-	sources map[int32][]rawSource // of each slot of the plan
-	usable  bool                  // all of the plan's slots have sources
+	sources []rawSource
+	of      []sourceRange // of each slot: which sources are its
+	usable  bool          // all of the plan's slots have sources
 	words   rawWords
 }
 
 // rawWords are texts of which one must stand in a record for any rule over the
 // whole event to hold; nil if that cannot be said.
-type rawWords struct{ texts *literals }
+type rawWords struct {
+	texts *literals
+	of    asciiSet
+}
+
+// sourceRange is of the sources of a slot; unknown ones are those that the plan
+// does not ask for, or that only parsing can tell.
+type sourceRange struct{ from, to int32 }
+
+func (s sourceRange) unknown() bool { return s.to < s.from }
 
 // rawSource is where a value may come from: the one of some keys that is there, or
 // what text makes of it; or a text that the shape has settled.
@@ -214,34 +224,46 @@ func (r *Raw) shapeOf() (*rawShape, error) {
 
 func (r *Raw) newShape() *rawShape {
 	live := r.state.planOf()
-	s := &rawShape{plan: live, sources: map[int32][]rawSource{}, usable: true}
+	s := &rawShape{plan: live, of: make([]sourceRange, len(r.engine.slots)), usable: true}
+	for i := range s.of {
+		s.of[i].to = -1
+	}
 	for _, slot := range live.plan.asked {
 		if slot == r.engine.wordSlot() {
 			s.words = r.wordsOf(live.plan.words)
 			continue
 		}
-		s.sources[slot] = nil
-		for _, name := range r.engine.slots[slot].names {
-			if r.settled(name) {
-				if v := r.state.ev.Lookup(name); !v.IsNone() {
-					s.sources[slot] = append(s.sources[slot], rawSource{fixed: v.Text()})
-				}
-				continue
-			}
-			keys, text, ok := r.layout.Source(name, r.state.ev)
-			if !ok {
-				s.usable = s.usable && !slices.Contains(live.plan.slots, slot)
-				delete(s.sources, slot)
-				break
-			}
-			source := rawSource{text: text}
-			for _, k := range keys {
-				source.keys = append(source.keys, r.keyOf(k))
-			}
-			s.sources[slot] = append(s.sources[slot], source)
+		from := len(s.sources)
+		if r.appendSources(s, slot) {
+			s.of[slot] = sourceRange{int32(from), int32(len(s.sources))} //nolint:gosec // bounded by the rules
+			continue
 		}
+		s.sources = s.sources[:from]
+		s.usable = s.usable && !slices.Contains(live.plan.slots, slot)
 	}
 	return s
+}
+
+// appendSources is false where only parsing can tell the slot's value.
+func (r *Raw) appendSources(s *rawShape, slot int32) bool {
+	for _, name := range r.engine.slots[slot].names {
+		if r.settled(name) {
+			if v := r.state.ev.Lookup(name); !v.IsNone() {
+				s.sources = append(s.sources, rawSource{fixed: v.Text()})
+			}
+			continue
+		}
+		keys, text, ok := r.layout.Source(name, r.state.ev)
+		if !ok {
+			return false
+		}
+		source := rawSource{text: text}
+		for _, k := range keys {
+			source.keys = append(source.keys, r.keyOf(k))
+		}
+		s.sources = append(s.sources, source)
+	}
+	return true
 }
 
 // settled says that all records of a shape have one text in the field, or none
@@ -310,30 +332,44 @@ func listTexts(list []byte) []string {
 
 // texts are the slot's, unless the record had to be parsed for them.
 func (r *Raw) texts(slot int32) ([]string, bool) {
+	s := r.state
+	at := &s.slots[slot]
+	if at.turn == s.turn {
+		return s.list[at.from:at.to], true
+	}
 	v, text, made := r.find(slot)
 	if v == nil {
-		return nil, r.state.raw != nil
+		return nil, s.raw != nil
 	}
+	at.turn, at.from = s.turn, int32(len(s.list)) //nolint:gosec // a record is at most 1 MiB
 	switch {
-	case made || v.kind == rawText:
 	case v.kind == rawList:
-		return listTexts(text), true
+		s.list = append(s.list, listTexts(text)...)
+	case made: // the memory may be needed for the next
+		from := len(s.buf)
+		s.buf = append(s.buf, text...)
+		s.list = append(s.list, s.made(from))
+	case v.kind == rawText:
+		s.list = append(s.list, stringOf(text))
 	default:
-		text = unescape(nil, text)
+		from := len(s.buf)
+		s.buf = unescape(s.buf, text)
+		s.list = append(s.list, s.made(from))
 	}
-	return []string{stringOf(text)}, true
+	at.to = int32(len(s.list)) //nolint:gosec // as above
+	return s.list[at.from:at.to], true
 }
 
 // find looks for a slot's value: as it is in the record, or made of what is. If
 // only parsing can tell, the record is parsed.
 func (r *Raw) find(slot int32) (v *rawValue, text []byte, made bool) {
-	sources, ok := r.shape.sources[slot]
-	if !ok {
+	of := r.shape.of[slot]
+	if of.unknown() {
 		r.give()
 		return nil, nil, false
 	}
-	for i := range sources {
-		src := &sources[i]
+	for i := of.from; i < of.to; i++ {
+		src := &r.shape.sources[i]
 		if src.keys == nil && src.fixed != "" {
 			return fixedValue, bytesOf(src.fixed), true
 		}
@@ -377,7 +413,7 @@ func (r *Raw) give() bool {
 func (r *Raw) wordsEntry() *entry {
 	if texts := r.shape.words.texts; texts != nil {
 		line, may := r.line, false
-		if r.odd {
+		if r.hidden.meet(r.shape.words.of) {
 			r.buf = unescape(r.buf[:0], line)
 			line = bytesOf(r.state.fold(stringOf(r.buf)))
 		}
@@ -417,6 +453,9 @@ func (r *Raw) wordsOf(x *slotIndex) rawWords {
 	var w rawWords
 	if len(parts) > 0 && len(x.ask) == 0 { // all are long enough to look for
 		w.texts = newLiterals(parts)
+		for _, c := range []byte(strings.Join(parts, "")) {
+			w.of.add(c)
+		}
 	}
 	r.words[x] = w
 	return w
@@ -497,6 +536,12 @@ func (r *Raw) walk() bool {
 		i++
 	}
 	high := w.high&0x8080808080808080 != 0
-	r.odd = w.odd || high && (bytes.Contains(line, []byte("ſ")) || bytes.Contains(line, []byte("\u212a")))
+	r.hidden = w.hidden
+	if high && bytes.Contains(line, []byte("ſ")) {
+		r.hidden.add('s')
+	}
+	if high && bytes.Contains(line, []byte("\u212a")) {
+		r.hidden.add('k')
+	}
 	return i+1 == len(line) && len(r.line) <= parse.MaxRecord && (!high || utf8.Valid(r.line))
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -13,8 +12,15 @@ import (
 type walker struct {
 	line []byte
 	high uint64 // the eighth bits of its bytes
-	odd  bool   // an escape for something that texts without escapes may be of
+	// hidden are the letters of ASCII that escapes stand for.
+	hidden asciiSet
 }
+
+// asciiSet is a set of bytes of ASCII.
+type asciiSet [2]uint64
+
+func (l *asciiSet) add(c byte)          { l[c>>6&1] |= 1 << (c & 63) }
+func (l asciiSet) meet(o asciiSet) bool { return l[0]&o[0]|l[1]&o[1] != 0 }
 
 func (w *walker) space(i int) int {
 	for i < len(w.line) && (w.line[i] == ' ' || w.line[i] == '\t' || w.line[i] == '\n' || w.line[i] == '\r') {
@@ -100,7 +106,6 @@ func (w *walker) list(i int, v *rawValue) int {
 // text finds the quote that ends a string, eight bytes at a time (after Alan
 // Mycroft's test for a zero byte, 1987), or -1.
 func (w *walker) text(i int) (end int, escaped bool) {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	line := w.line
 	for {
 		for ; i+8 <= len(line); i += 8 {
@@ -131,14 +136,16 @@ func (w *walker) text(i int) (end int, escaped bool) {
 		case '"', '\\', 'b', 'f', 'n', 'r', 't':
 			i += 2
 		case '/':
-			w.odd = true
+			w.hidden.add('/')
 			i += 2
 		case 'u':
 			if !hex4(line, i+2) {
 				return -1, escaped
 			}
 			c := unhex4(line[i+2:])
-			w.odd = w.odd || ' ' <= c && c <= '~' || c == 'ſ' || c == '\u212a'
+			if c = foldRune(c); c < utf8.RuneSelf {
+				w.hidden.add(byte(c)) //nolint:gosec // of ASCII
+			}
 			i += 6
 		default:
 			return -1, escaped
@@ -158,20 +165,20 @@ func hex4(line []byte, i int) bool {
 	return true
 }
 
+// escapes are what the letters after a backslash stand for.
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
 // unescape appends a well-formed string without its escapes. Half a surrogate
 // pair becomes U+FFFD, as in encoding/json.
 func unescape(b, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' {
-			from := i
-			for i+1 < len(text) && text[i+1] != '\\' {
-				i++
-			}
-			b = append(b, text[from:i+1]...)
-			continue
+		run := bytes.IndexByte(text[i:], '\\')
+		if run < 0 {
+			return append(b, text[i:]...)
 		}
-		if i++; text[i] != 'u' {
-			b = append(b, "\"\\/\b\f\n\r\t"[strings.IndexByte(`"\/bfnrt`, text[i])])
+		b = append(b, text[i:i+run]...)
+		if i += run + 1; text[i] != 'u' {
+			b = append(b, escapes[text[i]])
 			continue
 		}
 		c := unhex4(text[i+1:])

@@ -219,8 +219,9 @@ func needsOf(wants []string) []needs {
 
 // searcher looks for one expression in a text.
 type searcher struct {
-	re  *regexp.Regexp
-	run *syntax.Regexp // the expression is only so many characters of one kind in a row
+	re    *regexp.Regexp
+	quick *automata
+	run   *syntax.Regexp // the expression is only so many characters of one kind in a row
 }
 
 // newSearcher leaves out of an expression what makes no difference to whether it
@@ -238,7 +239,11 @@ func newSearcher(want string) (searcher, error) {
 		return searcher{run: re}, nil
 	}
 	out, err := regexp.Compile(re.String())
-	return searcher{re: out}, err
+	if err != nil {
+		return searcher{}, err
+	}
+	prefix, _ := out.LiteralPrefix()
+	return searcher{re: out, quick: &automata{want: re.String(), prefix: prefix}}, nil
 }
 
 func ofOne(re *syntax.Regexp) bool {
@@ -271,6 +276,9 @@ func trim(re *syntax.Regexp) *syntax.Regexp {
 
 func (s *searcher) match(text string) bool {
 	if s.run == nil {
+		if holds, ok := s.quick.match(text); ok {
+			return holds
+		}
 		return s.re.MatchString(text)
 	}
 	n := 0

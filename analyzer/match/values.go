@@ -110,18 +110,45 @@ func (s *state) tryNow(slot, predicate int32) bool {
 // cache remembers the entries of one slot's values. What was not used while as
 // many others came as it holds is forgotten.
 type cache struct {
-	young, old map[string]*entry
+	young, old map[string]remembered
+	latest     *[16]remembered // the last of each of some kinds of keys: values come in a row
+}
+
+type remembered struct {
+	*entry
+	key string
 }
 
 func (c *cache) get(key []byte) *entry {
-	if e := c.young[string(key)]; e != nil {
-		return e
+	if c.latest == nil {
+		return nil
 	}
-	e := c.old[string(key)]
-	if e != nil {
-		c.put(key, e)
+	last := &c.latest[kindOfKey(key)]
+	if last.entry != nil && last.key == string(key) {
+		return last.entry
 	}
-	return e
+	r, ok := c.young[string(key)]
+	if !ok {
+		if r, ok = c.old[string(key)]; !ok {
+			return nil
+		}
+		c.keep(r)
+	}
+	*last = r
+	return r.entry
+}
+
+// kindOfKey is made of a key's length and end, which are at hand.
+func kindOfKey(key []byte) int {
+	h := uint64(len(key))
+	if n := len(key); n >= 8 {
+		h ^= binary.LittleEndian.Uint64(key[n-8:])
+	} else {
+		for _, c := range key {
+			h = h<<8 ^ uint64(c)
+		}
+	}
+	return int(h * 0x9E3779B97F4A7C15 >> 60)
 }
 
 // put remembers an entry. It returns how many bytes that takes.
@@ -129,14 +156,19 @@ func (c *cache) put(key []byte, e *entry) int {
 	if len(key) > maxCachedValue {
 		return 0
 	}
+	c.keep(remembered{e, string(key)})
+	return len(key) + entryBytes
+}
+
+func (c *cache) keep(r remembered) {
 	if c.young == nil {
-		c.young = map[string]*entry{}
+		c.latest = new([16]remembered)
+		c.young = map[string]remembered{}
 	}
 	if len(c.young) >= maxCached {
-		c.old, c.young = c.young, map[string]*entry{}
+		c.old, c.young = c.young, map[string]remembered{}
 	}
-	c.young[string(key)] = e
-	return len(key) + entryBytes
+	c.young[r.key] = r
 }
 
 // valueKind tells apart the forms in which a cache's keys are written.
@@ -259,7 +291,7 @@ func (x *slotIndex) mayHold(text string) bool {
 func ascii(s string) bool {
 	b := bytesOf(s)
 	for ; len(b) >= 8; b = b[8:] {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+		if binary.LittleEndian.Uint64(b)&highs != 0 {
 			return false
 		}
 	}
