@@ -115,36 +115,36 @@ func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
 // find calls found for each text that stands in s, in any case of its ASCII
 // letters, with where it begins. It stops when found returns false.
 func (l *literals) find(s []byte, found func(text int32, at int) bool) {
-	var (
-		last  = len(s) - l.size
-		bytes = ^uint32(0) >> (8 * (gramBytes - l.size))
-		mask  = l.mask
-		step  = l.stride
-	)
-	for i := 0; i <= last; i += step {
-		var g uint32
-		if i <= len(s)-gramBytes {
-			g = binary.LittleEndian.Uint32(s[i:])&bytes | mask
-		} else {
-			g = l.group(stringOf(s), i)
-		}
-		h := groupHash(g)
-		if l.filter[h>>22]&(1<<(h>>16&63)) == 0 {
-			continue
-		}
-		for k := h >> l.shift; l.table[k].to > 0; k = (k + 1) & uint32(len(l.table)-1) { //nolint:gosec // a power of two below 2^31
-			if l.table[k].group != g {
-				continue
-			}
-			for _, p := range l.places[l.table[k].from:l.table[k].to] {
-				at, text := i-int(p.offset), l.texts[p.text]
-				if at >= 0 && at+len(text) <= len(s) && same(s[at:at+len(text)], text) && !found(p.text, at) {
-					return
-				}
-			}
-			break
+	bytes, i := ^uint32(0)>>(8*(gramBytes-l.size)), 0
+	for ; i <= len(s)-gramBytes; i += l.stride {
+		g := binary.LittleEndian.Uint32(s[i:])&bytes | l.mask
+		if h := groupHash(g); l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, i, g, h, found) {
+			return
 		}
 	}
+	for ; i <= len(s)-l.size; i += l.stride {
+		g := l.group(stringOf(s), i)
+		if h := groupHash(g); l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, i, g, h, found) {
+			return
+		}
+	}
+}
+
+// at calls found for the texts that have the group there, until it returns false.
+func (l *literals) at(s []byte, i int, g, h uint32, found func(text int32, at int) bool) bool {
+	for k := h >> l.shift; l.table[k].to > 0; k = (k + 1) & uint32(len(l.table)-1) { //nolint:gosec // a power of two below 2^31
+		if l.table[k].group != g {
+			continue
+		}
+		for _, p := range l.places[l.table[k].from:l.table[k].to] {
+			at, text := i-int(p.offset), l.texts[p.text]
+			if at >= 0 && at+len(text) <= len(s) && same(s[at:at+len(text)], text) && !found(p.text, at) {
+				return false
+			}
+		}
+		break
+	}
+	return true
 }
 
 // same compares bytes of one length with a folded text.
