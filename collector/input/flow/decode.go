@@ -174,10 +174,9 @@ func (d *decoder) ipfix(w *writer, m *message, b []byte) error {
 		return errRoom
 	}
 	defer dom.mu.Unlock()
-	// The numbers count records, which are only known of known templates.
-	d.sequence(dom, binary.BigEndian.Uint32(b[8:]), 0, "flows")
 	count, all, err := d.sets(w, dom, m, b[16:length])
-	dom.expected += uint32(count) //nolint:gosec // fewer than the bytes
+	// The numbers count records, which are only known of known templates.
+	d.sequenceIPFIX(dom, binary.BigEndian.Uint32(b[8:]), uint32(count)) //nolint:gosec // fewer than the bytes
 	if !all || err != nil {
 		dom.counting = false
 	}

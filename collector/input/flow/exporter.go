@@ -32,9 +32,11 @@ type domain struct {
 	pending []pendingSet
 	waiting int // bytes of pending
 
-	expected uint32 // the next sequence number
-	counting bool   // expected is known
-	uptime   uint32 // ms, of the last datagram
+	expected  uint32 // the next sequence number
+	counting  bool   // expected is known
+	before    uint32 // IPFIX: the number before
+	inclusive bool   // IPFIX: the numbers count the message's own records
+	uptime    uint32 // ms, of the last datagram
 
 	rates        map[uint64]uint32 // by sampler
 	rate         uint32            // when a record names no sampler; 0: not said
@@ -228,16 +230,30 @@ const (
 )
 
 // sequence compares a datagram's number with the one expected, and says that
-// the next will be n more. what names what the version counts.
+// the next will be n more. what names what the version counts. A datagram that
+// came late was counted as lost already, and stays so.
 func (d *decoder) sequence(dom *domain, number, n uint32, what string) {
 	gap := int32(number - dom.expected) //nolint:gosec // modulo 2^32, as the numbers are
 	if dom.counting && gap < 0 && gap > -reordered {
-		return // came late; it was counted as lost, which is said in the README
+		return
 	}
 	if dom.counting && gap > 0 && gap < farAhead {
 		d.metrics.lost.WithLabelValues(dom.of.name(), what).Add(float64(gap))
 	}
 	dom.expected, dom.counting = number+n, true
+}
+
+// sequenceIPFIX is sequence for IPFIX, whose numbers count the records before
+// the message; but some exporters (softflowd) count the message's own too.
+func (d *decoder) sequenceIPFIX(dom *domain, number, n uint32) {
+	if dom.counting && n > 0 && number != dom.expected && number-n == dom.before {
+		dom.inclusive = true
+	}
+	dom.before = number
+	if dom.inclusive {
+		number -= n
+	}
+	d.sequence(dom, number, n, "flows")
 }
 
 // restarted notices by its uptime that an exporter began anew: its numbers do.

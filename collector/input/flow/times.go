@@ -51,7 +51,7 @@ func (r *record) moment(m *message, dom *domain, millis, seconds, micros, nanos,
 	case r.is(seconds) && r.n[seconds] <= math.MaxUint32:
 		return int64(r.n[seconds]) * 1e9 //nolint:gosec // checked
 	case r.is(micros):
-		return ntp(r.n[micros])
+		return (ntp(r.n[micros]) + 500) / 1000 * 1000 // its last bits say nothing
 	case r.is(nanos):
 		return ntp(r.n[nanos])
 	case delta != nums && r.is(delta) && r.n[delta] <= math.MaxUint32:
