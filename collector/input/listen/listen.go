@@ -225,11 +225,14 @@ func addrOf(a net.Addr) netip.Addr {
 }
 
 // Source is how a line names the peer of a connection: by its address.
-func Source(a net.Addr) string {
-	if addr := addrOf(a); addr.IsValid() {
-		return addr.String()
+func Source(a net.Addr) string { return SourceOf(a.String()) }
+
+// SourceOf is Source of an address as text, with its port.
+func SourceOf(address string) string {
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return a.Addr().Unmap().WithZone("").String()
 	}
-	return a.String()
+	return address
 }
 
 // Budget is memory that everything of an input holds together.

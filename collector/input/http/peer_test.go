@@ -1,0 +1,113 @@
+package http
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fengsui/collector/input/listen/listentest"
+)
+
+// TestExample starts what README.md shows, and sends to it with curl.
+func TestExample(t *testing.T) {
+	a := listentest.NewAuthority(t)
+	cert, key := a.Issue("collector.test")
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	file := filepath.Join(dir, "lines")
+	for name, text := range map[string]string{token: secret, file: strings.Repeat("<38>a line of some log\n", 1000)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("SCHOOL_18_TOKEN", "of-the-environment-0")
+	cfg := listentest.Example[Config](t, "http", ":9200", "127.0.0.1:0", "/etc/fengsui/collector.pem", cert,
+		"/etc/fengsui/collector.key", key, "/etc/fengsui/tokens/school-17", token)
+	s := serve(t, cfg)
+	curl := func(args ...string) string {
+		t.Helper()
+		return program(t, "/usr/bin/curl", append([]string{"-sS", "--fail-with-body", "--cacert", a.CA}, args...)...)
+	}
+	url := strings.Replace(s.url, "http:", "https:", 1)
+	curl("-H", "Authorization: Bearer "+secret, "--data-binary", "@"+file, url+"/logs") // with Expect: 100-continue
+	curl("-u", "beat:"+secret, "-T", file, url+"/logs")
+	if got := curl("-u", "beat:"+secret, url); !strings.Contains(got, "You Know, for Search") {
+		t.Error(got)
+	}
+	if got := curl("-H", "Authorization: Splunk of-the-environment-0", "-d", `{"event":"x"}`, url+"/services/collector"); !strings.Contains(got, "Success") {
+		t.Error(got)
+	}
+	lines := s.sink.Lines()
+	if len(lines) != 2001 || lines[0].Unit != "410117" || lines[2000].Unit != "410118" {
+		t.Errorf("%d lines, %+v", len(lines), lines[len(lines)-1])
+	}
+}
+
+// TestRsyslog has a real rsyslogd ship to _bulk, as it does to Elasticsearch,
+// while the collector is full now and then.
+func TestRsyslog(t *testing.T) {
+	const rsyslogd = "/usr/sbin/rsyslogd"
+	listentest.Program(t, rsyslogd)
+	listentest.Program(t, "/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so")
+	s := serve(t, open(func(c *Config) { c.Wait = 100e6 }))
+	dir := t.TempDir()
+	const n = 2000
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "line %04d \"of\" a device\n", i)
+	}
+	host, port, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")
+	conf := fmt.Sprintf(`global(workDirectory="%[1]s")
+module(load="imfile" mode="polling" pollingInterval="1")
+module(load="omelasticsearch")
+input(type="imfile" file="%[1]s/device.log" tag="device:")
+template(name="index" type="string" string="campus")
+template(name="doc" type="list" option.jsonf="on") {
+  property(outname="@timestamp" name="timereported" dateFormat="rfc3339" format="jsonf")
+  property(outname="host.name" name="hostname" format="jsonf")
+  property(outname="message" name="msg" format="jsonf")
+}
+action(type="omelasticsearch" server="%[2]s" serverport="%[3]s" bulkmode="on" usehttps="off" template="doc"
+  searchIndex="index" dynSearchIndex="on" searchType="" uid="rsyslog" pwd="%[4]s" errorfile="%[1]s/errors"
+  action.resumeRetryCount="-1" action.resumeInterval="1" queue.dequeueBatchSize="200")
+`, dir, host, port, secret)
+	for name, text := range map[string]string{"device.log": text.String(), "rsyslog.conf": conf} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(rsyslogd, "-n", "-f", filepath.Join(dir, "rsyslog.conf"), "-i", filepath.Join(dir, "pid"))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		if t.Failed() {
+			errors, _ := os.ReadFile(filepath.Join(dir, "errors"))
+			t.Logf("rsyslogd said: %s\n%s", out.String(), errors)
+		}
+	})
+	device := func() map[string]bool {
+		seen := map[string]bool{}
+		for _, l := range s.sink.Lines() {
+			if l.Unit != "410105" || l.Source != "127.0.0.1" || !bytes.HasPrefix(l.Value, []byte(`{"@timestamp":"20`)) {
+				t.Fatalf("%s: %+v", l.Value, l)
+			}
+			if _, message, ok := bytes.Cut(l.Value, []byte(`"message":"line `)); ok {
+				seen[string(message[:4])] = true
+			}
+		}
+		return seen
+	}
+	listentest.Eventually(t, "some lines", func() bool { return len(device()) > 0 })
+	s.sink.Full(true)
+	s.sink.Full(false)
+	listentest.Eventually(t, "all lines", func() bool { return len(device()) == n })
+}
