@@ -108,8 +108,11 @@ func compileDevice(f *devices.Device) (*device, error) {
 	named = append(named, own...)
 	d.nested = c.nested(f.Structure)
 	d.constants = c.constants(devices.Constants{
-		{Field: "event.module", Value: f.Module}, {Field: "event.dataset", Value: f.Dataset}, {Field: "observer.vendor", Value: f.Vendor},
-		{Field: "observer.product", Value: f.Product}, {Field: "observer.type", Value: f.Type},
+		{Field: "event.module", Value: f.Module},
+		{Field: "event.dataset", Value: f.Dataset},
+		{Field: "observer.vendor", Value: f.Vendor},
+		{Field: "observer.product", Value: f.Product},
+		{Field: "observer.type", Value: f.Type},
 	})
 	d.base = c.program(f, named, nil, nil)
 	for i := range f.Messages {
@@ -303,11 +306,11 @@ func (c *compiler) program(f *devices.Device, common []string, m *devices.Layer,
 // implied are the captures and columns that have a field's own name: they are
 // that field, without being said again.
 func (c *compiler) implied(captured []string, named map[string]bool) (out devices.Fields) {
-	for _, name := range captured {
+	slices.Sort(captured)
+	for _, name := range slices.Compact(captured) {
 		if !strings.Contains(name, ".") || named[name] {
 			continue
 		}
-		named[name] = true
 		if err := schemas.CheckField(name); err != nil {
 			c.fault(1, err)
 			continue

@@ -99,6 +99,11 @@ func (c *coverage) sample(t *testing.T, d *devices.Device, line string) string {
 	if err := Parse(again); err != nil || eventText(again) != text {
 		t.Errorf("explained otherwise than parsed (%v):\n%s\n%s", err, text, eventText(again))
 	}
+	for _, p := range x.Left {
+		if _, known := schemas.LookupField(p.Key); known && strings.Contains(p.Key, ".") {
+			t.Errorf("%s=%q could not be read as that field: %s", p.Key, p.Value, line)
+		}
+	}
 	c.note(&x)
 	if len(d.Detect) > 0 {
 		c.recognised(t, d, line, text)

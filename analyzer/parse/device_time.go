@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
 )
 
 // timeFormats reads a time by the first of the formats that fits.
@@ -282,4 +281,3 @@ var quarters = func() (out [14*8 + 1]*time.Location) {
 	}
 	return out
 }()
-

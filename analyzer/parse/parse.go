@@ -63,7 +63,7 @@ type Format struct {
 
 	parse  func(ev *schemas.Event, line string) error
 	traced func(ev *schemas.Event, line string, trace *Explanation) error // parse, which says what it did if trace is not nil
-	ofHost bool // the sender is the host it happened on, where the record names none
+	ofHost bool                                                           // the sender is the host it happened on, where the record names none
 }
 
 var formats []Format

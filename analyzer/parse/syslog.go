@@ -279,6 +279,11 @@ func (h *header) rfc3164(s string, received time.Time) error {
 	if err != nil {
 		return err
 	}
+	if after, ok := strings.CutPrefix(start, ":"); ok && h.time.IsZero() { // Cisco's EMBLEM: ":Mar  1 …"
+		if rest, err = h.timestamp(strings.TrimLeft(after, " "), received); err != nil {
+			return err
+		}
+	}
 	if h.time.IsZero() { // Cisco: "host: *Mar  1 …"
 		if host, after, ok := strings.Cut(start, ": "); ok && isHost(host) {
 			if rest, err = h.timestamp(after, received); err != nil {
@@ -375,6 +380,9 @@ func (h *header) tag(s string) {
 		return
 	}
 	app, pid, rest := s[:i], "", s[i:]
+	if app == "CEF" || app == "LEEF" { // the message begins there
+		return
+	}
 	if rest[0] == '[' {
 		end := strings.IndexByte(rest, ']')
 		if end < 0 || end > 64 {

@@ -259,7 +259,14 @@ func before(o *op, after follow) follow {
 	case literal:
 		return follow{stops: []string{o.lit}}
 	case blanks:
-		return follow{stops: []string{" "}}
+		f := follow{end: after.end}
+		for _, stop := range after.stops {
+			f.stops = append(f.stops, " "+strings.TrimPrefix(stop, " "))
+		}
+		if after.other {
+			f.stops = []string{" "}
+		}
+		return f
 	case capture:
 		if o.class == quoted {
 			return follow{stops: []string{`"`}}
@@ -362,6 +369,8 @@ func (o *op) take(s string, i int) (from, to, next int, ok bool) {
 		if end < 0 || o.class == word && end == i {
 			return 0, 0, 0, false
 		}
+		value := strings.TrimRight(s[i:end], " \t") // where several blanks follow
+		return i, i + len(value), end, true
 	case rest:
 		end = len(s)
 	case quoted:
@@ -404,13 +413,8 @@ func (o *op) until(s string, i int) int {
 			reach = min(end+len(stop)-1, reach)
 		}
 		var n int
-		if stop == " " && o.class == text {
+		if stop == " " {
 			n = strings.IndexAny(s[i:reach], " \t")
-		} else if stop == " " {
-			n = -1
-			if limit < len(s) {
-				n = limit - i
-			}
 		} else {
 			n = strings.Index(s[i:reach], stop)
 		}
