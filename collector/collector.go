@@ -27,6 +27,7 @@ import (
 	"fengsui/collector/input"
 	"fengsui/collector/input/file"
 	"fengsui/collector/input/flow"
+	kafkainput "fengsui/collector/input/kafka"
 	"fengsui/collector/input/packet"
 	"fengsui/collector/input/syslog"
 	"fengsui/collector/spool"
@@ -113,6 +114,10 @@ func (c *Collector) newRunner(in InputConfig, deps Deps) (*runner, error) {
 		r.Input, err = packet.New(packetConfig(in.Packet), packet.Deps{Log: log, Metrics: metrics})
 	case "flow":
 		r.Input, err = flow.New(*in.Flow, flow.Deps{Log: log, Metrics: metrics})
+	case "kafka":
+		r.Input, err = kafkainput.New(*in.Kafka, kafkainput.Deps{
+			Log: log, Metrics: metrics, Groups: deps.Metrics, Own: c.cfg.Kafka, Spooled: c.metrics.spooledNow,
+		})
 	default:
 		err = fmt.Errorf("type %q is not known", in.Type)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"fengsui/collector/input/file"
 	"fengsui/collector/input/flow"
+	kafkainput "fengsui/collector/input/kafka"
 	"fengsui/collector/input/packet"
 	"fengsui/collector/input/syslog"
 	"fengsui/internal/kafka"
@@ -50,6 +51,8 @@ type InputConfig struct {
 	File   *file.Config   `koanf:"file"`
 	Packet *packet.Config `koanf:"packet"`
 	Flow   *flow.Config   `koanf:"flow"`
+
+	Kafka *kafkainput.Config `koanf:"kafka"`
 }
 
 // DefaultConfig has everything but the inputs and the directories.
@@ -127,6 +130,7 @@ func (c InputConfig) validate() error {
 		{"file", c.File, c.File != nil},
 		{"packet", packetConfig(c.Packet), c.Packet != nil},
 		{"flow", c.Flow, c.Flow != nil},
+		{"kafka", c.Kafka, c.Kafka != nil},
 	} {
 		types = append(types, t.name)
 		switch {

@@ -74,6 +74,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// spooledNow is how many lines are in the spool.
+func (m *metrics) spooledNow() uint64 {
+	if s := m.spool.Load(); s != nil {
+		return s.Len()
+	}
+	return 0
+}
+
 // inputMetrics is one input's share.
 type inputMetrics struct {
 	received, bytes, rejected prometheus.Counter
