@@ -15,6 +15,7 @@ import (
 
 	"fengsui/analyzer/parse"
 	"fengsui/internal/testkit/corpus"
+	"fengsui/internal/testkit/race"
 	"fengsui/rules"
 	"fengsui/schemas"
 )
@@ -78,6 +79,7 @@ func decoder(t testing.TB, format string) func([]byte, *schemas.Event) error {
 // Every rule of the corpus loads, but for those that need a placeholder of the
 // installation; rules whose log source no parser writes are named as waiting.
 func TestCorpusLoads(t *testing.T) {
+	race.SkipPure(t)
 	rs := corpusRules(t)
 	start := time.Now()
 	e, problems := Compile(rs, Options{})
@@ -127,6 +129,7 @@ func compareWithOracle(t testing.TB, e *Engine, ev *schemas.Event, describe func
 // every one of ours. FENGSUI_CORPUS_ALL=1 takes every event, which takes some
 // minutes.
 func TestCorpusOracle(t *testing.T) {
+	race.SkipPure(t)
 	ours, _ := rules.Shipped()
 	e, _ := Compile(append(corpusRules(t), ours...), Options{Placeholders: corpusPlaceholders})
 	f := func(file, format string, step, least int) {

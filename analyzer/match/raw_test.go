@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"fengsui/analyzer/parse"
+	"fengsui/internal/testkit/race"
 	"fengsui/rules"
 	"fengsui/schemas"
 )
@@ -40,6 +41,7 @@ func compareRaw(t testing.TB, e *Engine, raw *Raw, line []byte) (hits int) {
 // Every record of both corpora meets the same rules without being parsed as with;
 // of all rules together a sample is tried, and with FENGSUI_CORPUS_ALL=1 every one.
 func TestRawCorpus(t *testing.T) {
+	race.SkipPure(t)
 	ours, _ := rules.Shipped()
 	for name, rs := range map[string][]*rules.Rule{"Windows": windowsOnly(corpusRules(t)), "all": append(corpusRules(t), ours...)} {
 		e, _ := Compile(rs, Options{Placeholders: corpusPlaceholders})

@@ -4,12 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"fengsui/internal/testkit/race"
 	"fengsui/rules"
 )
 
 // On the samples of all rules that are shipped, the engine and the oracle agree.
 // Whether the rules fire as they should is trial's test.
 func TestOracleOnSamples(t *testing.T) {
+	race.SkipPure(t)
 	rs, _ := rules.Shipped()
 	e, _ := Compile(rs, Options{})
 	seen := map[string]bool{}

@@ -75,18 +75,21 @@ type file struct {
 
 // New reads everything once. Problems are no error: what can be used works.
 func New(cfg Config, deps Deps) (*Set, error) {
+	shipped, errs := rules.Shipped()
+	for _, e := range errs { // they are part of the program, and tested
+		return nil, fmt.Errorf("a shipped rule: %w", e)
+	}
+	return newSet(cfg, deps, shipped)
+}
+
+func newSet(cfg Config, deps Deps, shipped []*rules.Rule) (*Set, error) {
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	s := &Set{
-		cfg: cfg, log: deps.Log, metrics: m, kick: make(chan struct{}, 1),
+		cfg: cfg, log: deps.Log, metrics: m, shipped: shipped, kick: make(chan struct{}, 1),
 		files: map[string]*file{}, said: map[string]bool{}, costly: map[string]time.Time{},
-	}
-	shipped, errs := rules.Shipped()
-	s.shipped = shipped
-	for _, e := range errs { // they are part of the program, and tested
-		return nil, fmt.Errorf("a shipped rule: %w", e)
 	}
 	s.load(true)
 	return s, nil

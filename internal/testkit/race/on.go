@@ -1,0 +1,6 @@
+//go:build race
+
+package race
+
+// Enabled says that the test runs under the race detector.
+const Enabled = true
