@@ -22,6 +22,7 @@ import (
 	"fengsui/analyzer/health"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
+	"fengsui/analyzer/parse"
 	"fengsui/analyzer/ruleset"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
@@ -49,6 +50,12 @@ type Config struct {
 	TuningDirs []string `koanf:"tuning_dirs"`
 	// Rules is what the rules leave to this installation.
 	Rules RulesConfig `koanf:"rules"`
+	// DevicesDirs are folders of device files (docs/manual/devices.md) beside those
+	// that are built in. They are read at the start.
+	DevicesDirs []string `koanf:"devices_dirs"`
+	// Formats says what sources or inputs send, over what their inputs say and what
+	// is detected.
+	Formats []parse.SourceFormat `koanf:"formats"`
 	// Passive says whether logs feed the asset map.
 	Passive bool `koanf:"passive"`
 	// Rewind is how much of the matches is read again after a restart to rebuild
@@ -160,6 +167,9 @@ type Analyzer struct {
 // New loads the rules and checks the configuration; it connects to nothing.
 func New(cfg Config, deps Deps) (*Analyzer, error) {
 	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
+	if err := cfg.loadDevices(); err != nil {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
 	where, err := cfg.RuleSet()

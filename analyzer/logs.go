@@ -42,6 +42,7 @@ type logs struct {
 	partition int
 	recent    *assets.Recent
 	sources   *sources
+	formats   *parse.Detector
 
 	// The highest sequence number stored, by stream: a record at or below it is
 	// a repetition. Events and dead letters are two tables that are written one
@@ -67,6 +68,7 @@ func (a *Analyzer) openLogs(producer *kafka.Producer) kafka.OpenFunc {
 		h := &logs{
 			Analyzer: a, producer: producer, partition: partition, events: clickhouse.NewEventBatch(),
 			fresh: map[string]uint64{}, freshLetters: map[string]uint64{}, recent: assets.NewRecent(recentSightings, sightingEvery),
+			formats: a.detector(),
 		}
 		var err error
 		from := max(0, committed-lookBack)
@@ -192,7 +194,7 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 		err = errors.New(origin.Reject)
 	}
 	if err == nil {
-		err = parse.Parse(ev)
+		err = h.formats.Parse(ev)
 	}
 	h.sources.note(r, &origin, err != nil)
 	if err != nil {
