@@ -209,6 +209,11 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		return fmt.Errorf("analyzer: %w", err)
 	}
 	defer producer.Close()
+	matches, err := a.matchProducer()
+	if err != nil {
+		return fmt.Errorf("analyzer: %w", err)
+	}
+	defer matches.Close()
 	var wg sync.WaitGroup
 	run := func(what string, f func(context.Context) error) {
 		wg.Add(1)
@@ -225,8 +230,8 @@ func (a *Analyzer) Run(ctx context.Context) error {
 	select {
 	case <-a.registry.Ready():
 		a.learnDomains(ctx)
-		run("logs", a.group(schemas.TopicLogs, a.openLogs(producer)))
-		run("matches", a.group(schemas.TopicMatches, a.openMatches(producer)))
+		run("logs", a.group(schemas.TopicLogs, a.openLogs(producer, matches)))
+		run("matches", a.group(schemas.TopicMatches, a.openMatches(producer, matches)))
 		run("observations", a.group(schemas.TopicObservations, a.openObservations(producer)))
 		close(a.ready)
 	case <-ctx.Done():

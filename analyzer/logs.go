@@ -8,7 +8,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"fengsui/analyzer/assets"
 	"fengsui/analyzer/match"
@@ -39,6 +42,7 @@ const (
 type logs struct {
 	*Analyzer
 	producer  *kafka.Producer
+	found     *kafka.Producer // of matches
 	partition int
 	recent    *assets.Recent
 	sources   *sources
@@ -56,6 +60,7 @@ type logs struct {
 	letters      []clickhouse.DeadLetter
 	letterOut    []kafka.Record
 	matches      []kafka.Record
+	counts       map[schemas.MatchKind]prometheus.Counter
 	encoder      schemas.MatchEncoder
 	encoded      []byte // of matches
 	observations []kafka.Record
@@ -63,12 +68,16 @@ type logs struct {
 	freshLetters map[string]uint64
 }
 
-func (a *Analyzer) openLogs(producer *kafka.Producer) kafka.OpenFunc {
+func (a *Analyzer) openLogs(producer, found *kafka.Producer) kafka.OpenFunc {
 	return func(ctx context.Context, _ string, partition int, committed int64) (kafka.Handler, int64, error) {
 		h := &logs{
-			Analyzer: a, producer: producer, partition: partition, events: clickhouse.NewEventBatch(),
+			Analyzer: a, producer: producer, found: found, partition: partition, events: clickhouse.NewEventBatch(),
 			fresh: map[string]uint64{}, freshLetters: map[string]uint64{}, recent: assets.NewRecent(recentSightings, sightingEvery),
 			formats: a.detector(),
+		}
+		h.counts = map[schemas.MatchKind]prometheus.Counter{}
+		for _, kind := range []schemas.MatchKind{schemas.MatchRule, schemas.MatchMining} {
+			h.counts[kind] = a.metrics.matches.WithLabelValues(string(kind))
 		}
 		var err error
 		from := max(0, committed-lookBack)
@@ -100,15 +109,20 @@ func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 	h.sources.begin()
 	defer func() { h.sources.end(records[len(records)-1].Offset + 1) }()
 	snap, rules := h.registry.Snapshot(), h.rules.Current()
+	matches := h.sendMatches(ctx)
+	defer matches.end() //nolint:errcheck // asked for below, unless another came before
 	for i := range records {
 		h.take(snap, rules, &records[i])
+		if len(h.matches)-matches.sent >= sendEvery {
+			matches.send(h.matches)
+		}
 	}
+	matches.send(h.matches)
 	h.metrics.received.Add(float64(len(records)))
 	for _, out := range []struct {
 		topic   string
 		records []kafka.Record
 	}{
-		{schemas.TopicMatches, h.matches},
 		{schemas.TopicObservations, h.observations},
 		{schemas.TopicDeadLetters, h.letterOut},
 		{schemas.TopicLogs, h.sources.found},
@@ -120,7 +134,46 @@ func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 			return fmt.Errorf("sending to %s: %w", out.topic, err)
 		}
 	}
+	if err := matches.end(); err != nil {
+		return fmt.Errorf("sending to %s: %w", schemas.TopicMatches, err)
+	}
 	return h.store(ctx, records)
+}
+
+// sendEvery is how many matches are sent while others are still looked for: the
+// broker's disk takes its time.
+const sendEvery = 4096
+
+// sending sends matches in the background, in their order.
+type sending struct {
+	sent  int
+	queue chan<- []kafka.Record
+	end   func() error // waits until everything is acknowledged; asked again it says the same
+}
+
+func (h *logs) sendMatches(ctx context.Context) *sending {
+	queue, done := make(chan []kafka.Record, 1), make(chan error, 1)
+	go func() {
+		var err error
+		for records := range queue {
+			if err == nil {
+				err = h.found.Produce(ctx, schemas.TopicMatches, records)
+			}
+		}
+		done <- err
+	}()
+	return &sending{queue: queue, end: sync.OnceValue(func() error {
+		close(queue)
+		return <-done
+	})}
+}
+
+// send sends those of all that were not sent yet.
+func (s *sending) send(all []kafka.Record) {
+	if s.sent < len(all) {
+		s.queue <- all[s.sent:]
+		s.sent = len(all)
+	}
 }
 
 func (h *logs) reset() {
@@ -347,7 +400,7 @@ func (h *logs) send(m *schemas.Match, key string) {
 		h.log.Error("encoding a match", "rule", m.Rule.ID, "event", m.EventID, "error", err)
 		return
 	}
-	h.metrics.matches.WithLabelValues(string(m.Kind)).Inc()
+	h.counts[m.Kind].Inc()
 	h.matches = append(h.matches, kafka.Record{Key: []byte(key), Value: h.encoded[start:len(h.encoded):len(h.encoded)]})
 }
 

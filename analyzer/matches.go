@@ -26,7 +26,8 @@ const rewindRecords = 100_000
 // and mining detections.
 type matches struct {
 	*Analyzer
-	producer  *kafka.Producer
+	producer  *kafka.Producer // of alerts
+	again     *kafka.Producer // of matches
 	partition int
 	committed int64
 	alerts    *correlate.Fold
@@ -42,10 +43,21 @@ type matches struct {
 	untold    map[string]correlate.Losses
 }
 
-func (a *Analyzer) openMatches(producer *kafka.Producer) kafka.OpenFunc {
+// matchProducer compresses: many matches in a row repeat one definition, so that
+// a record takes a tenth. More of them stand in the topic then, and are there for
+// counting after a restart.
+func (a *Analyzer) matchProducer() (*kafka.Producer, error) {
+	cfg := a.deps.Kafka
+	if cfg.Compression == "" || cfg.Compression == "none" {
+		cfg.Compression = "lz4"
+	}
+	return kafka.NewProducer(cfg, a.kafkaDeps())
+}
+
+func (a *Analyzer) openMatches(producer, again *kafka.Producer) kafka.OpenFunc {
 	return func(ctx context.Context, topic string, partition int, committed int64) (kafka.Handler, int64, error) {
 		h := &matches{
-			Analyzer: a, producer: producer, partition: partition, committed: committed,
+			Analyzer: a, producer: producer, again: again, partition: partition, committed: committed,
 			alerts: correlate.New(a.cfg.Correlate), gate: tune.NewGate(), mining: mining.NewFold(a.cfg.Mining),
 			told: map[string]time.Time{}, untold: map[string]correlate.Losses{},
 		}
@@ -236,7 +248,7 @@ func (h *matches) sendChained(ctx context.Context) error {
 	if len(h.chained) == 0 {
 		return nil
 	}
-	if err := h.producer.Produce(ctx, schemas.TopicMatches, h.chained); err != nil {
+	if err := h.again.Produce(ctx, schemas.TopicMatches, h.chained); err != nil {
 		return fmt.Errorf("sending to %s: %w", schemas.TopicMatches, err)
 	}
 	clear(h.chained)

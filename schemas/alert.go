@@ -101,11 +101,15 @@ func (m *Match) Key() string {
 	if m.Kind == MatchMining {
 		return "mining/" + m.Unit + "/" + m.Host
 	}
-	k := m.Rule.ID
-	for _, g := range m.Group {
-		k += "\x1f" + g.Value
+	n := len(m.Rule.ID)
+	for i := range m.Group {
+		n += 1 + len(m.Group[i].Value)
 	}
-	return k
+	k := append(make([]byte, 0, n), m.Rule.ID...)
+	for i := range m.Group {
+		k = append(append(k, '\x1f'), m.Group[i].Value...)
+	}
+	return string(k)
 }
 
 // AlertStatus is where an alert is in its life.

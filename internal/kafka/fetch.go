@@ -14,7 +14,11 @@ import (
 )
 
 const (
-	fetchBytes = 4 << 20 // of one answer, unless one batch is larger
+	// fetchBytes is what the records of one answer are to take at most, unless one
+	// batch is larger. The broker counts them as they are compressed, so less is
+	// asked for at first, and where they are.
+	fetchBytes = 4 << 20
+	leastBytes = 64 << 10
 
 	// While records come, the broker gathers up to busyBytes or busyWait before
 	// it answers; when none came, it answers at the first, and keeps us waiting
@@ -32,7 +36,18 @@ type reader struct {
 	offset    int64 // of the next record wanted
 	idle      bool  // the last answer was empty
 	count     int   // of records in the last answer
+	want      int64 // bytes to ask for
 	arena     arena
+}
+
+// adapt asks for more or less next time, by the bytes that the last answer held.
+func (r *reader) adapt(held int64) {
+	switch {
+	case held > fetchBytes:
+		r.want = max(r.want*fetchBytes/held, leastBytes)
+	case held >= r.want && held <= fetchBytes/2:
+		r.want = min(2*r.want, fetchBytes)
+	}
 }
 
 // fetched is one answer.
@@ -49,11 +64,12 @@ func (r *reader) fetch(ctx context.Context) (fetched, error) {
 	if r.idle {
 		minBytes, wait = 1, idleWait
 	}
+	r.want = max(r.want, leastBytes)
 	ctx, cancel := context.WithTimeout(ctx, wait+r.c.Timeout)
 	defer cancel()
 	res, err := r.c.Fetch(ctx, &kafkago.FetchRequest{
 		Topic: r.topic, Partition: r.partition, Offset: r.offset,
-		MinBytes: minBytes, MaxBytes: fetchBytes, MaxWait: wait,
+		MinBytes: minBytes, MaxBytes: r.want, MaxWait: wait,
 	})
 	if err == nil {
 		err = res.Error
@@ -65,6 +81,11 @@ func (r *reader) fetch(ctx context.Context) (fetched, error) {
 	if err := r.read(res.Records, &f); err != nil {
 		return fetched{}, fmt.Errorf("reading %s/%d from offset %d: %w", r.topic, r.partition, r.offset, err)
 	}
+	held := int64(0)
+	for i := range f.records {
+		held += int64(f.records[i].size())
+	}
+	r.adapt(held)
 	r.idle, r.count = len(f.records) == 0, len(f.records)
 	r.offset = f.next
 	return f, nil
