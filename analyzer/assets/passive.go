@@ -54,7 +54,7 @@ func (r *Recent) allow(f fact, at time.Time) bool {
 func FromEvent(ev *schemas.Event, internal func(netip.Addr) bool, recent *Recent) []schemas.Observation {
 	p := passive{ev: ev, internal: internal, recent: recent}
 	switch ev.Str(schemas.FieldEventDataset) {
-	case "zeek.conn":
+	case "zeek.conn", "flow.conn": // a flow has a state where its flags tell one
 		return p.conn()
 	case "zeek.ssl":
 		return p.tls()
