@@ -25,8 +25,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/beats"
 	"fengsui/collector/input/file"
 	"fengsui/collector/input/flow"
+	"fengsui/collector/input/http"
 	kafkainput "fengsui/collector/input/kafka"
 	"fengsui/collector/input/packet"
 	"fengsui/collector/input/syslog"
@@ -114,6 +116,10 @@ func (c *Collector) newRunner(in InputConfig, deps Deps) (*runner, error) {
 		r.Input, err = packet.New(packetConfig(in.Packet), packet.Deps{Log: log, Metrics: metrics})
 	case "flow":
 		r.Input, err = flow.New(*in.Flow, flow.Deps{Log: log, Metrics: metrics})
+	case "http":
+		r.Input, err = http.New(*in.HTTP, http.Deps{Log: log, Metrics: metrics})
+	case "beats":
+		r.Input, err = beats.New(*in.Beats, beats.Deps{Log: log, Metrics: metrics})
 	case "kafka":
 		r.Input, err = kafkainput.New(*in.Kafka, kafkainput.Deps{
 			Log: log, Metrics: metrics, Groups: deps.Metrics, Own: c.cfg.Kafka, Spooled: c.metrics.spooledNow,

@@ -554,7 +554,7 @@ func TestValidate(t *testing.T) {
 	f(func(c *Config) { c.Inputs[1].Name = "No Name" }, `inputs: number 2: name "No Name" is no name: use a-z, 0-9, - . and _`)
 	f(func(c *Config) { c.Inputs[0].Unit = "" }, "<nil>")
 	f(func(c *Config) { c.Inputs[0].Unit = "two words" }, `input net: unit: "two words" is no code of a unit`)
-	f(func(c *Config) { c.Inputs[0].Type = "sislog" }, "input net: it has settings of type syslog, but is of type \"sislog\"\ntype: \"sislog\" is none of syslog, file, packet, flow, kafka")
+	f(func(c *Config) { c.Inputs[0].Type = "sislog" }, "input net: it has settings of type syslog, but is of type \"sislog\"\ntype: \"sislog\" is none of syslog, file, packet, flow, http, beats, kafka")
 	f(func(c *Config) { c.Inputs[0].Syslog = nil }, "input net: its settings are missing: write them under syslog")
 	f(func(c *Config) { c.Inputs[0].Syslog.UDP = "x" }, `input net: udp: "x" is not host:port or :port`)
 	f(func(c *Config) { c.Inputs = append(c.Inputs, c.Inputs[1]); c.Inputs[2].Name = "more" }, "input more: /d/logs/*.log* is read by input files too")

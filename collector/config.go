@@ -8,8 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"fengsui/collector/input/beats"
 	"fengsui/collector/input/file"
 	"fengsui/collector/input/flow"
+	"fengsui/collector/input/http"
 	kafkainput "fengsui/collector/input/kafka"
 	"fengsui/collector/input/packet"
 	"fengsui/collector/input/syslog"
@@ -51,6 +53,8 @@ type InputConfig struct {
 	File   *file.Config   `koanf:"file"`
 	Packet *packet.Config `koanf:"packet"`
 	Flow   *flow.Config   `koanf:"flow"`
+	HTTP   *http.Config   `koanf:"http"`
+	Beats  *beats.Config  `koanf:"beats"`
 
 	Kafka *kafkainput.Config `koanf:"kafka"`
 }
@@ -130,6 +134,8 @@ func (c InputConfig) validate() error {
 		{"file", c.File, c.File != nil},
 		{"packet", packetConfig(c.Packet), c.Packet != nil},
 		{"flow", c.Flow, c.Flow != nil},
+		{"http", c.HTTP, c.HTTP != nil},
+		{"beats", c.Beats, c.Beats != nil},
 		{"kafka", c.Kafka, c.Kafka != nil},
 	} {
 		types = append(types, t.name)

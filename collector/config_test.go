@@ -39,6 +39,19 @@ inputs:
     type: packet
     unit: "410100"
     packet: {interface: eth1}
+  - name: shippers
+    type: http
+    http:
+      listen: ":9200"
+      tls: {cert: /c, key: /k, client_ca: /ca, clients: [{name: school.example, unit: "410117"}]}
+      tokens: [{unit: "410118", secret: 0123456789abcdef}, {secret_file: /token}]
+      max_per_address: 5
+  - name: beats
+    type: beats
+    beats: {listen: ":5044", tls: {cert: /c, key: /k}, keep_alive: 3s}
+  - name: secure
+    type: syslog
+    syslog: {tls: {listen: ":6514", cert: /c, key: /k, client_ca: /ca}, max_connections: 7}
 `
 	cfg, err := load(text)
 	if err != nil {
@@ -47,8 +60,18 @@ inputs:
 	if cfg.QueueBytes != DefaultConfig().QueueBytes || cfg.Inputs[0].Syslog.IdleTimeout.Minutes() != 10 || cfg.Inputs[1].File.Exclude[0] != "*.gz" {
 		t.Errorf("%+v", cfg)
 	}
+	if http := cfg.Inputs[3].HTTP; http.TLS.Clients[0].Unit != "410117" || http.Tokens[1].SecretFile != "/token" || http.Limits.MaxPerAddress != 5 {
+		t.Errorf("%+v", http)
+	}
+	if secure := cfg.Inputs[5].Syslog; secure.TLS.Listen != ":6514" || secure.TLS.ClientCA != "/ca" || secure.Limits.MaxConnections != 7 {
+		t.Errorf("%+v", secure)
+	}
 	if _, err := New(cfg, Deps{}); err != nil {
 		t.Error(err)
+	}
+	dump, err := config.Dump(cfg)
+	if err != nil || strings.Contains(string(dump), "0123456789abcdef") {
+		t.Errorf("the dump tells a token, or %v", err)
 	}
 	if _, err := load(strings.Replace(text, "udp:", "upd:", 1)); err == nil || !strings.Contains(err.Error(), "upd") {
 		t.Errorf("an unknown key: %v", err)
