@@ -31,11 +31,15 @@ import (
 const (
 	childDirEnv    = "COLLECTOR_TEST_DIR"
 	childBrokerEnv = "COLLECTOR_TEST_BROKER"
+	// childListensEnv gives it inputs that listen.
+	childListensEnv = "COLLECTOR_TEST_LISTENS"
 )
 
 func TestMain(m *testing.M) {
 	testkafka.Main()
-	if dir := os.Getenv(childDirEnv); dir != "" {
+	if dir := os.Getenv(childDirEnv); dir != "" && os.Getenv(childListensEnv) != "" {
+		listenUntilKilled(dir, os.Getenv(childBrokerEnv))
+	} else if dir != "" {
 		collectUntilKilled(dir, os.Getenv(childBrokerEnv))
 	}
 	goleak.VerifyTestMain(m)
