@@ -413,7 +413,12 @@ func (o *op) until(s string, i int) int {
 			reach = min(end+len(stop)-1, reach)
 		}
 		var n int
-		if stop == " " {
+		if o.class == word && stop[0] == ' ' {
+			n = -1
+			if limit < len(s) && strings.HasPrefix(strings.TrimLeft(s[limit:], " \t"), stop[1:]) {
+				n = limit - i
+			}
+		} else if stop == " " {
 			n = strings.IndexAny(s[i:reach], " \t")
 		} else {
 			n = strings.Index(s[i:reach], stop)
