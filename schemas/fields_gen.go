@@ -120,10 +120,16 @@ const (
 	FieldSourceNATIP
 	// FieldSourceNATPort is source.nat.port: Source port after translation.
 	FieldSourceNATPort
-	// FieldSourceGeoCountryISOCode is source.geo.country_iso_code: Country of the source.
+	// FieldSourceGeoCountryISOCode is source.geo.country_iso_code: Country of the source, ISO 3166-1: two letters.
 	FieldSourceGeoCountryISOCode
+	// FieldSourceGeoRegionName is source.geo.region_name: Province or region of the source.
+	FieldSourceGeoRegionName
+	// FieldSourceGeoCityName is source.geo.city_name: City of the source.
+	FieldSourceGeoCityName
 	// FieldSourceASNumber is source.as.number: Autonomous system of the source.
 	FieldSourceASNumber
+	// FieldSourceASOrganizationName is source.as.organization.name: Organization of that autonomous system.
+	FieldSourceASOrganizationName
 	// FieldSourceUserName is source.user.name: User at the source.
 	FieldSourceUserName
 	// FieldDestinationIP is destination.ip: Destination address.
@@ -144,10 +150,16 @@ const (
 	FieldDestinationNATIP
 	// FieldDestinationNATPort is destination.nat.port: Destination port after translation.
 	FieldDestinationNATPort
-	// FieldDestinationGeoCountryISOCode is destination.geo.country_iso_code: Country of the destination.
+	// FieldDestinationGeoCountryISOCode is destination.geo.country_iso_code: Country of the destination, ISO 3166-1: two letters.
 	FieldDestinationGeoCountryISOCode
+	// FieldDestinationGeoRegionName is destination.geo.region_name: Province or region of the destination.
+	FieldDestinationGeoRegionName
+	// FieldDestinationGeoCityName is destination.geo.city_name: City of the destination.
+	FieldDestinationGeoCityName
 	// FieldDestinationASNumber is destination.as.number: Autonomous system of the destination.
 	FieldDestinationASNumber
+	// FieldDestinationASOrganizationName is destination.as.organization.name: Organization of that autonomous system.
+	FieldDestinationASOrganizationName
 	// FieldNetworkTransport is network.transport: tcp, udp, icmp ….
 	FieldNetworkTransport
 	// FieldNetworkProtocol is network.protocol: dns, http, tls, ssh, stratum ….
@@ -260,6 +272,14 @@ const (
 	FieldURLScheme
 	// FieldUserAgentOriginal is user_agent.original: User agent.
 	FieldUserAgentOriginal
+	// FieldUserAgentName is user_agent.name: Browser, tool or crawler: Chrome, WeChat, sqlmap, Googlebot ….
+	FieldUserAgentName
+	// FieldUserAgentVersion is user_agent.version: Version of that program.
+	FieldUserAgentVersion
+	// FieldUserAgentOSName is user_agent.os.name: Operating system: Windows, Android, iOS, HarmonyOS ….
+	FieldUserAgentOSName
+	// FieldUserAgentDeviceName is user_agent.device.name: Device, such as iPhone; Spider, Scanner or Program where it is no person's.
+	FieldUserAgentDeviceName
 	// FieldUserName is user.name: Acting user.
 	FieldUserName
 	// FieldUserID is user.id: Id of the acting user.
@@ -357,4 +377,4 @@ const (
 )
 
 // NumFields is the number of fields in the catalogue.
-const NumFields = 175
+const NumFields = 185
