@@ -21,6 +21,8 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"fengsui/collector/input/listen/listentest"
 )
 
 // traffic writes a capture of connections that all exporters must tell the same
@@ -367,6 +369,19 @@ func TestSoftflowd(t *testing.T) {
 			}
 			t.Logf("%d flows agree, such as\n%s", len(got), in.all()[0].Value)
 		})
+	}
+}
+
+// TestExample starts what README.md shows, and has softflowd export to it.
+func TestExample(t *testing.T) {
+	capture := filepath.Join(t.TempDir(), "traffic.pcap")
+	traffic(t, capture)
+	datagrams := softflowd(t, capture, "-v", "10")
+	in := listen(t, listentest.Example[Config](t, "flow", ":2055", "127.0.0.1:0", ":4739", "127.0.0.1:0", ":6343", "[::1]:0"))
+	in.send(t, datagrams...)
+	eventually(t, "its flows are there", func() bool { return len(in.all()) == 10 })
+	if n := len(in.Addrs()); n != 3 {
+		t.Errorf("%d addresses", n)
 	}
 }
 

@@ -124,7 +124,7 @@ func (w *world) produce(topic string, from, to int, headers ...schemas.Header) {
 // run reads into the ledger until the returned function is called.
 func (w *world) run(l *ledger, change ...func(*Config, *Deps)) (stop func()) {
 	w.t.Helper()
-	cfg := Config{Brokers: []string{w.broker.Addr}, Timeout: 2 * time.Second, Topics: []Topic{{Name: "others", Format: "zeek-json"}}}
+	cfg := Config{Brokers: w.kafka.Brokers, Timeout: 2 * time.Second, Topics: []Topic{{Name: "others", Format: "zeek-json"}}}
 	deps := Deps{Own: w.kafka}
 	for _, f := range change {
 		f(&cfg, &deps)
