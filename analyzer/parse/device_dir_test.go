@@ -24,7 +24,7 @@ func own(t *testing.T, files map[string]string) error {
 // syslog or not, and what is built in can be replaced.
 func TestOwnDevices(t *testing.T) {
 	err := own(t, map[string]string{
-		"acme-json": "detect: [{contains: '\"acme\"'}]\nstructure: json\nfields: {a.src: source.ip, ips: host.ip, n: {to: event.duration, type: duration, unit: ms}}\n",
+		"acme-json": "detect: [{contains: '\"acme\"'}]\nstructure: json\nfields: {a.src: source.ip, ips: dns.resolved_ip, n: {to: event.duration, type: duration, unit: ms}}\n",
 		"acme-csv": "envelope: none\nstructure: {kind: csv, columns: 'time, kind'}\nmessages:\n" +
 			"  - {name: flow, if: {kind: FLOW}, structure: {kind: csv, columns: 'time, kind, source.ip, source.port, _'}}\n" +
 			"  - {name: user, if: {kind: USER}, structure: {kind: csv, columns: 'time, kind, who'}, fields: {who: {to: user.name, type: user}}}\n",
@@ -51,7 +51,7 @@ func TestOwnDevices(t *testing.T) {
 		}
 	}
 	f("auto", `{"v":"acme","a":{"src":"192.0.2.1"},"ips":["192.0.2.2","192.0.2.3"],"n":1.5,"x":["p","q"]}`,
-		"source.ip=192.0.2.1; host.ip=192.0.2.2, 192.0.2.3; event.duration=1500000; labels.x=p, q; labels.v=acme; event.dataset=acme.json")
+		"source.ip=192.0.2.1; dns.resolved_ip=192.0.2.2, 192.0.2.3; event.duration=1500000; labels.x=p, q; labels.v=acme; event.dataset=acme.json")
 	f("syslog", `<13>Dec 10 12:00:00 h1 {"v":"acme","a":{"src":"192.0.2.1"}}`, "source.ip=192.0.2.1; host.name=h1")
 	f("acme-csv", `2026-12-10 12:00:00,FLOW,192.0.2.1,80,x`, "source.ip=192.0.2.1; source.port=80; labels.kind=FLOW; labels.time=2026-12-10 12:00:00; message=")
 	f("acme-csv", `2026-12-10 12:00:00,USER,EDU\alice`, "user.name=alice; user.domain=EDU")
