@@ -36,7 +36,7 @@ type Config struct {
 	MaxLine   int           `koanf:"max_line"`   // bytes of an event; a longer one becomes a dead letter; 1 MiB
 	MaxFrame  int           `koanf:"max_frame"`  // bytes of a frame, as sent and decompressed; 64 MiB
 	MaxRatio  int           `koanf:"max_ratio"`  // bytes that one compressed byte may become, once they are more than 1 MiB; 200
-	Memory    int64         `koanf:"memory"`     // bytes that all connections hold until their events are durable; 256 MiB
+	Memory    int64         `koanf:"memory"`     // bytes that all connections hold until their events are durable, half of it for events over 64 KiB; 256 MiB
 	KeepAlive time.Duration `koanf:"keep_alive"` // how often a sender that waits is told that we are there; 5s
 
 	IdleTimeout  time.Duration `koanf:"idle_timeout"`  // a connection without an event is closed; 1h
@@ -97,11 +97,11 @@ func (c Config) Validate() error {
 
 // Input listens. New makes one.
 type Input struct {
-	cfg    Config
-	log    *slog.Logger
-	quiet  input.Quiet
-	memory *listen.Budget
-	ready  chan struct{}
+	cfg         Config
+	log         *slog.Logger
+	quiet       input.Quiet
+	short, long *listen.Budget // halves of Config.Memory, for short and for long events
+	ready       chan struct{}
 
 	mu    sync.Mutex
 	addrs []net.Addr
@@ -120,7 +120,7 @@ func New(cfg Config, deps Deps) (*Input, error) {
 	}
 	cfg = cfg.WithDefaults()
 	in := &Input{
-		cfg: cfg, log: deps.Log, quiet: input.Quiet{Log: deps.Log}, memory: listen.NewBudget(cfg.Memory),
+		cfg: cfg, log: deps.Log, quiet: input.Quiet{Log: deps.Log}, short: listen.NewBudget(cfg.Memory / 2), long: listen.NewBudget(cfg.Memory / 2),
 		ready: make(chan struct{}), conns: listen.NewMetrics("beats"),
 		cut: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fengsui_collector_beats_cut_connections_total", Help: "Connections that ended within a window or by our doing, by the reason. Their senders send again what was not acknowledged.",

@@ -29,9 +29,6 @@ const (
 )
 
 const (
-	// baseValue is the memory that an event's claim of its size gets at once; more
-	// comes as its bytes come.
-	baseValue = 16 << 10
 	// keptValue is how much stays of an event that is too long for anything.
 	keptValue = 64 << 10
 	// freeRatio is how many bytes may come out of however few.
@@ -225,32 +222,17 @@ func (r *reader) event(in io.Reader, to take) error {
 	if kept > input.MaxValue {
 		kept = keptValue
 	}
-	value, err := r.value(in, kept)
-	if err != nil {
+	// All of it at once: who had a part and waited for more would keep others
+	// waiting who have a part too.
+	if err := r.grant(kept + lineCost); err != nil {
+		return err
+	}
+	value := make([]byte, kept)
+	if _, err := io.ReadFull(in, value); err != nil {
 		return unexpected(err)
 	}
 	if n, err := io.CopyN(io.Discard, in, size-int64(kept)); err != nil || n < size-int64(kept) {
 		return unexpected(err)
 	}
 	return to(seq, value, int(size))
-}
-
-// value reads so many bytes into memory that is granted as they come.
-func (r *reader) value(in io.Reader, size int) ([]byte, error) {
-	value := make([]byte, 0, min(size, baseValue))
-	if err := r.grant(cap(value)); err != nil {
-		return nil, err
-	}
-	for {
-		n, err := io.ReadFull(in, value[len(value):cap(value)])
-		value = value[:len(value)+n]
-		if err != nil || len(value) == size {
-			return value, err
-		}
-		more := min(2*cap(value), size) - cap(value)
-		if err := r.grant(more); err != nil {
-			return nil, err
-		}
-		value = append(make([]byte, 0, cap(value)+more), value...)
-	}
 }

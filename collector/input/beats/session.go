@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/listen"
 )
 
 const (
@@ -20,6 +21,9 @@ const (
 	chunkEvents = 4096
 	// lineCost is what a line costs beside its bytes.
 	lineCost = 320
+	// longEvent is where an event is counted in the half of the memory for long
+	// ones, so that claims of long ones do not keep short ones waiting.
+	longEvent = 64 << 10
 	// answerTime is for writing an acknowledgement.
 	answerTime = 10 * time.Second
 	// memoryPoll is how often is looked whether others have given memory back.
@@ -34,11 +38,11 @@ type session struct {
 	unit, source string
 	ended, drain context.Context
 
-	lines []input.Line
-	bytes int
-	seq   uint32 // of the last event that was read
-	acked uint32 // in this window
-	held  int    // of the memory, by lines and the event that is being read
+	lines   []input.Line
+	bytes   int
+	reading int    // memory of the event that is being read
+	seq     uint32 // of the last event that was read
+	acked   uint32 // in this window
 }
 
 var (
@@ -48,7 +52,10 @@ var (
 
 // serve reads windows until the connection ends.
 func (s *session) serve() {
-	defer func() { s.in.memory.Give(s.held) }()
+	defer func() {
+		s.in.budget(s.reading).Give(s.reading)
+		s.in.giveLines(s.lines)
+	}()
 	defer context.AfterFunc(s.ended, func() { _ = s.conn.SetReadDeadline(time.Now()) })()
 	r := newReader(s.conn, s.in.cfg, s.hold)
 	for {
@@ -99,18 +106,36 @@ func (s *session) cut(err error) {
 	s.in.quiet.Warn("a connection of Beats was cut", "from", s.source, "reason", reason, "error", err)
 }
 
-// hold takes memory, after what is held has been brought away if there is none.
+// budget is the memory that so many bytes of an event and its line come from.
+func (in *Input) budget(n int) *listen.Budget {
+	if n > longEvent {
+		return in.long
+	}
+	return in.short
+}
+
+func (in *Input) giveLines(lines []input.Line) {
+	for i := range lines {
+		n := cap(lines[i].Value) + lineCost
+		in.budget(n).Give(n)
+	}
+}
+
+// hold takes memory for an event, after what is held has been brought away if
+// there is none.
 func (s *session) hold(n int) error {
-	if s.in.memory.Take(n) {
-		s.held += n
+	budget := s.in.budget(n)
+	if budget.Take(n) {
+		s.reading = n
 		return nil
 	}
 	if err := s.flush(); err != nil {
 		return err
 	}
 	for until := time.Now().Add(s.in.cfg.FrameTimeout); time.Now().Before(until); {
-		if s.in.memory.Take(n) {
-			s.held += n
+		if budget.Take(n) {
+			s.reading = n
+			s.deadline(s.in.cfg.FrameTimeout)
 			return nil
 		}
 		select {
@@ -124,9 +149,6 @@ func (s *session) hold(n int) error {
 
 // take takes an event that was read; its memory is held already.
 func (s *session) take(seq uint32, value []byte, total int) error {
-	if err := s.hold(lineCost); err != nil {
-		return err
-	}
 	l := input.Line{Value: value, Source: s.source, Unit: s.unit, Received: time.Now()}
 	switch {
 	case total > len(value):
@@ -134,7 +156,7 @@ func (s *session) take(seq uint32, value []byte, total int) error {
 	case total > s.in.cfg.MaxLine:
 		l.Reject = fmt.Sprintf("event of %d bytes: longer than %d", total, s.in.cfg.MaxLine)
 	}
-	s.lines = append(s.lines, l)
+	s.lines, s.reading = append(s.lines, l), 0
 	s.bytes += len(value)
 	s.seq = seq
 	if s.bytes < chunkBytes && len(s.lines) < chunkEvents {
@@ -148,21 +170,29 @@ func (s *session) flush() error {
 	if len(s.lines) == 0 {
 		return nil
 	}
-	var memory int
-	for i := range s.lines {
-		memory += cap(s.lines[i].Value) + lineCost
-	}
 	lines := s.lines
 	s.lines, s.bytes = nil, 0
-	s.held -= memory // the lines have it now
+	var shortMemory, longMemory int // Put's receiver may change the lines
+	for i := range lines {
+		n := cap(lines[i].Value) + lineCost
+		if s.in.budget(n) == s.in.long {
+			longMemory += n
+		} else {
+			shortMemory += n
+		}
+	}
+	give := func() {
+		s.in.short.Give(shortMemory)
+		s.in.long.Give(longMemory)
+	}
 	durable, refused := make(chan struct{}), make(chan error, 1)
 	go func() {
 		err := s.sink.Put(s.drain, lines, func() {
-			s.in.memory.Give(memory)
+			give()
 			close(durable)
 		})
 		if err != nil {
-			s.in.memory.Give(memory)
+			give()
 			refused <- err
 		}
 	}()

@@ -52,7 +52,7 @@ func (t TLS) Validate() error {
 }
 
 // reloadAfter is how often at most the files are looked at for a change.
-const reloadAfter = 10 * time.Second
+var reloadAfter = 10 * time.Second
 
 // Config reads the files. When they change later, connections that are made then
 // have the new ones; files that cannot be read then leave the old ones.
