@@ -27,8 +27,13 @@ type writer struct {
 	source string
 	at     time.Time
 
-	second int64 // of the text below
-	text   [19]byte
+	seconds [16]second // lately written, each at its number's last bits
+}
+
+// second is the text of a time to the second.
+type second struct {
+	at   int64
+	text [19]byte
 }
 
 const (
@@ -37,7 +42,7 @@ const (
 	usualLine = 2 << 10
 )
 
-func newWriter() *writer { return &writer{names: udp.Names{}, second: math.MinInt64} }
+func newWriter() *writer { return &writer{names: udp.Names{}} }
 
 // begin says whose records come now, and when they came.
 func (w *writer) begin(from netip.Addr, at time.Time) {
@@ -366,18 +371,19 @@ func appendText(b []byte, key string, text []byte) []byte {
 	return schemas.String(string(text)).AppendJSON(append(b, key...))
 }
 
-// appendTime writes a time as RFC 3339 has it. Most lines of a batch have the
-// same seconds.
+// appendTime writes a time as RFC 3339 has it. The lines of a batch have few
+// different seconds.
 func (w *writer) appendTime(b []byte, ns int64) []byte {
-	second, fraction := ns/1e9, ns%1e9
+	at, fraction := ns/1e9, ns%1e9
 	if fraction < 0 {
-		second, fraction = second-1, fraction+1e9
+		at, fraction = at-1, fraction+1e9
 	}
-	if second != w.second {
-		w.second = second
-		time.Unix(second, 0).UTC().AppendFormat(w.text[:0], "2006-01-02T15:04:05")
+	s := &w.seconds[at&int64(len(w.seconds)-1)]
+	if at != s.at || s.text[0] == 0 {
+		s.at = at
+		time.Unix(at, 0).UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05")
 	}
-	b = append(append(b, '"'), w.text[:]...)
+	b = append(append(b, '"'), s.text[:]...)
 	if fraction != 0 {
 		b = append(b, '.')
 		for scale := int64(1e8); fraction > 0; scale /= 10 {
