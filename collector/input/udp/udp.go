@@ -28,8 +28,10 @@ const (
 	// BatchSize is how many datagrams one call of Serve's take has at most.
 	BatchSize   = 64
 	maxDatagram = 65535
-	// drainTime is how long datagrams are read that arrived before the end.
-	drainTime = 100 * time.Millisecond
+	// At the end datagrams are read until none came for drainQuiet, but no longer
+	// than drainMost.
+	drainQuiet = 50 * time.Millisecond
+	drainMost  = time.Second
 )
 
 // Config says where to listen.
@@ -116,25 +118,40 @@ func (s *Socket) Close() error {
 // N bytes long; From says who sent it.
 func (s *Socket) Serve(ctx context.Context, take func([]ipv4.Message) error) error {
 	defer s.Close() //nolint:errcheck // only read from
-	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Now().Add(drainTime)) })()
-	reader := newBatchReader(s.conn)
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_ = s.conn.SetReadDeadline(time.Now())
+	})
+	defer stop()
 	messages := make([]ipv4.Message, BatchSize)
 	buffers := make([]byte, BatchSize*maxDatagram)
 	for i := range messages {
 		messages[i].Buffers = [][]byte{buffers[i*maxDatagram:][:maxDatagram]}
 	}
-	for {
+	reader := newBatchReader(s.conn)
+	read := func() error {
 		n, err := reader.ReadBatch(messages, 0)
-		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("reading from UDP %s: %w", s.Addr(), err)
 		}
-		if err := take(messages[:n]); err != nil {
+		return take(messages[:n])
+	}
+	for ctx.Err() == nil {
+		if err := read(); err != nil && (ctx.Err() == nil || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return err
 		}
 	}
+	<-woken // the deadlines are ours from here on
+	for end := time.Now().Add(drainMost); time.Now().Before(end); {
+		_ = s.conn.SetReadDeadline(time.Now().Add(drainQuiet)) // an error is the next read's
+		if err := read(); errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // batchReader is what ipv4.PacketConn and ipv6.PacketConn have in common.
