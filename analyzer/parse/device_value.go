@@ -105,7 +105,10 @@ var (
 	sizes     = map[string]float64{"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40, "bit": 0.125}
 )
 
-// toDuration reads a number of the unit, 01:02:03, 1 day 01:02:03 or 1h2m3s.
+// unitMarks are what stands between the parts of 1h:02m:03s and 1h 2m 3s.
+var unitMarks = strings.NewReplacer(" ", "", ":", "")
+
+// toDuration reads a number of the unit, 01:02:03, 1 day 01:02:03, 1h2m3s or 1h:02m:03s.
 func (s *step) toDuration(_ *deviceReader, v string) (schemas.Value, bool) {
 	if n, ok := whole(v); ok && n >= 0 {
 		return scaled(float64(n), s.unit)
@@ -116,7 +119,7 @@ func (s *step) toDuration(_ *deviceReader, v string) (schemas.Value, bool) {
 	if ns, ok := clockDuration(v); ok {
 		return schemas.Int(ns), true
 	}
-	d, err := time.ParseDuration(strings.ReplaceAll(v, " ", ""))
+	d, err := time.ParseDuration(unitMarks.Replace(v))
 	return schemas.Int(d.Nanoseconds()), err == nil && d >= 0
 }
 
