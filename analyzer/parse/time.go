@@ -230,16 +230,19 @@ func month(s string) int {
 }
 
 // bsd reads the time of RFC 3164, "Mmm dd hh:mm:ss", and what devices make of
-// it: a year after the day or at the end, a fraction after a dot, or after a
-// colon where a year follows. It says how many bytes it read; 0 means that s
-// does not look like such a time at all.
+// it: a year before the month, after the day or at the end, a fraction after a
+// dot, or after a colon where a year follows. It says how many bytes it read; 0
+// means that s does not look like such a time at all.
 func bsd(s string, received time.Time) (t time.Time, n int, err error) {
-	c := civil{month: month(s)}
-	if c.month == 0 || len(s) < 14 || s[3] != ' ' {
+	c, i := civil{month: month(s)}, 0
+	if y, d := number(s[:min(len(s), 4)]); d == 4 && len(s) > 5 && s[4] == ' ' { // NX-OS: 2026 Dec 10
+		c.year, c.month, i = int(y), month(s[5:]), 5
+	}
+	if c.month == 0 || len(s) < i+14 || s[i+3] != ' ' {
 		return t, 0, nil
 	}
-	i := 4
-	for i < 6 && s[i] == ' ' {
+	i += 4
+	for n := i + 2; i < n && s[i] == ' '; {
 		i++
 	}
 	day, d := number(s[i:])
@@ -251,7 +254,7 @@ func bsd(s string, received time.Time) (t time.Time, n int, err error) {
 		return t, 0, nil
 	}
 	i++
-	if y, d := number(s[i:]); d == 4 && i+5 < len(s) && s[i+4] == ' ' {
+	if y, d := number(s[i:]); d == 4 && c.year == 0 && i+5 < len(s) && s[i+4] == ' ' {
 		c.year = int(y)
 		i += 5
 	}
