@@ -54,8 +54,12 @@ type Collector struct {
 	inputs   []*runner
 	producer *kafka.Producer
 	metrics  *metrics
+	accounts *accounts
 	stream   string
-	ready    chan struct{}
+	since    time.Time // when it was started
+
+	spoolAtStart uint64
+	ready        chan struct{}
 }
 
 // runner is one input.
@@ -75,7 +79,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if deps.Metrics == nil {
 		deps.Metrics = prometheus.NewRegistry()
 	}
-	c := &Collector{cfg: cfg, log: deps.Log, stream: newStream(), ready: make(chan struct{})}
+	c := &Collector{cfg: cfg, log: deps.Log, stream: newStream(), accounts: newAccounts(), ready: make(chan struct{})}
 	var err error
 	if c.metrics, err = newMetrics(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("collector: %w", err)
@@ -172,17 +176,25 @@ func (c *Collector) Run(ctx context.Context) error {
 		_ = c.producer.Close() // never fails
 	}()
 	c.metrics.spool.Store(disk)
+	c.since, c.spoolAtStart = time.Now().UTC(), disk.Len()
 	if n := disk.Len(); n > 0 {
 		c.log.Info("the spool holds lines of an earlier run", "lines", n, "bytes", disk.Bytes())
 	}
 	q := newQueue(c.cfg.QueueBytes)
 	s := &shipper{
 		topic: schemas.TopicLogs, stream: c.stream, producer: c.producer, spool: disk, queue: q,
-		metrics: c.metrics, log: c.log, quiet: input.Quiet{Log: c.log},
+		metrics: c.metrics, accounts: c.accounts, log: c.log, quiet: input.Quiet{Log: c.log},
 	}
 	shipped := s.start()
 
 	running, stopInputs := context.WithCancel(ctx)
+	defer stopInputs()
+	status := together(func() {
+		if !c.cfg.Once { // which ends, and may run beside one that does not
+			c.serveStatus(running)
+		}
+	})
+	defer func() { <-status }()
 	defer stopInputs()
 	ended := c.startInputs(running, q)
 	err = c.supervise(ctx, ended)
@@ -212,7 +224,7 @@ type running struct {
 func (c *Collector) startInputs(ctx context.Context, q *queue) *running {
 	run := &running{ends: make(chan error, len(c.inputs)), count: len(c.inputs)}
 	for _, r := range c.inputs {
-		into := &sink{queue: q, input: r.cfg, metrics: c.metrics.of(r.cfg.Name), queued: &c.metrics.queued}
+		into := &sink{queue: q, input: r.cfg, metrics: c.metrics.of(r.cfg.Name), queued: &c.metrics.queued, accounts: c.accounts}
 		go func() {
 			err := r.Run(ctx, into)
 			if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, errStopped)) {
@@ -283,6 +295,8 @@ type sink struct {
 	input   InputConfig
 	metrics inputMetrics
 	queued  *atomic.Int64
+
+	accounts *accounts
 }
 
 // Put is input.Sink's.
@@ -293,13 +307,14 @@ func (s *sink) Put(ctx context.Context, lines []input.Line, done func()) error {
 			l.Value = l.Value[:input.MaxValue]
 		}
 	}
-	count := s.metrics.count(lines) // before the shipper may change them
+	count, runs := s.metrics.count(lines), runsOf(&s.input, lines) // before the shipper may change them
 	s.queued.Add(int64(len(lines)))
 	if err := s.queue.put(ctx, batch{input: &s.input, lines: lines, done: done}); err != nil {
 		s.queued.Add(-int64(len(lines)))
 		return err
 	}
 	count()
+	s.accounts.received(runs)
 	return nil
 }
 

@@ -35,6 +35,7 @@ type shipper struct {
 	spool    *spool.Spool
 	queue    *queue
 	metrics  *metrics
+	accounts *accounts
 	log      *slog.Logger
 	quiet    input.Quiet
 	lost     atomic.Uint64
@@ -112,16 +113,18 @@ func (s *shipper) ship() {
 		if len(batches) == 0 {
 			return
 		}
-		records := s.records(batches)
-		if left := s.deliver(records); left == 0 {
+		records, runs := s.records(batches)
+		spooled, lost := s.deliver(records)
+		s.accounts.delivered(runs, spooled, lost)
+		if len(lost) == 0 {
 			for _, b := range batches {
 				if b.done != nil {
 					b.done()
 				}
 			}
 		} else {
-			s.metrics.lost.Add(float64(left))
-			s.lost.Add(uint64(left)) //nolint:gosec // not negative
+			s.metrics.lost.Add(float64(len(lost)))
+			s.lost.Add(uint64(len(lost)))
 		}
 		s.metrics.queued.Add(-int64(len(records)))
 		s.queue.release(batches)
@@ -129,10 +132,12 @@ func (s *shipper) ship() {
 }
 
 // records gives the lines their origin, and so their place in the order.
-func (s *shipper) records(batches []batch) []kafka.Record {
+func (s *shipper) records(batches []batch) ([]kafka.Record, []run) {
 	n := 0
+	var runs []run
 	for _, b := range batches {
 		n += len(b.lines)
+		runs = append(runs, runsOf(b.input, b.lines)...)
 	}
 	records := make([]kafka.Record, 0, n)
 	for _, b := range batches {
@@ -155,18 +160,18 @@ func (s *shipper) records(batches []batch) []kafka.Record {
 			records = append(records, kafka.Record{Key: []byte(l.Source), Value: l.Value, Headers: o.Headers()})
 		}
 	}
-	return records
+	return records, runs
 }
 
-// deliver brings records to Kafka or to the spool, and returns how many it could
-// not bring before the time was up.
-func (s *shipper) deliver(records []kafka.Record) (left int) {
+// deliver brings records to Kafka, and returns those that it has brought to the
+// spool instead, or those that it could bring nowhere before the time was up.
+func (s *shipper) deliver(records []kafka.Record) (spooled, lost []kafka.Record) {
 	s.pace(uint64(len(records)))
 	for {
 		if s.spool.Len() == 0 && s.sending.Err() == nil {
 			unacked, err := s.send(s.sending, records, "direct")
 			if err == nil {
-				return 0
+				return nil, nil
 			}
 			records = unacked
 			s.quiet.Warn("Kafka does not take lines; they go to the spool", "error", err)
@@ -178,12 +183,12 @@ func (s *shipper) deliver(records []kafka.Record) (left int) {
 		err := s.spool.Append(s.spooling, encoded)
 		if err == nil {
 			s.metrics.spooled.Add(float64(len(records)))
-			return 0
+			return records, nil
 		}
 		s.metrics.troubles.Inc()
 		s.quiet.Warn("the spool does not take lines; inputs wait", "error", err)
 		if !pause(s.spooling, retryAfter) {
-			return len(records)
+			return nil, records
 		}
 	}
 }
@@ -216,6 +221,7 @@ func (s *shipper) drain() {
 			}
 			err = s.spool.Commit(b)
 			s.drained.Add(uint64(len(records)))
+			s.accounts.drained(records)
 		}
 		if err != nil {
 			s.metrics.troubles.Inc()
@@ -254,6 +260,7 @@ func (s *shipper) send(ctx context.Context, records []kafka.Record, by string) (
 	}
 	if len(unacked) == 1 {
 		if !s.cutDown(&unacked[0]) {
+			s.accounts.refused(&unacked[0], by == "direct")
 			return nil, nil
 		}
 		return s.send(ctx, unacked, by)

@@ -82,7 +82,7 @@ func TestShippingModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &moody{limit: 2000, draw: func(n int) int { return rapid.IntRange(0, n).Draw(t, "mood") }}
-		s := &shipper{topic: "logs", stream: "c", producer: k, spool: disk, metrics: m, log: slog.New(slog.DiscardHandler)}
+		s := &shipper{topic: "logs", stream: "c", producer: k, spool: disk, metrics: m, accounts: newAccounts(), log: slog.New(slog.DiscardHandler)}
 		s.quiet.Log = s.log
 		s.sending, s.spooling = context.Background(), context.Background()
 		drainSome := func() {
@@ -97,6 +97,7 @@ func TestShippingModel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			all := records
 			for len(records) > 0 {
 				if records, err = s.send(context.Background(), records, "spool"); err == nil {
 					break
@@ -105,7 +106,9 @@ func TestShippingModel(t *testing.T) {
 			if err := disk.Commit(b); err != nil {
 				t.Fatal(err)
 			}
+			s.accounts.drained(all)
 		}
+		sent := map[string]int64{}
 		in := &InputConfig{Name: "net", Unit: "41", Format: "auto"}
 		n := 0
 		for range rapid.IntRange(1, 15).Draw(t, "steps") {
@@ -116,10 +119,20 @@ func TestShippingModel(t *testing.T) {
 					value = append(value, bytes.Repeat([]byte("x"), 5000)...)
 				}
 				lines = append(lines, input.Line{Value: value, Source: string(rune('a' + rapid.IntRange(0, 5).Draw(t, "source")))})
+				sent[lines[len(lines)-1].Source]++
 				n++
 			}
-			if left := s.deliver(s.records([]batch{{input: in, lines: lines}})); left != 0 {
-				t.Fatalf("%d records left", left)
+			records, runs := s.records([]batch{{input: in, lines: lines}})
+			s.accounts.received(runs)
+			spooled, lost := s.deliver(records)
+			if len(lost) != 0 {
+				t.Fatalf("%d records left", len(lost))
+			}
+			s.accounts.delivered(runs, spooled, lost)
+			for _, a := range s.accounts.all() {
+				if a.Received != sent[a.Source] || a.Received != a.Shipped+a.Spooled || a.Queued != 0 {
+					t.Fatalf("%d lines of %s, and in the books %+v", sent[a.Source], a.Source, a)
+				}
 			}
 			for range rapid.IntRange(0, 2).Draw(t, "drains") {
 				drainSome()
@@ -127,6 +140,11 @@ func TestShippingModel(t *testing.T) {
 		}
 		for disk.Len() > 0 {
 			drainSome()
+		}
+		for _, a := range s.accounts.all() {
+			if a.Drained != a.Spooled {
+				t.Fatalf("the spool is empty, and in the books %+v", a)
+			}
 		}
 		stored := 0
 		for p, records := range k.partitions {

@@ -32,13 +32,14 @@ type Origin struct {
 	Reject   string    // why the collector could not take it as a record of its format: it goes straight to the dead letters
 }
 
-// The names of the headers.
+// The names of the headers. Those of who sent are known outside: who counts
+// records need not read all of them.
 const (
 	headerStream   = "stream"
 	headerSeq      = "seq"
-	headerUnit     = "unit"
+	HeaderUnit     = "unit"
 	headerSource   = "source"
-	headerInput    = "input"
+	HeaderInput    = "input"
 	headerFormat   = "format"
 	headerReceived = "received"
 	headerDrill    = "drill"
@@ -59,9 +60,9 @@ func (o Origin) Headers() []Header {
 	}
 	add(headerStream, o.Stream)
 	add(headerSeq, strconv.FormatUint(o.Seq, 10))
-	add(headerUnit, o.Unit)
+	add(HeaderUnit, o.Unit)
 	add(headerSource, o.Source)
-	add(headerInput, o.Input)
+	add(HeaderInput, o.Input)
 	add(headerFormat, o.Format)
 	add(headerReceived, strconv.FormatInt(o.Received.UnixMicro(), 10))
 	add(headerPreamble, o.Preamble)
@@ -90,11 +91,11 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 				return foreign, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
 			}
 			o.Seq = n
-		case headerUnit:
+		case HeaderUnit:
 			o.Unit = v
 		case headerSource:
 			o.Source = v
-		case headerInput:
+		case HeaderInput:
 			o.Input = v
 		case headerFormat:
 			o.Format = v

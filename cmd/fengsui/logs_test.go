@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +47,7 @@ collector:
 	t.Run("rsyslog", func(t *testing.T) { testRsyslog(t, s) })
 	t.Run("queries", func(t *testing.T) { testQueries(t, s) })
 	t.Run("brute force", func(t *testing.T) { testBruteForce(t, s) })
+	t.Run("status", func(t *testing.T) { testCollectorStatus(t, s) })
 	s.stop()
 }
 
@@ -67,6 +70,53 @@ func registered(s *system) {
 		}
 		return err
 	})
+}
+
+// testCollectorStatus: the books of the collector balance, and beside them stands
+// what the store knows of a source whose clock is wrong and whose lines are odd.
+func testCollectorStatus(t *testing.T, s *system) {
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	conn, err := from.Dial("tcp", s.input("own", "tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ahead := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
+	for _, text := range []string{"one", "two", "three", "\xff\xfe"} {
+		if _, err := fmt.Fprintf(conn, "<13>1 %s clock app - - - %s\n", ahead, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var status collectorStatus
+	s.eventually(30*time.Second, "the status tells of the lines", func() error {
+		status = collectorStatus{}
+		if err := json.Unmarshal([]byte(s.run("collector", "status", "--json")), &status); err != nil {
+			return err
+		}
+		for _, a := range status.Sources {
+			if a.Received != a.Shipped+a.Spooled+a.Queued+a.Lost {
+				t.Errorf("the books do not balance: %+v", a)
+			}
+			if a.Source == "127.0.0.2" && a.Received == 4 && a.Shipped == 4 && a.Input == "own" && a.Unit == "10001" {
+				for _, h := range status.Stored {
+					if h.Source == a.Source && h.Events == 3 && h.Letters == 1 && (h.Skew-2*time.Hour).Abs() < time.Minute {
+						return nil
+					}
+				}
+			}
+		}
+		return fmt.Errorf("%s %+v %+v", status.Store, status.Sources, status.Stored)
+	})
+	if len(status.Inputs) != 2 || len(status.Inputs[0].Listens) == 0 || status.Inputs[0].KernelDrops == nil {
+		t.Errorf("inputs: %+v", status.Inputs)
+	}
+	text := s.run("collector", "status", "--sources")
+	for _, want := range []string{"RECEIVED", "own", "shared", "127.0.0.2", "LETTERS"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+	}
+	t.Logf("\n%s", text)
 }
 
 // one waits for the one event that meets the query.

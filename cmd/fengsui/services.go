@@ -280,7 +280,7 @@ func newAnalyzer(flags *globalFlags) *cobra.Command {
 }
 
 func newCollector(flags *globalFlags) *cobra.Command {
-	return service(flags, "collector", "采集：接收日志并送入 Kafka / receive logs and ship them to Kafka",
+	cmd := service(flags, "collector", "采集：接收日志并送入 Kafka / receive logs and ship them to Kafka",
 		"  fengsui collector --config /etc/fengsui.yaml",
 		func(_ context.Context, p *process) error {
 			if err := p.needKafka(); err != nil {
@@ -289,6 +289,8 @@ func newCollector(flags *globalFlags) *cobra.Command {
 			_, err := p.addCollector()
 			return err
 		})
+	cmd.AddCommand(newCollectorStatus(flags))
+	return cmd
 }
 
 func newScanner(flags *globalFlags) *cobra.Command {

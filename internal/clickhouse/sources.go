@@ -42,3 +42,50 @@ func (db *DB) Sources(ctx context.Context, partition int, since time.Time, stret
 	slices.Reverse(out)
 	return out, nil
 }
+
+// SourceHealth is what became of the lines of one source.
+type SourceHealth struct {
+	Unit    string        `json:"unit,omitempty"`
+	Source  string        `json:"source"`
+	Input   string        `json:"input"`
+	Events  uint64        `json:"events"`
+	Letters uint64        `json:"dead_letters"`
+	Skew    time.Duration `json:"skew_ns"` // median of the event's own time less that of receiving: above zero, its clock is ahead
+}
+
+// maxSourceHealth bounds an answer.
+const maxSourceHealth = 100_000
+
+// SourcesHealth looks at what was received since a time.
+func (db *DB) SourcesHealth(ctx context.Context, since time.Time) ([]SourceHealth, error) {
+	const query = `SELECT unit, source, input, sum(events), sum(letters), toInt64(if(sum(events) > 0, max(skew), 0)) FROM (
+			SELECT unit, source, input, count() AS events, 0 AS letters,
+				quantile(0.5)(dateDiff('millisecond', received, timestamp)) AS skew
+			FROM events WHERE received > ? AND ingested > ? GROUP BY unit, source, input
+			UNION ALL
+			SELECT unit, source, input, 0, count(), -inf FROM dead_letters WHERE received > ? AND ingested > ? GROUP BY unit, source, input
+		) GROUP BY unit, source, input ORDER BY input, unit, source LIMIT ?`
+	rows, err := db.Query(ctx, query, since, since, since, since, maxSourceHealth)
+	if err != nil {
+		return nil, fmt.Errorf("health of the sources: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err is asked below
+	var out []SourceHealth
+	for rows.Next() {
+		var (
+			h  SourceHealth
+			ms int64
+		)
+		if err := rows.Scan(&h.Unit, &h.Source, &h.Input, &h.Events, &h.Letters, &ms); err != nil {
+			return nil, fmt.Errorf("health of the sources: %w", err)
+		}
+		if h.Events > 0 {
+			h.Skew = time.Duration(ms) * time.Millisecond
+		}
+		out = append(out, h)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("health of the sources: %w", err)
+	}
+	return out, nil
+}
