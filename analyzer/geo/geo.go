@@ -19,7 +19,6 @@ type Place struct {
 	Organization string
 }
 
-
 // Atlas is a number of files, of which the earlier go before the later. It does
 // not change, and may be used at the same time. The nil Atlas knows nothing.
 type Atlas struct {

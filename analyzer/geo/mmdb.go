@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,12 @@ import (
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
+)
+
+// The languages of names. English stands for names that the other lacks.
+const (
+	Chinese = "zh-CN"
+	English = "en"
 )
 
 // maxName bounds the bytes of a name.
@@ -32,7 +39,7 @@ type record struct {
 
 // OpenMMDB takes the bytes of a file, which must not be changed any more; they
 // are not mapped, since who writes over a mapped file would end the program.
-// Names are those of the language, of English where it has none. The error says
+// Names are those of the language, Chinese or English. The error says
 // what is wrong with the file; a sample of addresses is looked up for it.
 func OpenMMDB(data []byte, language string) (*Database, error) {
 	r, err := maxminddb.OpenBytes(data)
@@ -51,13 +58,13 @@ func OpenMMDB(data []byte, language string) (*Database, error) {
 	return d, nil
 }
 
-// sample is 4096 addresses of each family, spread over all.
+// sample is 512 addresses of each family, spread over all.
 func sample(yield func(netip.Addr) bool) {
-	for i := range uint32(1 << 12) {
+	for i := range uint32(1 << 9) {
 		var four [4]byte
 		var six [16]byte
-		binary.BigEndian.PutUint32(four[:], i<<20|i*2654435761>>12)
-		binary.BigEndian.PutUint64(six[:], 0x2000<<48|uint64(i)<<49)
+		binary.BigEndian.PutUint32(four[:], i<<23|i*2654435761>>9)
+		binary.BigEndian.PutUint64(six[:], 0x2000<<48|uint64(i)<<52)
 		if !yield(netip.AddrFrom4(four)) || !yield(netip.AddrFrom16(six)) {
 			return
 		}
@@ -85,13 +92,93 @@ func (d *Database) Find(ip netip.Addr) (*Place, error) {
 	if r := at.Load(); r != nil && r.offset == offset {
 		return &r.place, nil
 	}
-	var v any // its decoder bounds what it makes
-	if err := result.Decode(&v); err != nil {
+	p, err := d.decode(result)
+	if err != nil {
 		return nil, err
 	}
-	r := &record{offset, d.placeOf(v)}
+	r := &record{offset, p}
 	at.Store(r)
 	return &r.place, nil
+}
+
+// decode reads a record: as the most common layout has it, which is quick, or as
+// whatever it is. The library bounds what it makes of a record.
+func (d *Database) decode(result maxminddb.Result) (Place, error) {
+	var l layout
+	err := result.Decode(&l)
+	if err == nil {
+		return l.place(d.language), nil
+	}
+	if !errors.As(err, new(maxminddb.UnmarshalTypeError)) {
+		return Place{}, err
+	}
+	var v any
+	if err := result.Decode(&v); err != nil {
+		return Place{}, err
+	}
+	return d.placeOf(v), nil
+}
+
+// layout is what placeOf reads, where country and city are maps and regions and
+// names of systems texts.
+type layout struct {
+	Country    country `maxminddb:"country"`
+	Registered country `maxminddb:"registered_country"`
+	Code       string  `maxminddb:"country_code"`
+	Parts      []named `maxminddb:"subdivisions"`
+	Region     string  `maxminddb:"region"`
+	City       named   `maxminddb:"city"`
+
+	Number       uint32 `maxminddb:"autonomous_system_number"`
+	Organization string `maxminddb:"autonomous_system_organization"`
+	ASN          string `maxminddb:"asn"`
+	ASName       string `maxminddb:"as_name"`
+	Name         string `maxminddb:"name"`
+	Traits       struct {
+		Number       uint32 `maxminddb:"autonomous_system_number"`
+		Organization string `maxminddb:"autonomous_system_organization"`
+	} `maxminddb:"traits"`
+}
+
+type country struct {
+	Code string `maxminddb:"iso_code"`
+}
+
+type named struct {
+	Names struct {
+		English string `maxminddb:"en"`
+		Chinese string `maxminddb:"zh-CN"`
+	} `maxminddb:"names"`
+}
+
+func (n *named) in(language string) string {
+	if language == Chinese && n.Names.Chinese != "" {
+		return cleanName(n.Names.Chinese)
+	}
+	return cleanName(n.Names.English)
+}
+
+func (l *layout) place(language string) (p Place) {
+	for _, code := range [...]string{l.Country.Code, l.Code, l.Registered.Code} {
+		if p.Country = countryCode(code); p.Country != "" {
+			break
+		}
+	}
+	p.Region, p.City = cleanName(l.Region), l.City.in(language)
+	if len(l.Parts) > 0 {
+		p.Region = l.Parts[0].in(language)
+	}
+	switch {
+	case l.Number != 0:
+		p.AS, p.Organization = int64(l.Number), cleanName(l.Organization)
+	case l.ASN != "":
+		if p.AS = asNumber(l.ASN); p.AS != 0 {
+			p.Organization = cleanName(cmp.Or(l.ASName, l.Name))
+		}
+	case l.Traits.Number != 0:
+		p.AS, p.Organization = int64(l.Traits.Number), cleanName(l.Traits.Organization)
+	}
+	return p
 }
 
 // placeOf reads a record of any of the layouts:
@@ -114,17 +201,15 @@ func (d *Database) placeOf(v any) (p Place) {
 	if parts, _ := m["subdivisions"].([]any); len(parts) > 0 {
 		p.Region = d.name(parts[0])
 	}
-	for _, from := range []map[string]any{m, traits} {
-		if p.AS != 0 {
-			break
+	switch {
+	case asNumber(m["autonomous_system_number"]) != 0:
+		p.AS, p.Organization = asNumber(m["autonomous_system_number"]), text(m["autonomous_system_organization"])
+	case m["asn"] != nil:
+		if p.AS = asNumber(m["asn"]); p.AS != 0 {
+			p.Organization = cmp.Or(text(m["as_name"]), text(m["name"]))
 		}
-		if p.AS = asNumber(from["autonomous_system_number"]); p.AS != 0 {
-			p.Organization = text(from["autonomous_system_organization"])
-		} else if p.AS = asNumber(from["asn"]); p.AS != 0 {
-			if p.Organization = text(from["as_name"]); p.Organization == "" {
-				p.Organization = text(from["name"])
-			}
-		}
+	default:
+		p.AS, p.Organization = asNumber(traits["autonomous_system_number"]), text(traits["autonomous_system_organization"])
 	}
 	return p
 }
@@ -145,7 +230,7 @@ func (d *Database) name(v any) string {
 	if s := text(at(names, d.language)); s != "" {
 		return s
 	}
-	return text(at(names, "en"))
+	return text(at(names, English))
 }
 
 func text(v any) string {
