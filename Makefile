@@ -11,6 +11,9 @@ BUILD_PACKAGES := libpcap-dev gcc libc6-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) rsyslog rsyslog-gnutls rsyslog-elasticsearch bsdutils tshark nginx-light redis-server openssh-server openssh-client \
 	softflowd bind9 bind9-dnsutils nmap iproute2 openssl curl chromium fonts-noto-cjk
 
+# Peers that conflict with others as packages: unpacked, not installed.
+ASIDE_PACKAGES := syslog-ng-core syslog-ng-mod-rdkafka
+
 LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html
 KAFKA := deploy/kafka/target/dependency/.done
@@ -36,6 +39,7 @@ build-packages:
 
 test-packages:
 	@deploy/setup/packages.sh $(TEST_PACKAGES)
+	@deploy/setup/aside.sh deploy/setup/aside $(ASIDE_PACKAGES)
 
 # npm checks every package against the hash in the lock file.
 $(LIBCHDB): deploy/libchdb/package-lock.json
