@@ -18,6 +18,7 @@ import (
 
 	"fengsui/analyzer/correlate"
 	"fengsui/analyzer/drift"
+	"fengsui/analyzer/enrich"
 	"fengsui/analyzer/firstmet"
 	"fengsui/analyzer/health"
 	"fengsui/analyzer/match"
@@ -69,6 +70,7 @@ type Config struct {
 	Health    health.Config     `koanf:"health"`
 
 	NewDomains firstmet.Config `koanf:"new_domains"`
+	Enrich     enrich.Config   `koanf:"enrich"`
 }
 
 // RulesConfig is what rules leave to their installation.
@@ -102,7 +104,7 @@ func DefaultConfig() Config {
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
 		Rules: RulesConfig{CostShare: 0.2, Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
 		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Health: health.DefaultConfig(),
-		NewDomains: firstmet.DefaultConfig(),
+		NewDomains: firstmet.DefaultConfig(), Enrich: enrich.DefaultConfig(),
 	}
 }
 
@@ -128,6 +130,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.NewDomains.Validate(); err != nil {
 		return fmt.Errorf("new_domains: %w", err)
+	}
+	if err := c.Enrich.Validate(); err != nil {
+		return fmt.Errorf("enrich: %w", err)
 	}
 	if err := c.Health.Validate(); err != nil {
 		return fmt.Errorf("health: %w", err)
@@ -159,6 +164,7 @@ type Analyzer struct {
 	rules    *ruleset.Set
 	mining   *mining.Detector
 	domains  *firstmet.Book
+	enricher *enrich.Enricher
 	registry *directory.Directory
 	metrics  *metrics
 	ready    chan struct{}
@@ -184,18 +190,27 @@ func New(cfg Config, deps Deps) (*Analyzer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
+	enricher, err := enrich.New(cfg.Enrich, enrich.Deps{Log: deps.Log, Metrics: deps.Metrics})
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
 	return &Analyzer{
 		cfg: cfg, deps: deps, log: deps.Log, zone: where.Zone, rules: set, mining: mining.New(knowledge), domains: firstmet.New(cfg.NewDomains),
+		enricher: enricher,
 		registry: deps.Directory, metrics: m, ready: make(chan struct{}),
 	}, nil
 }
 
-// ReloadRules has the folders of rules and tuning read again, and returns at once.
-func (a *Analyzer) ReloadRules() { a.rules.Ask() }
+// ReloadRules has the folders of rules and tuning, and the files of places, read
+// again, and returns at once.
+func (a *Analyzer) ReloadRules() {
+	a.rules.Ask()
+	a.enricher.Ask()
+}
 
 // Ready is closed when the registry is known and the consumers have started.
 func (a *Analyzer) Ready() <-chan struct{} { return a.ready }
@@ -225,6 +240,7 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		}()
 	}
 	run("rules", a.rules.Run)
+	run("places", a.enricher.Run)
 	// Nothing is judged before the registry is known: everything would look
 	// unlisted and belong to nobody.
 	select {

@@ -255,6 +255,7 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 		return
 	}
 	settle(ev)
+	h.enricher.Event(snap, ev)
 	h.enrich(snap, ev)
 	h.judge(snap, rules, ev)
 	h.fresh[origin.Stream] = origin.Seq
