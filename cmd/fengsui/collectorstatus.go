@@ -29,12 +29,13 @@ func newCollectorStatus(flags *globalFlags) *cobra.Command {
 		Use:   "status",
 		Short: "采集状态：每个输入、单位和来源收到、送达、暂存、拒绝了多少 / what was received, shipped, spooled and rejected, by input, unit and source",
 		Long: `received = shipped + spooled + queued + lost，任何时刻都成立。drained 是先暂存、后送达的。
-kernel 是内核因缓冲区满而丢弃的 UDP 数据报。letters 和 skew（设备时钟与接收时刻之差的中位数）来自存储，最近一天。
+kernel 是内核因缓冲区满而丢弃的 UDP 数据报。letters（死信）、skew（设备时钟与接收时刻之差的中位数）和 read as（按什么解析）来自存储，最近一天；解析不对时用 analyzer.formats 指定格式。
 
 received = shipped + spooled + queued + lost at any moment; drained lines were spooled
 first and reached Kafka later. kernel counts UDP datagrams that the kernel dropped.
-letters (dead letters) and skew (median of a device's clock against our receiving)
-come from the store, over the last day.`,
+letters (dead letters), skew (median of a device's clock against our receiving) and
+"read as" (the dataset of most events) come from the store, over the last day; where
+a source is read wrongly, analyzer.formats names its format.`,
 		Example: "  fengsui collector status\n  fengsui collector status --sources\n  fengsui collector status --json | jq .inputs",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -95,14 +96,14 @@ func (s *collectorStatus) print(cmd *cobra.Command, sources bool) error {
 	for _, h := range s.Stored {
 		stored[[3]string{h.Input, h.Unit, h.Source}] = h
 	}
-	header = []string{"INPUT", "UNIT", "SOURCE", "RECEIVED", "SHIPPED", "SPOOLED", "DRAINED", "QUEUED", "REJECTED", "LOST", "LETTERS", "SKEW", "LAST"}
+	header = []string{"INPUT", "UNIT", "SOURCE", "RECEIVED", "SHIPPED", "SPOOLED", "DRAINED", "QUEUED", "REJECTED", "LOST", "LETTERS", "SKEW", "READ AS", "LAST"}
 	rows = nil
 	for _, a := range s.Sources {
-		letters, skew := "", ""
+		letters, skew, dataset := "", "", ""
 		if h, ok := stored[[3]string{a.Input, a.Unit, a.Source}]; ok {
-			letters, skew = strconv.FormatUint(h.Letters, 10), h.Skew.Round(time.Millisecond).String()
+			letters, skew, dataset = strconv.FormatUint(h.Letters, 10), h.Skew.Round(time.Millisecond).String(), h.Dataset
 		}
-		rows = append(rows, slices.Concat([]string{a.Input, cmp.Or(a.Unit, "-"), a.Source}, counts(a), []string{letters, skew, when(a.Last)}))
+		rows = append(rows, slices.Concat([]string{a.Input, cmp.Or(a.Unit, "-"), a.Source}, counts(a), []string{letters, skew, dataset, when(a.Last)}))
 	}
 	return table(w, header, rows)
 }

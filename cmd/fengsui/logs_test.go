@@ -99,7 +99,7 @@ func testCollectorStatus(t *testing.T, s *system) {
 			}
 			if a.Source == "127.0.0.2" && a.Received == 4 && a.Shipped == 4 && a.Input == "own" && a.Unit == "10001" {
 				for _, h := range status.Stored {
-					if h.Source == a.Source && h.Events == 3 && h.Letters == 1 && (h.Skew-2*time.Hour).Abs() < time.Minute {
+					if h.Source == a.Source && h.Events == 3 && h.Letters == 1 && h.Dataset == "system.syslog" && (h.Skew-2*time.Hour).Abs() < time.Minute {
 						return nil
 					}
 				}

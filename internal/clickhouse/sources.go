@@ -50,7 +50,8 @@ type SourceHealth struct {
 	Input   string        `json:"input"`
 	Events  uint64        `json:"events"`
 	Letters uint64        `json:"dead_letters"`
-	Skew    time.Duration `json:"skew_ns"` // median of the event's own time less that of receiving: above zero, its clock is ahead
+	Dataset string        `json:"dataset,omitempty"` // what most of its events are read as
+	Skew    time.Duration `json:"skew_ns"`           // median of the event's own time less that of receiving: above zero, its clock is ahead
 }
 
 // maxSourceHealth bounds an answer.
@@ -58,12 +59,12 @@ const maxSourceHealth = 100_000
 
 // SourcesHealth looks at what was received since a time.
 func (db *DB) SourcesHealth(ctx context.Context, since time.Time) ([]SourceHealth, error) {
-	const query = `SELECT unit, source, input, sum(events), sum(letters), toInt64(if(sum(events) > 0, max(skew), 0)) FROM (
-			SELECT unit, source, input, count() AS events, 0 AS letters,
+	const query = `SELECT unit, source, input, sum(events), sum(letters), toInt64(if(sum(events) > 0, max(skew), 0)), max(dataset) FROM (
+			SELECT unit, source, input, count() AS events, 0 AS letters, toString(arrayElement(topK(1)(event_dataset), 1)) AS dataset,
 				quantile(0.5)(dateDiff('millisecond', received, timestamp)) AS skew
 			FROM events WHERE received > ? AND ingested > ? GROUP BY unit, source, input
 			UNION ALL
-			SELECT unit, source, input, 0, count(), -inf FROM dead_letters WHERE received > ? AND ingested > ? GROUP BY unit, source, input
+			SELECT unit, source, input, 0, count(), '', -inf FROM dead_letters WHERE received > ? AND ingested > ? GROUP BY unit, source, input
 		) GROUP BY unit, source, input ORDER BY input, unit, source LIMIT ?`
 	rows, err := db.Query(ctx, query, since, since, since, since, maxSourceHealth)
 	if err != nil {
@@ -76,7 +77,7 @@ func (db *DB) SourcesHealth(ctx context.Context, since time.Time) ([]SourceHealt
 			h  SourceHealth
 			ms int64
 		)
-		if err := rows.Scan(&h.Unit, &h.Source, &h.Input, &h.Events, &h.Letters, &ms); err != nil {
+		if err := rows.Scan(&h.Unit, &h.Source, &h.Input, &h.Events, &h.Letters, &ms, &h.Dataset); err != nil {
 			return nil, fmt.Errorf("health of the sources: %w", err)
 		}
 		if h.Events > 0 {
