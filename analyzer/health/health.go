@@ -39,11 +39,11 @@ type Config struct {
 }
 
 // DefaultConfig reports a source that is silent for a quarter of an hour and
-// three times as long as usual.
+// three times as long as usual, and one that sends twice as much as usual.
 func DefaultConfig() Config {
 	return Config{
 		Silence: 15 * time.Minute, Factor: 3, Learn: time.Hour,
-		Surge: 3, SurgeAtLeast: 10_000, LettersAtLeast: 100, MaxSources: 50_000,
+		Surge: 2, SurgeAtLeast: 10_000, LettersAtLeast: 100, MaxSources: 50_000,
 	}
 }
 

@@ -164,20 +164,20 @@ func TestLoud(t *testing.T) {
 	s.want("as ever", s.speak(web, monday.Add(time.Hour), monday.Add(48*time.Hour), time.Minute))
 	loud := monday.Add(48*time.Hour + time.Minute)
 	// Days before: 361 on the first, 60 on the second: 60 is usual.
-	s.want("loud", s.speak(web, loud, loud.Add(50*time.Minute), 10*time.Second), "source_surged 192.0.2.1 181")
+	s.want("loud", s.speak(web, loud, loud.Add(50*time.Minute), 10*time.Second), "source_surged 192.0.2.1 121")
 
 	hour := monday.Add(60 * time.Hour)
 	var found []Finding
 	for i := range 200 {
 		found = append(found, s.w.Note(web, hour.Add(time.Duration(i)*time.Second), hour, i%10 == 0)...)
 	}
-	s.want("letters", found, "source_resumed 192.0.2.1 11h9m", "source_surged 192.0.2.1 181", "dead_letters_rising 192.0.2.1 20")
+	s.want("letters", found, "source_resumed 192.0.2.1 11h9m", "source_surged 192.0.2.1 121", "dead_letters_rising 192.0.2.1 20")
 	hour = hour.Add(time.Hour)
 	found = nil
 	for i := range 2000 {
 		found = append(found, s.w.Note(web, hour.Add(time.Duration(i)*100*time.Millisecond), hour, i%50 == 0)...)
 	}
-	s.want("few of many", found, "source_resumed 192.0.2.1 56m41s", "source_surged 192.0.2.1 181")
+	s.want("few of many", found, "source_resumed 192.0.2.1 56m41s", "source_surged 192.0.2.1 121")
 }
 
 // TestBounded: the longest unheard source is forgotten first.
