@@ -7,7 +7,9 @@
 package geo
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Place is what is known of an address. What is not known is empty or 0.
@@ -24,6 +26,13 @@ type Place struct {
 type Atlas struct {
 	own   []*Networks
 	world []*Database
+	met   [1 << 14]atomic.Pointer[met] // by the address's hash; one takes another's place
+}
+
+// met is an address that was asked for, and what world says of it.
+type met struct {
+	ip    netip.Addr
+	place Place
 }
 
 // NewAtlas puts files together. own go before world.
@@ -31,7 +40,7 @@ func NewAtlas(own []*Networks, world []*Database) *Atlas {
 	if len(own) == 0 && len(world) == 0 {
 		return nil
 	}
-	return &Atlas{own, world}
+	return &Atlas{own: own, world: world}
 }
 
 // Find is what the files say of an address. Where it lies is taken from one of
@@ -46,12 +55,28 @@ func (a *Atlas) Find(ip netip.Addr, internal bool) (p Place, err error) {
 	if a == nil {
 		return p, nil
 	}
-	ip = ip.Unmap()
+	ip = ip.Unmap().WithZone("")
 	for _, s := range a.own {
 		p.add(s.Find(ip))
 	}
 	if internal || Special(ip) || p.Country != "" && p.AS != 0 {
 		return p, nil
+	}
+	found, err := a.worldly(ip)
+	p.add(&found)
+	return p, err
+}
+
+// worldly is what the databases say of an address. An error is not remembered.
+func (a *Atlas) worldly(ip netip.Addr) (p Place, err error) {
+	if len(a.world) == 0 {
+		return p, nil
+	}
+	sixteen := ip.As16()
+	high, low := binary.LittleEndian.Uint64(sixteen[:8]), binary.LittleEndian.Uint64(sixteen[8:])
+	at := &a.met[(high*0x9E3779B97F4A7C15^low)*0xC2B2AE3D27D4EB4F>>50]
+	if m := at.Load(); m != nil && m.ip == ip {
+		return m.place, nil
 	}
 	for _, s := range a.world {
 		found, e := s.Find(ip)
@@ -59,6 +84,9 @@ func (a *Atlas) Find(ip netip.Addr, internal bool) (p Place, err error) {
 		if e != nil {
 			err = e
 		}
+	}
+	if err == nil {
+		at.Store(&met{ip, p})
 	}
 	return p, err
 }
