@@ -215,6 +215,10 @@ func windash(p pattern) ([]pattern, error) {
 	return out, nil
 }
 
+// usual are the values of placeholders of shipped rules where the installation
+// gives none. What is not home is abroad.
+var usual = map[string][]string{"home_countries": {"CN", "HK", "MO", "TW"}}
+
 var placeholder = regexp.MustCompile(`\\%|%([^%]+)%`)
 
 // expand puts the configured values for %name%; \% is a plain percent sign.
@@ -245,6 +249,9 @@ func (r *reader) expand(p pattern) ([]pattern, error) {
 				if m[2] >= 0 {
 					name := e.text[m[2]:m[3]]
 					values := r.opt.Placeholders[name]
+					if len(values) == 0 {
+						values = usual[name]
+					}
 					if len(values) == 0 {
 						return nil, fmt.Errorf("placeholder %%%s%% has no values in the configuration", name)
 					}
