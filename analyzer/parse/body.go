@@ -66,8 +66,10 @@ func body(ev *schemas.Event, app, message string) bool {
 		ev.SetString(schemas.FieldEventDataset, "device.syslog")
 	}
 	if inner, times, ok := repeated(message); ok {
-		message = inner
 		label(ev, "labels.repeated", times)
+		if message = inner; message == "" {
+			return true
+		}
 	}
 	if auditRecord(message) {
 		auditd(ev, message)
@@ -83,11 +85,15 @@ func body(ev *schemas.Event, app, message string) bool {
 	return f != nil
 }
 
-// repeated opens rsyslog's "message repeated 5 times: [ … ]".
+// repeated opens rsyslog's "message repeated 5 times: [ … ]"; of the older "last
+// message repeated 5 times" nothing is left.
 func repeated(s string) (inner, times string, ok bool) {
-	s, ok = strings.CutPrefix(s, "message repeated ")
+	s, ok = strings.CutPrefix(strings.TrimPrefix(s, "last "), "message repeated ")
 	if !ok {
 		return "", "", false
+	}
+	if times, ok = strings.CutSuffix(s, " times"); ok && allDigits(times) {
+		return "", times, true
 	}
 	times, s, ok = strings.Cut(s, " times: [")
 	if _, d := number(times); !ok || d == 0 || d != len(times) {

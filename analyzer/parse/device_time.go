@@ -112,9 +112,8 @@ type clockReader struct {
 // pattern's; seconds may have a fraction; a zone may follow what has none in the
 // pattern.
 func patternTime(format, s string, received time.Time) (time.Time, bool) {
-	c := clockReader{remaining: s, noYear: true}
-	c.day, c.month = 1, 1
-	if !c.read(format) || c.noYear && received.IsZero() {
+	c := clockReader{remaining: s}
+	if !c.begin(format, received) {
 		return time.Time{}, false
 	}
 	if rest := strings.TrimLeft(c.remaining, " "); rest != "" {
@@ -124,25 +123,51 @@ func patternTime(format, s string, received time.Time) (time.Time, bool) {
 		}
 		c.offset, c.zoned = offset, true
 	}
+	t, err := c.time(received)
+	return t, err == nil
+}
+
+// patternPrefix reads a time by a pattern at the start of s and says how many
+// bytes that took, with a zone right behind it; 0 where there is none.
+func patternPrefix(format, s string, received time.Time) (t time.Time, n int, err error) {
+	c := clockReader{remaining: s}
+	if !c.begin(format, received) {
+		return t, 0, nil
+	}
+	offset, k, err := zoneAfter(c.remaining)
+	if n = len(s) - len(c.remaining) + k; err != nil {
+		return t, n, err
+	}
+	if k > 0 {
+		c.offset, c.zoned = offset, true
+	}
+	t, err = c.time(received)
+	return t, n, err
+}
+
+// begin reads by the format; false: the text is not of it.
+func (c *clockReader) begin(format string, received time.Time) bool {
+	c.day, c.month, c.noYear = 1, 1, true
+	return c.read(format) && (!c.noYear || !received.IsZero())
+}
+
+// time is the time that was read.
+func (c *clockReader) time(received time.Time) (time.Time, error) {
 	switch {
 	case c.pm && c.hour < 12:
 		c.hour += 12
 	case c.am && c.hour == 12:
 		c.hour = 0
 	}
-	var t time.Time
-	var err error
 	switch {
 	case c.noYear && c.zoned:
-		t, err = c.yearBy(received.In(time.FixedZone("", c.offset)))
+		return c.yearBy(received.In(time.FixedZone("", c.offset)))
 	case c.noYear:
-		t, err = c.yearBy(received)
+		return c.yearBy(received)
 	case c.zoned:
-		t, err = c.in(c.offset)
-	default:
-		t, err = c.local(received.Location())
+		return c.in(c.offset)
 	}
-	return t, err == nil
+	return c.local(received.Location())
 }
 
 func (c *clockReader) read(format string) bool {
@@ -219,6 +244,8 @@ func (c *clockReader) mark(mark byte) bool {
 			c.remaining = c.remaining[3:]
 		}
 		return c.month > 0
+	case 'B':
+		return c.hanMonth()
 	case 'p':
 		return c.half()
 	case 'z':
@@ -242,6 +269,21 @@ func (c *clockReader) mark(mark byte) bool {
 	}
 	c.remaining = c.remaining[1:]
 	return true
+}
+
+// hanMonth reads 一月 to 十二月.
+func (c *clockReader) hanMonth() bool {
+	before, after, ok := strings.Cut(c.remaining, "月")
+	if !ok || len(before) > 2*len("十") {
+		return false
+	}
+	for i, name := range [...]string{"一", "二", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二"} {
+		if before == name {
+			c.month, c.remaining = i+1, after
+			return true
+		}
+	}
+	return false
 }
 
 // half reads which half of the day it is.
@@ -270,7 +312,7 @@ func fixedZone(s string) *time.Location {
 	}
 	offset, n, err := zone(text)
 	if err == nil && n == len(text) && n > 0 && offset%900 == 0 && offset >= -14*3600 && offset <= 14*3600 {
-		return quarters[(offset+14*3600)/900]
+		return fixed(offset)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type header struct {
 	msgid    string
 	data     string // RFC 5424 structured data as JSON
 	message  string
+	code     bool // msgid is a network device's own
 
 	content  string // what follows the time and the host: tag and message
 	elements string // RFC 5424 structured data as it came
@@ -47,15 +48,7 @@ func parseSyslog(ev *schemas.Event, line string, trace *Explanation) error {
 // nil, that of the program or device that it is recognised by.
 func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) error {
 	var h header
-	rest := h.cutPriority(line)
-	var err error
-	switch {
-	case looks5424(rest):
-		err = h.rfc5424(rest, ev.Received)
-	default:
-		err = h.rfc3164(rest, ev.Received)
-	}
-	if err != nil {
+	if err := h.read(line, ev.Received); err != nil {
 		return err
 	}
 	if h.time.IsZero() && h.host == "" && h.app == "" && h.version == "" {
@@ -76,10 +69,48 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 	return nil
 }
 
+// read reads the header of a line, or that of the line that a relay has put its
+// own before.
+func (h *header) read(line string, received time.Time) error {
+	rest := h.cutPriority(line)
+	if inner := (header{}); strings.HasPrefix(rest, "<") { // <13><14>…
+		if rest = inner.cutPriority(rest); inner.priority >= 0 {
+			h.priority = inner.priority
+		}
+	}
+	if err := h.rfc(rest, received); err != nil {
+		return err
+	}
+	if h.time.IsZero() || !strings.HasPrefix(h.message, "<") {
+		return nil
+	}
+	var inner header // <13>Dec 10 12:00:00 relay1 <14>Dec 10 11:59:59 host1 app: …
+	rest = inner.cutPriority(h.message)
+	if inner.priority < 0 || inner.rfc(rest, received) != nil || inner.time.IsZero() || inner.host == "" {
+		return nil
+	}
+	*h = inner
+	return nil
+}
+
+// rfc reads what follows the priority.
+func (h *header) rfc(s string, received time.Time) error {
+	s = strings.TrimLeft(s, " ")
+	if looks5424(s) {
+		return h.rfc5424(s, received)
+	}
+	if after, ok := strings.CutPrefix(s, "1 "); ok && h.priority >= 0 && after != "" && isDigit(after[0]) { // Meraki's "1 1796875200.123 host …"
+		if _, n := compactTime(after, received); n > 0 {
+			s = after
+		}
+	}
+	return h.rfc3164(s, received)
+}
+
 // cutPriority reads <PRI>, 0 to 191, and returns what follows it.
 func (h *header) cutPriority(s string) string {
 	h.priority = -1
-	if s[0] != '<' {
+	if s == "" || s[0] != '<' {
 		return s
 	}
 	n, d := number(s[1:])
@@ -118,6 +149,9 @@ func (h *header) rfc5424(s string, received time.Time) error {
 				return errShort5424
 			}
 			sp = len(s)
+		}
+		if i == 1 && sp == len("2026-12-10") && len(s) > 19 && s[sp+3] == ':' { // a space in the time
+			sp += 1 + strings.IndexByte(s[sp+1:]+" ", ' ')
 		}
 		fields[i], s = s[:sp], s[min(sp+1, len(s)):]
 	}
@@ -267,48 +301,96 @@ func said(params []sdParam, name string) bool {
 	return false
 }
 
-// rfc3164 reads [sequence ": "] TIMESTAMP [HOSTNAME] TAG[pid]: MSG. A line
-// without a time has no header: all of it is the message, unless a priority
-// shows that it is a syslog message whose tag may be looked for.
+// rfc3164 reads TIMESTAMP [HOSTNAME] TAG[pid]: MSG, or what Cisco's devices have
+// in the place of a header. A line without a time has none: all of it is the
+// message, unless a priority shows that it is a syslog message whose tag may be
+// looked for.
 func (h *header) rfc3164(s string, received time.Time) error {
-	start := strings.TrimLeft(s, " ")
-	if n, d := number(start); d > 0 && n >= 0 && strings.HasPrefix(start[d:], ": ") { // Cisco's sequence number
-		start = strings.TrimLeft(start[d+2:], " ")
-	}
-	rest, err := h.timestamp(start, received)
+	rest, err := h.timestamp(s, received)
 	if err != nil {
 		return err
 	}
-	if after, ok := strings.CutPrefix(start, ":"); ok && h.time.IsZero() { // Cisco's EMBLEM: ":Mar  1 …"
-		if rest, err = h.timestamp(strings.TrimLeft(after, " "), received); err != nil {
+	if h.time.IsZero() {
+		if ok, err := h.cisco(s, received); ok || err != nil {
 			return err
 		}
+		if h.priority >= 0 {
+			h.tag(s)
+		} else {
+			h.message, h.content = s, s
+		}
+		return nil
 	}
-	if h.time.IsZero() { // Cisco: "host: *Mar  1 …"
-		if host, after, ok := strings.Cut(start, ": "); ok && isHost(host) {
-			if rest, err = h.timestamp(after, received); err != nil {
-				return err
-			}
-			if !h.time.IsZero() {
+	return h.hostAndTag(rest, received)
+}
+
+// cisco reads [HOST ": "] [SEQUENCE ": "] [TIMESTAMP ": "] %FACILITY-SEVERITY-
+// MNEMONIC: MSG, where the host and the sequence numbers may stand in any order,
+// an asterisk or a dot marks a clock that is not synchronised, the time may be
+// that since the start (3w2d, 00:01:23), and EMBLEM's begins with a colon. Where
+// a time was found, what follows need not have a code.
+func (h *header) cisco(s string, received time.Time) (ok bool, err error) {
+	host := ""
+	for range 5 { // parts before the code
+		s = strings.TrimLeft(s, ": ")
+		if strings.HasPrefix(s, "%") && h.deviceTag(s) {
+			break
+		}
+		rest, err := h.timestamp(s, received)
+		if err != nil {
+			return false, err
+		}
+		if len(rest) < len(s) {
+			if h.host == "" {
 				h.host = host
 			}
+			return true, h.hostAndTag(rest, received)
 		}
+		end := strings.Index(s[:min(len(s), 256)], ": ")
+		if end < 0 {
+			break
+		}
+		part := s[:end]
+		switch {
+		case allDigits(part) || isUptime(part):
+		case host == "" && h.host == "" && isHost(part):
+			host = part
+		default:
+			return false, nil
+		}
+		s = s[end+2:]
 	}
-	switch {
-	case h.time.IsZero() && (h.priority >= 0 || strings.HasPrefix(start, "%")):
-		h.tag(start)
-	case h.time.IsZero():
-		h.message, h.content = s, s
-	default:
-		h.hostAndTag(rest)
+	if !h.code {
+		return false, nil
 	}
-	return nil
+	if h.content = s; h.host == "" {
+		h.host = host
+	}
+	return true, nil
+}
+
+// isUptime says that s is how long a device of Cisco's runs: 3w2d, 1y23w, 00:01:23.
+func isUptime(s string) bool {
+	var c civil
+	if len(s) == 8 && c.clock(s) > 0 {
+		return true
+	}
+	for units := 0; ; units++ {
+		n, d := number(s)
+		if s == "" {
+			return units > 0
+		}
+		if n > 1<<20 || d == 0 || d == len(s) || strings.IndexByte("ywdhms", s[d]) < 0 {
+			return false
+		}
+		s = s[d+1:]
+	}
 }
 
 // timestamp reads the header's time and returns what follows it, or leaves
 // h.time zero where there is none.
 func (h *header) timestamp(s string, received time.Time) (rest string, err error) {
-	starred := strings.TrimLeft(s, "*.") // Cisco marks a clock that is not synchronised
+	starred := strings.TrimLeft(s, "*.%")
 	t, n, err := bsd(starred, received)
 	if n == 0 && err == nil {
 		t, n, err = iso(starred, received.Location())
@@ -317,11 +399,13 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 		return "", fmt.Errorf("time %q: %w", clip(s[:min(len(s), 32)]), err)
 	}
 	if n == 0 {
-		return s, nil
+		if t, n = otherTime(starred, received); n == 0 {
+			return s, nil
+		}
 	}
 	h.time = t
 	rest = starred[n:]
-	if z, after, ok := strings.Cut(rest, ": %"); ok && isZoneName(z) { // "… 12:00:00.123 UTC: %SYS-5-…"
+	if z, after, ok := strings.Cut(rest, ": %"); ok && isZoneName(z) { // "… 12:00:00.123 BEIJ: %SYS-5-…"
 		return rest[len(rest)-len(after)-1:], nil
 	}
 	return strings.TrimLeft(strings.TrimPrefix(rest, ":"), " "), nil
@@ -342,13 +426,29 @@ func isZoneName(s string) bool {
 
 // hostAndTag reads what follows the time. The first word is the host, unless it
 // is a tag already: a program that logs to its own machine leaves the host out.
-func (h *header) hostAndTag(s string) {
+func (h *header) hostAndTag(s string, received time.Time) error {
+	if after, ok := strings.CutPrefix(s, "Message forwarded from "); ok { // AIX
+		if host, rest, ok := strings.Cut(after, ": "); ok && isHost(host) {
+			h.host, s = host, rest
+		}
+	}
 	first, rest := word(s)
-	if h.host == "" && isHost(first) {
+	if bare, ok := strings.CutPrefix(first, "["); ok && strings.HasSuffix(bare, "]") {
+		if _, isIP := canonicalIP(bare[:len(bare)-1]); isIP {
+			first = bare[:len(bare)-1]
+		}
+	}
+	if h.host == "" && isHost(first) && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
 		h.host = first
 		s = strings.TrimPrefix(rest, ": ") // Cisco ASA: "host : %ASA-…"
+		if s != "" && (isDigit(s[0]) || s[0] == '*' || s[0] == '.') && strings.Contains(s[:min(len(s), 128)], ": %") {
+			if ok, err := h.cisco(s, received); ok || err != nil { // as a relay writes it
+				return err
+			}
+		}
 	}
 	h.tag(s)
+	return nil
 }
 
 func isHost(s string) bool {
@@ -358,7 +458,7 @@ func isHost(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if !isAlnum(c) && c < 0x80 && c != '.' && c != '-' && c != '_' && c != ':' && c != '/' && c != '@' {
-			return false
+			return c == '%' && strings.HasPrefix(s, "fe80:")
 		}
 	}
 	return s[len(s)-1] != ':' || strings.HasSuffix(s, "::")
@@ -397,27 +497,51 @@ func (h *header) tag(s string) {
 	default:
 		return
 	}
+	if slashed(app) && h.deviceTag(s) {
+		return
+	}
 	h.app, h.procid, h.message = app, pid, strings.TrimPrefix(rest, " ")
+	h.solaris()
+}
+
+// solaris reads the "[ID 702911 auth.info] " that Solaris puts before messages.
+func (h *header) solaris() {
+	after, ok := strings.CutPrefix(h.message, "[ID ")
+	if !ok {
+		return
+	}
+	if id, rest, ok := strings.Cut(after, " "); ok && allDigits(id) {
+		if _, message, ok := strings.Cut(rest, "] "); ok {
+			h.msgid, h.message = id, message
+		}
+	}
+}
+
+// slashed says that a tag is FACILITY/severity/MNEMONIC.
+func slashed(tag string) bool {
+	i := strings.IndexByte(tag, '/')
+	return i > 0 && i+2 < len(tag) && tag[i+1] >= '0' && tag[i+1] <= '7' && tag[i+2] == '/'
 }
 
 // deviceTag reads Cisco's "%SYS-5-CONFIG_I: …" and Huawei's and H3C's
 // "%%01SHELL/5/LOGIN(l)[12]: …". The code is the message's kind; the number in
 // it is its severity, where the line has no priority.
-func (h *header) deviceTag(s string) {
+func (h *header) deviceTag(s string) bool {
 	code, message, ok := strings.Cut(s, ":")
 	if !ok || len(code) > 128 || strings.IndexByte(code, ' ') >= 0 {
-		return
+		return false
 	}
 	code = strings.TrimLeft(code, "%")
 	if i := strings.IndexAny(code, "(["); i >= 0 {
 		code = code[:i]
 	}
-	h.msgid, h.message = code, strings.TrimLeft(message, " ")
+	h.msgid, h.message, h.code = code, strings.TrimLeft(message, " "), true
 	if f, _, ok := strings.Cut(strings.TrimLeft(code, "0123456789"), "-"); ok {
 		h.app = f
 	} else if f, _, ok := strings.Cut(strings.TrimLeft(code, "0123456789"), "/"); ok {
 		h.app = f
 	}
+	return true
 }
 
 // severities are the names of RFC 5424's numerical severities.
@@ -443,7 +567,7 @@ func (h *header) set(ev *schemas.Event) {
 		ev.Set(schemas.FieldHostIP, schemas.Strings(ip))
 	}
 	ev.SetString(schemas.FieldMessage, h.message)
-	if h.msgid != "" && h.version == "" { // a network device's own code
+	if h.code {
 		ev.SetString(schemas.FieldEventCode, h.msgid)
 		ev.SetString(schemas.FieldEventProvider, h.app)
 		return

@@ -114,12 +114,13 @@ func (c *civil) fraction(s string) int {
 	return i
 }
 
-// iso reads an ISO 8601 or RFC 3339 time at the start of s, with T or a space
-// between date and time, dashes or slashes in the date, a fraction or none, and
-// a zone (Z, +08:00, +0800, +08) or, in loc, none. It says how many bytes it
-// read; 0 means that s does not look like such a time at all.
+// iso reads an ISO 8601 or RFC 3339 time at the start of s, with T, a space or a
+// dash between date and time, dashes or slashes in the date, a fraction or none,
+// and a zone (Z, +08:00, +0800, +08, or the first two behind a space) or, in loc,
+// none. It says how many bytes it read; 0 means that s does not look like such a
+// time at all.
 func iso(s string, loc *time.Location) (t time.Time, n int, err error) {
-	if len(s) < 19 || (s[4] != '-' && s[4] != '/') || s[7] != s[4] || (s[10] != 'T' && s[10] != ' ' && s[10] != 't') {
+	if len(s) < 19 || (s[4] != '-' && s[4] != '/') || s[7] != s[4] || (s[10] != 'T' && s[10] != ' ' && s[10] != 't' && s[10] != '-') {
 		return t, 0, nil
 	}
 	y, digits := number(s[:4])
@@ -137,7 +138,7 @@ func iso(s string, loc *time.Location) (t time.Time, n int, err error) {
 	if n+1 < len(s) && (s[n] == '.' || s[n] == ',') && isDigit(s[n+1]) {
 		n += 1 + c.fraction(s[n+1:])
 	}
-	offset, z, err := zone(s[n:])
+	offset, z, err := zoneAfter(s[n:])
 	if err != nil {
 		return t, n, err
 	}
@@ -147,6 +148,18 @@ func iso(s string, loc *time.Location) (t time.Time, n int, err error) {
 	}
 	t, err = c.in(offset)
 	return t, n + z, err
+}
+
+// zoneAfter is zone for what follows a time; behind a space only what has the
+// minutes is one, as "-05 degrees" is none.
+func zoneAfter(s string) (offset, n int, err error) {
+	if len(s) < 6 || s[0] != ' ' || s[1] != '+' && s[1] != '-' {
+		return zone(s)
+	}
+	if offset, n, err = zone(s[1:]); n < 5 || n+1 < len(s) && s[n+1] != ' ' && s[n+1] != ':' {
+		return 0, 0, nil
+	}
+	return offset, n + 1, err
 }
 
 // zone reads Z, ±hh:mm, ±hhmm or ±hh; n is 0 where there is none.
@@ -195,98 +208,245 @@ func isoWhole(s string, loc *time.Location) (time.Time, error) {
 	return t, nil
 }
 
-// month reads a three-letter English month; 0 is none.
+// month reads a three-letter English month in any case; 0 is none.
 func month(s string) int {
 	if len(s) < 3 {
 		return 0
 	}
-	switch s[:3] {
-	case "Jan":
+	switch uint32(s[0]|0x20)<<16 | uint32(s[1]|0x20)<<8 | uint32(s[2]|0x20) {
+	case 'j'<<16 | 'a'<<8 | 'n':
 		return 1
-	case "Feb":
+	case 'f'<<16 | 'e'<<8 | 'b':
 		return 2
-	case "Mar":
+	case 'm'<<16 | 'a'<<8 | 'r':
 		return 3
-	case "Apr":
+	case 'a'<<16 | 'p'<<8 | 'r':
 		return 4
-	case "May":
+	case 'm'<<16 | 'a'<<8 | 'y':
 		return 5
-	case "Jun":
+	case 'j'<<16 | 'u'<<8 | 'n':
 		return 6
-	case "Jul":
+	case 'j'<<16 | 'u'<<8 | 'l':
 		return 7
-	case "Aug":
+	case 'a'<<16 | 'u'<<8 | 'g':
 		return 8
-	case "Sep":
+	case 's'<<16 | 'e'<<8 | 'p':
 		return 9
-	case "Oct":
+	case 'o'<<16 | 'c'<<8 | 't':
 		return 10
-	case "Nov":
+	case 'n'<<16 | 'o'<<8 | 'v':
 		return 11
-	case "Dec":
+	case 'd'<<16 | 'e'<<8 | 'c':
 		return 12
 	}
 	return 0
 }
 
 // bsd reads the time of RFC 3164, "Mmm dd hh:mm:ss", and what devices make of
-// it: a year before the month, after the day or at the end, a fraction after a
-// dot, or after a colon where a year follows. It says how many bytes it read; 0
-// means that s does not look like such a time at all.
+// it: a day of the week before it; a year before the month, after the day or at
+// the end; a fraction after a dot, or after a colon where a year follows; a zone
+// behind the clock. It says how many bytes it read; 0 means that s does not look
+// like such a time at all.
 func bsd(s string, received time.Time) (t time.Time, n int, err error) {
-	c, i := civil{month: month(s)}, 0
-	if y, d := number(s[:min(len(s), 4)]); d == 4 && len(s) > 5 && s[4] == ' ' { // NX-OS: 2026 Dec 10
-		c.year, c.month, i = int(y), month(s[5:]), 5
-	}
-	if c.month == 0 || len(s) < i+14 || s[i+3] != ' ' {
+	var c civil
+	i := c.bsdDate(s)
+	if i == 0 {
 		return t, 0, nil
-	}
-	i += 4
-	for n := i + 2; i < n && s[i] == ' '; {
-		i++
-	}
-	day, d := number(s[i:])
-	if d == 0 || d > 2 {
-		return t, 0, nil
-	}
-	c.day = int(day)
-	if i += d; i >= len(s) || s[i] != ' ' {
-		return t, 0, nil
-	}
-	i++
-	if y, d := number(s[i:]); d == 4 && c.year == 0 && i+5 < len(s) && s[i+4] == ' ' {
-		c.year = int(y)
-		i += 5
 	}
 	k := c.clock(s[i:])
 	if k == 0 {
 		return t, 0, nil
 	}
 	i += k
-	if i+1 < len(s) && s[i] == '.' && isDigit(s[i+1]) {
-		i += 1 + c.fraction(s[i+1:])
-	} else if i+4 < len(s) && s[i] == ':' && isDigit(s[i+1]) { // H3C: hh:mm:ss:mmm yyyy
-		frac := c
-		if f := frac.fraction(s[i+1:]); i+1+f < len(s) && s[i+1+f] == ' ' {
-			if y, d := number(s[i+2+f:]); d == 4 {
-				c = frac
-				c.year = int(y)
-				i += 6 + f
-			}
-		}
-	}
-	if c.year == 0 && i+5 <= len(s) && s[i] == ' ' { // a year at the end: ctime's order
-		if y, d := number(s[i+1:]); d == 4 && y >= 1900 && y <= 2261 && (i+5 == len(s) || s[i+5] == ' ' || s[i+5] == ':') {
-			c.year = int(y)
-			i += 5
-		}
-	}
-	if c.year != 0 {
-		t, err = c.local(received.Location())
+	i += c.bsdFraction(s[i:])
+	loc, k, err := c.bsdZone(s[i:], received.Location())
+	if i += k; err != nil {
 		return t, i, err
+	}
+	i += c.bsdYear(s[i:])
+	if c.year != 0 {
+		t, err = c.local(loc)
+		return t, i, err
+	}
+	if loc != received.Location() {
+		received = received.In(loc)
 	}
 	t, err = c.yearBy(received)
 	return t, i, err
+}
+
+// bsdDate reads what stands before the clock, with the space after it.
+func (c *civil) bsdDate(s string) (n int) {
+	c.month = month(s)
+	if c.month == 0 && len(s) > 5 {
+		if y, d := number(s[:4]); d == 4 && s[4] == ' ' { // NX-OS: 2026 Dec 10
+			c.year, c.month, n = int(y), month(s[5:]), 5
+		} else if s[3] == ' ' && weekday(s) {
+			c.month, n = month(s[4:]), 4
+		}
+	}
+	if c.month == 0 || len(s) < n+14 || s[n+3] != ' ' {
+		return 0
+	}
+	n += 4
+	for end := n + 2; n < end && s[n] == ' '; {
+		n++
+	}
+	day, d := number(s[n:])
+	if c.day = int(day); d == 0 || d > 2 {
+		return 0
+	}
+	if n += d; n >= len(s) || s[n] != ' ' {
+		return 0
+	}
+	n++
+	if y, d := number(s[n:]); d == 4 && c.year == 0 && n+5 < len(s) && s[n+4] == ' ' {
+		c.year = int(y)
+		n += 5
+	}
+	return n
+}
+
+func (c *civil) bsdFraction(s string) int {
+	if len(s) < 2 || !isDigit(s[1]) {
+		return 0
+	}
+	switch s[0] {
+	case '.':
+		return 1 + c.fraction(s[1:])
+	case ':': // H3C: hh:mm:ss:mmm yyyy
+		of := *c
+		if n := 1 + of.fraction(s[1:]); c.year == 0 && of.bsdYear(s[n:]) > 0 {
+			*c = of
+			c.year = 0
+			return n
+		}
+	}
+	return 0
+}
+
+// bsdYear reads " 2026" where no year was before: ctime's order.
+func (c *civil) bsdYear(s string) int {
+	if c.year != 0 || len(s) < 5 || s[0] != ' ' {
+		return 0
+	}
+	y, d := number(s[1:])
+	if d != 4 || y < 1900 || y > 2261 || len(s) > 5 && s[5] != ' ' && (s[5] != ':' || len(s) > 6 && s[6] != ' ') { // 2001:db8::7 is a host
+		return 0
+	}
+	c.year = int(y)
+	return 5
+}
+
+// bsdZone reads an offset or a name behind the clock. China's own names, and
+// those that mean several zones, are the device's zone, as where there is none.
+func (c *civil) bsdZone(s string, local *time.Location) (loc *time.Location, n int, err error) {
+	if len(s) < 2 || s[0] == ':' || s[0] == ' ' && (s[1] < 'A' || s[1] > 'Z') && s[1] != '+' && s[1] != '-' {
+		return local, 0, nil // as nearly always
+	}
+	offset, n, err := zoneAfter(s)
+	if n > 0 || err != nil {
+		return fixed(offset), n, err
+	}
+	n = 1
+	for n < len(s) && s[n] >= 'A' && s[n] <= 'Z' {
+		n++
+	}
+	hours, known := zoneNames[s[1:n]]
+	if s[0] != ' ' || !known || n < len(s) && s[n] != ' ' && s[n] != ':' {
+		return local, 0, nil
+	}
+	if hours == ownZone {
+		return local, n, nil
+	}
+	return fixed(hours * 3600), n, nil
+}
+
+const ownZone = 99
+
+// zoneNames are hours east of UTC.
+var zoneNames = map[string]int{
+	"UTC": 0, "GMT": 0, "CST": ownZone, "BJT": ownZone, "HKT": 8, "SGT": 8, "JST": 9, "KST": 9, "MSK": 3, "CET": 1, "CEST": 2,
+	"EST": -5, "EDT": -4, "PST": -8, "PDT": -7,
+}
+
+// fixed is a location by its offset in seconds; those at whole quarters of an
+// hour cost nothing.
+func fixed(offset int) *time.Location {
+	if offset%900 == 0 && offset >= -14*3600 && offset <= 14*3600 {
+		return quarters[(offset+14*3600)/900]
+	}
+	return time.FixedZone("", offset)
+}
+
+func weekday(s string) bool {
+	switch s[:3] {
+	case "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun":
+		return true
+	}
+	return false
+}
+
+// otherFormats are further times of syslog headers, by what they begin with.
+var otherFormats = struct{ digit, han []string }{
+	digit: []string{
+		"%d %b %Y %H:%M:%S", "%d %b %H:%M:%S", "%Y年%m月%d日 %p%I:%M:%S", "%Y年%m月%d日 %H:%M:%S", "%Y年%m月%d日%H时%M分%S秒",
+		"%Y年%m月%d日 %H时%M分%S秒", "%Y年%m月%d日%H:%M:%S", "%m月 %d %H:%M:%S", "%m月%d日 %H:%M:%S", "%m月%d %H:%M:%S", "%m/%d/%Y %H:%M:%S",
+	},
+	han: []string{"%B %d %H:%M:%S", "%B%d日 %H:%M:%S", "%B %d日 %H:%M:%S"},
+}
+
+// otherTime reads the rarer times that headers begin with: the day before the
+// month, Chinese ones, 20261210 120000 and seconds since 1970. It says how many
+// bytes it read. 0 is what is none, and what is no time that there can be: a
+// number at the start of a message may mean anything.
+func otherTime(s string, received time.Time) (t time.Time, n int) {
+	if len(s) < 10 {
+		return t, 0
+	}
+	formats := otherFormats.han
+	if isDigit(s[0]) {
+		if t, n := compactTime(s, received); n > 0 {
+			return t, n
+		}
+		formats = otherFormats.digit
+	} else if s[0] < 0xe4 || s[0] > 0xe5 { // 一, 二 … 十
+		return t, 0
+	}
+	for _, f := range formats {
+		if t, n, err := patternPrefix(f, s, received); n > 0 && err == nil {
+			return t, n
+		}
+	}
+	return t, 0
+}
+
+// compactTime reads what begins with a long number: 20261210120000, 20261210
+// 12:00:00 and 20261210T120000, and seconds or milliseconds since 1970.
+func compactTime(s string, received time.Time) (t time.Time, n int) {
+	format := ""
+	switch _, d := number(s); {
+	case d == 8 && strings.HasPrefix(s[d:], "T"):
+		format = "%Y%m%dT%H%M%S"
+	case d == 8:
+		format = "%Y%m%d %H:%M:%S"
+	case d == 14:
+		format = "%Y%m%d%H%M%S"
+	case d == 10 || d == 13:
+		first, _ := word(s)
+		t, ok := timeFormat("epoch", first, received)
+		if ok && len(first) < len(s) && !t.After(received.Add(maxAhead)) && t.Year() >= 2000 {
+			return t, len(first)
+		}
+		return t, 0
+	default:
+		return t, 0
+	}
+	t, n, err := patternPrefix(format, s, received)
+	if err != nil {
+		return t, 0
+	}
+	return t, n
 }
 
 // yearBy gives a time without a year the latest year that does not put it more
