@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"fengsui/analyzer/enrich"
 	"fengsui/analyzer/parse"
 	"fengsui/collector/input"
 	"fengsui/collector/input/file"
@@ -22,7 +23,7 @@ import (
 
 func newParse(flags *globalFlags) *cobra.Command {
 	var format, zone, devicesDir string
-	var explain bool
+	var explain, enriched bool
 	cmd := &cobra.Command{
 		Use: "parse --format F [FILE]", Short: "解析日志为 ECS 事件 / parse lines into ECS events, as JSON Lines",
 		Long: `把日志逐行解析为 ECS 事件，输出 JSON Lines；不能解析的行说明原因。没有 FILE 时读标准输入。
@@ -33,6 +34,10 @@ with "error" and "raw". Without FILE, standard input is read.
 每个键成了哪个字段，剩下了哪些。
 With --explain: which format, device file and kind of message read each line, which
 of the vendor's keys became which field, and what was left over.
+
+--enrich 加上分析器所加的地理位置、自治系统、客户端与会话指纹（analyzer.enrich）。
+With --enrich: and what the analyzer adds, places, autonomous systems, user agents
+and fingerprints of flows (analyzer.enrich).
 
 格式 / formats: ` + formatNames(),
 		Example: "  fengsui parse --format syslog /var/log/auth.log\n  zcat dns.log.gz | fengsui parse --format zeek\n" +
@@ -57,12 +62,19 @@ of the vendor's keys became which field, and what was left over.
 				path = args[0]
 			}
 			p := &parsing{parser: parser, format: format, zone: location, w: bufio.NewWriter(cmd.OutOrStdout()), explain: explain, asJSON: flags.json}
+			if enriched {
+				if p.enricher, err = enricherOf(cmd, flags); err != nil {
+					return err
+				}
+			}
 			return parseFile(cmd.Context(), p, path)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "auto", "format of the lines")
 	cmd.Flags().StringVar(&zone, "timezone", "Local", "zone of times that name none")
 	cmd.Flags().BoolVar(&explain, "explain", false, "say how each line became an event")
+	cmd.Flags().BoolVar(&enriched, "enrich", false, "add what the analyzer adds")
+	cmd.MarkFlagsMutuallyExclusive("enrich", "explain")
 	cmd.Flags().StringVar(&devicesDir, "devices", "", "folder of further device files")
 	return cmd
 }
@@ -84,14 +96,15 @@ func parseFile(ctx context.Context, p *parsing, path string) error {
 
 // parsing is a sink that parses what it is given.
 type parsing struct {
-	parser  parse.Parser
-	format  string
-	zone    *time.Location
-	w       *bufio.Writer
-	explain bool
-	asJSON  bool
-	ev      schemas.Event
-	buf     []byte
+	parser   parse.Parser
+	format   string
+	zone     *time.Location
+	w        *bufio.Writer
+	explain  bool
+	asJSON   bool
+	enricher *enrich.Enricher // nil: nothing is added
+	ev       schemas.Event
+	buf      []byte
 }
 
 func (p *parsing) Put(_ context.Context, lines []input.Line, done func()) error {
@@ -123,6 +136,9 @@ func (p *parsing) line(l *input.Line) error {
 			Error string `json:"error"`
 			Raw   string `json:"raw"`
 		}{err.Error(), ev.Original})
+	}
+	if p.enricher != nil {
+		p.enricher.Event(nil, ev)
 	}
 	p.buf = append(ev.AppendJSON(p.buf[:0]), '\n')
 	_, err = p.w.Write(p.buf)

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"fengsui/analyzer/enrich"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/parse"
 	"fengsui/analyzer/ruleset"
@@ -204,14 +207,35 @@ func newRulesMatch(flags *globalFlags) *cobra.Command {
 					fmt.Fprintln(cmd.ErrOrStderr(), p.String())
 				}
 			}
-			return matchFile(cmd, r, parser, engine)
+			enricher, err := enricherOf(cmd, flags)
+			if err != nil {
+				return err
+			}
+			return matchFile(cmd, r, parser, enricher, engine)
 		},
 	}
 	f.add(cmd)
 	return cmd
 }
 
-func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, engine *match.Engine) error {
+// enricherOf adds to events what the analyzer adds that is not of the registry.
+// Files of places that cannot be used are named.
+func enricherOf(cmd *cobra.Command, flags *globalFlags) (*enrich.Enricher, error) {
+	cfg, err := loadConfig(flags)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	e, err := enrich.New(cfg.Analyzer.Enrich, enrich.Deps{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	for _, p := range e.Problems() {
+		fmt.Fprintln(cmd.ErrOrStderr(), p)
+	}
+	return e, nil
+}
+
+func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, enricher *enrich.Enricher, engine *match.Engine) error {
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	enc := json.NewEncoder(w)
 	lines := scanLines(r)
@@ -224,6 +248,7 @@ func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, engine *mat
 			fmt.Fprintf(cmd.ErrOrStderr(), "event %d: %v\n", n, err)
 			continue
 		}
+		enricher.Event(nil, &ev)
 		engine.Match(&ev, func(h match.Hit) {
 			m := h.ToMatch(&ev)
 			if err := enc.Encode(matchLine{n, m.Rule.ID, m.Rule.Title, m.Rule.Level, m.Satisfied}); err != nil {
