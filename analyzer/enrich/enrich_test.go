@@ -1,11 +1,13 @@
 package enrich
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -252,4 +254,37 @@ func TestRun(t *testing.T) {
 			t.Fatal("the new table was not read")
 		}
 	}
+}
+
+// TestTogether: partitions enrich at the same time, while files are replaced; an
+// event never has half of one version and half of another.
+func TestTogether(t *testing.T) {
+	cfg := files(t)
+	e := enricher(t, cfg, nil)
+	versions := [][]byte{
+		mmdb.Write(t, "Test-City", map[string]mmdb.Map{"203.0.113.0/24": mmdb.Country("US", "Ohio", "Dayton")}),
+		mmdb.Write(t, "Test-City", map[string]mmdb.Map{"203.0.113.0/24": mmdb.Country("BR", "Bahia", "Ilhéus")}),
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			ev := &schemas.Event{}
+			for i := range 2000 {
+				ev.Reset()
+				ev.SetString(schemas.FieldSourceIP, fmt.Sprintf("203.0.113.%d", i%128))
+				ev.SetString(schemas.FieldUserAgentOriginal, fmt.Sprintf("sqlmap/1.%d", i%50))
+				e.Event(nil, ev)
+				place := ev.Str(schemas.FieldSourceGeoCountryISOCode) + ev.Str(schemas.FieldSourceGeoRegionName) + ev.Str(schemas.FieldSourceGeoCityName)
+				if place != "USOhioDayton" && place != "BRBahiaIlhéus" || ev.Str(schemas.FieldUserAgentVersion) != fmt.Sprintf("1.%d", i%50) {
+					t.Errorf("%s, %s", place, ev.Str(schemas.FieldUserAgentVersion))
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		write(t, cfg.Databases[0], versions[i%2])
+		e.load(time.Now().Add(time.Duration(i+1)*time.Minute), false)
+	}
+	wg.Wait()
 }
