@@ -113,7 +113,7 @@ func TestEvent(t *testing.T) {
 	for range 2 { // the second from memory
 		f(`{`+sqlmap+`}`, "user_agent.name=sqlmap", "user_agent.version=1.7.2", "user_agent.device.name=Scanner")
 	}
-	f(`{`+sqlmap+`,"user_agent.name":"said"}`)
+	f(`{` + sqlmap + `,"user_agent.name":"said"}`)
 	f(`{"user_agent.original":"` + strings.Repeat("x", 2000) + `"}`)
 }
 
