@@ -17,7 +17,7 @@ func recognise(ev *schemas.Event, line string) string {
 		return "zeek-tsv"
 	case line[0] == '[' && len(line) > 26 && month(line[5:]) > 0:
 		return "apache-error"
-	case len(line) > 19 && line[4] == '/' && line[7] == '/':
+	case len(line) > 20 && line[4] == '/' && line[7] == '/' && line[20] == '[':
 		return "nginx-error"
 	case line[0] != '<' && looksAccess(line):
 		return "apache-access"

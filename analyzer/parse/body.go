@@ -37,8 +37,6 @@ func init() {
 		"systemd":                  systemd,
 		"systemd-logind":           logind,
 		"kernel":                   kernel,
-		"named":                    named,
-		"dnsmasq":                  dnsmasq,
 		"nginx":                    httpBody,
 		"httpd":                    httpBody,
 		"apache2":                  httpBody,

@@ -66,7 +66,9 @@ var converters = map[string]func(s *step, r *deviceReader, text string) (schemas
 	"duration": (*step).toDuration,
 	"bytes":    (*step).toBytes,
 	"mac":      toMAC,
-	"domain":   func(_ *step, _ *deviceReader, v string) (schemas.Value, bool) { return schemas.String(domain(v)), true },
+	"domain": func(_ *step, _ *deviceReader, v string) (schemas.Value, bool) {
+		return schemas.String(domain(labelled(v))), true
+	},
 	"url":      toURL,
 	"user":     toUser,
 	"list":     nil, // the step gathers its values
@@ -221,6 +223,28 @@ func hexOnly(v, marks string) (n int) {
 	return n
 }
 
+// labelled reads a name as Windows's DNS server writes it, each label after its
+// length: (3)www(7)example(3)com(0). Another one stays as it is.
+func labelled(v string) string {
+	if !strings.HasPrefix(v, "(") {
+		return v
+	}
+	b := make([]byte, 0, len(v))
+	for rest := v; rest != ""; {
+		n, d := number(rest[1:])
+		end := 2 + d + int(n)
+		if rest[0] != '(' || d == 0 || d > 2 || end > len(rest) || rest[1+d] != ')' {
+			return v
+		}
+		if n > 0 && len(b) > 0 {
+			b = append(b, '.')
+		}
+		b = append(b, rest[2+d:end]...)
+		rest = rest[end:]
+	}
+	return string(b)
+}
+
 // toURL sets the parts of a URL, which may lack its scheme.
 func toURL(s *step, r *deviceReader, v string) (schemas.Value, bool) {
 	if s.id != schemas.FieldURLOriginal && s.id != schemas.FieldURLFull {
@@ -262,11 +286,12 @@ func (s *step) toAddress(r *deviceReader, v string) (schemas.Value, bool) {
 	return schemas.Value{}, true
 }
 
-// toEndpoint reads address:port, [address]:port, address/port and address(port).
+// toEndpoint reads address:port, [address]:port, address/port, address(port) and
+// address#port.
 func (s *step) toEndpoint(r *deviceReader, v string) (schemas.Value, bool) {
 	host, port := splitHostPort(v)
 	if port == "" {
-		if i := strings.IndexAny(v, "/("); i > 0 {
+		if i := strings.IndexAny(v, "/(#@"); i > 0 {
 			host, port = v[:i], strings.TrimSuffix(v[i+1:], ")")
 		}
 	}

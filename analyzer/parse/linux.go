@@ -415,58 +415,6 @@ func setNetworkType(ev *schemas.Event) {
 	}
 }
 
-// named reads BIND's query log: "client @0x… 192.0.2.5#53123 (name): query: name
-// IN A +E(0)K (192.0.2.53)".
-func named(ev *schemas.Event, s string) {
-	s = strings.TrimPrefix(s, "queries: info: ")
-	rest, ok := strings.CutPrefix(s, "client ")
-	if !ok {
-		return
-	}
-	head, query, ok := strings.Cut(rest, ": query: ")
-	if !ok {
-		return
-	}
-	if strings.HasPrefix(head, "@") {
-		_, head = word(head)
-	}
-	head, _ = word(head)
-	address, port, _ := strings.Cut(head, "#")
-	setSource(ev, address)
-	setWhole(ev, schemas.FieldSourcePort, strings.TrimSuffix(port, ":"))
-	name, query := word(query)
-	class, query := word(query)
-	kind, query := word(query)
-	if i := strings.LastIndexByte(query, '('); i >= 0 {
-		setDestination(ev, strings.TrimSuffix(query[i+1:], ")"))
-	}
-	dnsQuery(ev, name, class, kind)
-}
-
-// dnsmasq reads "query[A] example.com from 192.0.2.5".
-func dnsmasq(ev *schemas.Event, s string) {
-	rest, ok := strings.CutPrefix(s, "query[")
-	if !ok {
-		return
-	}
-	kind, rest, ok := strings.Cut(rest, "] ")
-	name, address, ok2 := cutLast(rest, " from ")
-	if !ok || !ok2 {
-		return
-	}
-	setSource(ev, address)
-	dnsQuery(ev, name, "IN", kind)
-}
-
-func dnsQuery(ev *schemas.Event, name, class, kind string) {
-	what{"network", "protocol", "dns_query", ""}.set(ev)
-	ev.SetString(schemas.FieldNetworkProtocol, "dns")
-	ev.SetString(schemas.FieldDNSType, "query")
-	ev.SetString(schemas.FieldDNSQuestionName, domain(name))
-	ev.SetString(schemas.FieldDNSQuestionClass, class)
-	ev.SetString(schemas.FieldDNSQuestionType, kind)
-}
-
 // ftpd reads "connection from 192.0.2.5 (host) at …" of the BSD server.
 func ftpd(ev *schemas.Event, s string) {
 	if rest, ok := strings.CutPrefix(s, "connection from "); ok {

@@ -438,7 +438,7 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 			first = bare[:len(bare)-1]
 		}
 	}
-	if h.host == "" && isHost(first) && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
+	if h.host == "" && isHost(first) && !levels[first] && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
 		h.host = first
 		s = strings.TrimPrefix(rest, ": ") // Cisco ASA: "host : %ASA-…"
 		if s != "" && (isDigit(s[0]) || s[0] == '*' || s[0] == '.') && strings.Contains(s[:min(len(s), 128)], ": %") {
@@ -449,6 +449,11 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 	}
 	h.tag(s)
 	return nil
+}
+
+// levels stand after the time in the logs of many programs, where a host would.
+var levels = map[string]bool{
+	"TRACE": true, "DEBUG": true, "INFO": true, "NOTICE": true, "WARN": true, "WARNING": true, "ERROR": true, "CRITICAL": true, "FATAL": true, "SEVERE": true,
 }
 
 func isHost(s string) bool {
