@@ -21,6 +21,7 @@ import (
 	"fengsui/analyzer/enrich"
 	"fengsui/analyzer/firstmet"
 	"fengsui/analyzer/health"
+	"fengsui/analyzer/identity"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
 	"fengsui/analyzer/parse"
@@ -71,6 +72,9 @@ type Config struct {
 
 	NewDomains firstmet.Config `koanf:"new_domains"`
 	Enrich     enrich.Config   `koanf:"enrich"`
+
+	// Identity says how long leases, logins and translations tell who has an address.
+	Identity identity.Config `koanf:"identity"`
 }
 
 // RulesConfig is what rules leave to their installation.
@@ -133,6 +137,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Enrich.Validate(); err != nil {
 		return fmt.Errorf("enrich: %w", err)
+	}
+	if err := c.Identity.Validate(); err != nil {
+		return fmt.Errorf("identity: %w", err)
 	}
 	if err := c.Health.Validate(); err != nil {
 		return fmt.Errorf("health: %w", err)
@@ -319,6 +326,10 @@ type metrics struct {
 	evicted      *prometheus.CounterVec
 	suppressed   *prometheus.CounterVec
 	latency      prometheus.Histogram
+	sightings    prometheus.Counter
+	whoNamed     prometheus.Counter
+	whoFailed    prometheus.Counter
+	whoDropped   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -342,6 +353,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
 		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
 		forgotten:    counter("sources_forgotten_total", "Log sources dropped to stay within health.max_sources; their silence goes unnoticed."),
+		sightings:    counter("identities_stored_total", "Sightings of who has an address, acknowledged by ClickHouse."),
+		whoNamed:     counter("alerts_named_total", "Versions of alerts written because somebody behind their addresses could be named."),
+		whoFailed:    counter("alerts_naming_failed_total", "Looks for who was behind the addresses of alerts that failed; they are repeated."),
+		whoDropped:   counter("alerts_unnamed_total", "Alerts not looked after because too many are: nobody is named in them."),
 		evicted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "fengsui", Subsystem: "analyzer", Name: "correlation_evicted_total",
 			Help: "What a rule did not count: groups, events and values dropped to stay within the memory bounds, events that came too late, matches that say nothing to count.",
@@ -359,6 +374,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, c := range []prometheus.Collector{
 		m.received, m.stored, m.deadLettered, m.repeated, m.misfits, m.matches, m.alerts, m.detections, m.drift,
 		m.observations, m.badRecords, m.retries, m.forgotten, m.evicted, m.suppressed, m.latency,
+		m.sightings, m.whoNamed, m.whoFailed, m.whoDropped,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

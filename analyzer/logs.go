@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fengsui/analyzer/assets"
+	"fengsui/analyzer/identity"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
 	"fengsui/analyzer/parse"
@@ -64,6 +65,7 @@ type logs struct {
 	encoder      schemas.MatchEncoder
 	encoded      []byte // of matches
 	observations []kafka.Record
+	identities   []schemas.Sighting
 	fresh        map[string]uint64 // sequence numbers of events of this batch
 	freshLetters map[string]uint64
 }
@@ -180,6 +182,7 @@ func (h *logs) reset() {
 	h.events.Reset()
 	h.letters, h.letterOut = h.letters[:0], h.letterOut[:0]
 	h.matches, h.encoded, h.observations = h.matches[:0], h.encoded[:0], h.observations[:0]
+	h.identities = h.identities[:0]
 	clear(h.fresh)
 	clear(h.freshLetters)
 }
@@ -197,6 +200,9 @@ func (h *logs) store(ctx context.Context, records []kafka.Record) error {
 		h.metrics.deadLettered.Add(float64(len(h.letters)))
 		raise(h.storedLetters, h.freshLetters)
 	}
+	if err := h.storeIdentities(ctx, ingested, token); err != nil { // before the events, which mark the records as done
+		return err
+	}
 	if n := h.events.Len(); n > 0 {
 		err := h.persist(ctx, "events", func(ctx context.Context) error {
 			return h.deps.Store.InsertEvents(ctx, h.events, ingested, token)
@@ -209,6 +215,21 @@ func (h *logs) store(ctx context.Context, records []kafka.Record) error {
 		raise(h.storedEvents, h.fresh)
 	}
 	return nil
+}
+
+// storeIdentities stores what the batch tells of who has an address. In another
+// batch, after a crash, it replaces itself.
+func (h *logs) storeIdentities(ctx context.Context, ingested time.Time, token string) error {
+	if len(h.identities) == 0 {
+		return nil
+	}
+	err := h.persist(ctx, "identities", func(ctx context.Context) error {
+		return h.deps.Store.InsertIdentities(ctx, h.identities, ingested, token)
+	})
+	if err == nil {
+		h.metrics.sightings.Add(float64(len(h.identities)))
+	}
+	return err
 }
 
 func raise(stored, fresh map[string]uint64) {
@@ -257,6 +278,9 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 	settle(ev)
 	h.enricher.Event(snap, ev)
 	h.enrich(snap, ev)
+	if s, ok := identity.FromEvent(ev); ok {
+		h.identities = append(h.identities, s)
+	}
 	h.judge(snap, rules, ev)
 	h.fresh[origin.Stream] = origin.Seq
 	h.events.Add(ev, r.Partition, r.Offset)

@@ -41,6 +41,7 @@ type matches struct {
 	chained   []kafka.Record       // what matches of this batch lead to
 	told      map[string]time.Time // when a rule's losses were last logged
 	untold    map[string]correlate.Losses
+	who       *whoHad
 }
 
 // matchProducer compresses: many matches in a row repeat one definition, so that
@@ -61,6 +62,7 @@ func (a *Analyzer) openMatches(producer, again *kafka.Producer) kafka.OpenFunc {
 			alerts: correlate.New(a.cfg.Correlate), gate: tune.NewGate(), mining: mining.NewFold(a.cfg.Mining),
 			told: map[string]time.Time{}, untold: map[string]correlate.Losses{},
 		}
+		h.who = newWho(h)
 		if err := h.seed(ctx); err != nil {
 			return nil, 0, err
 		}
@@ -68,6 +70,7 @@ func (a *Analyzer) openMatches(producer, again *kafka.Producer) kafka.OpenFunc {
 		if err != nil {
 			return nil, 0, fmt.Errorf("finding where to read %s/%d again from: %w", topic, partition, err)
 		}
+		h.who.start()
 		return h, from, nil
 	}
 }
@@ -80,7 +83,9 @@ func (h *matches) seed(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading open alerts: %w", err)
 	}
-	h.alerts.Seed(only(alerts, func(a *schemas.Alert) bool { return a.Partition == h.partition }))
+	alerts = only(alerts, func(a *schemas.Alert) bool { return a.Partition == h.partition })
+	h.alerts.Seed(alerts)
+	h.who.resume(alerts, now)
 	if err := h.seedGate(ctx, now); err != nil {
 		return err
 	}
@@ -89,7 +94,11 @@ func (h *matches) seed(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading open mining detections: %w", err)
 	}
-	h.mining.Seed(only(detections, func(d *schemas.MiningDetection) bool { return d.Partition == h.partition }))
+	detections = only(detections, func(d *schemas.MiningDetection) bool { return d.Partition == h.partition })
+	h.mining.Seed(detections)
+	for i := range detections {
+		h.who.resume([]schemas.Alert{mining.ToAlert(&detections[i])}, now)
+	}
 	return nil
 }
 
@@ -149,12 +158,18 @@ func (a *Analyzer) rewindTo(ctx context.Context, topic string, partition int, co
 	return max(first, min(from, committed-rewindRecords)), nil
 }
 
-// Close releases nothing: everything is memory.
-func (h *matches) Close() error { return nil }
+// Close ends the look for who was behind the alerts' addresses.
+func (h *matches) Close() error {
+	h.who.close()
+	return nil
+}
 
 // Handle folds one batch and writes what changed. The topic alerts comes before
 // the tables: rows that hold a record's offset mark it as done.
 func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
+	h.who.mu.Lock()
+	defer h.who.mu.Unlock()
+	h.who.unsettled = true // until this batch is written
 	now := time.Now().UTC()
 	rules, snap := h.rules.Current(), h.registry.Snapshot()
 	var (
@@ -207,7 +222,12 @@ func (h *matches) Handle(ctx context.Context, records []kafka.Record) error {
 	if err := h.writeAlerts(ctx, h.producer, alerts.list(), token); err != nil {
 		return err
 	}
-	return h.writeDetections(ctx, detected, token)
+	if err := h.writeDetections(ctx, detected, token); err != nil {
+		return err
+	}
+	h.who.unsettled = false
+	h.who.note(alerts.list(), now)
+	return nil
 }
 
 // decode reads the next few matches; of what is none it leaves nil.

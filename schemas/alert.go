@@ -156,6 +156,11 @@ type Alert struct {
 
 	Correlation *Reached `json:"correlation,omitempty"` // what was counted, of a correlation
 
+	// Who had the alert's addresses at its first and last event, as far as leases,
+	// logins and translations tell: at most MaxWho, in order of time. It comes
+	// after the alert, as a version of its own.
+	Who []Identity `json:"who,omitempty"`
+
 	// Suppressed counts the alerts that were not raised after this one because
 	// the rule is throttled.
 	Suppressed uint64 `json:"suppressed,omitempty"`

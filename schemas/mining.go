@@ -56,6 +56,7 @@ type MiningDetection struct {
 	Count      uint64           `json:"count"` // pieces of evidence so far
 	Evidence   []MiningEvidence `json:"evidence"`
 	Drill      bool             `json:"drill,omitempty"`
+	Who        []Identity       `json:"who,omitempty"` // as in Alert
 
 	Partition int   `json:"partition"` // as in Alert
 	Offset    int64 `json:"offset"`

@@ -310,3 +310,20 @@ func alertID(m *schemas.Match) string {
 	fmt.Fprintf(h, "%q", []string{m.Key(), m.EventID})
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// SetWho writes into an alert who was behind its addresses, and returns it as
+// Add does: nil if it is not held any more.
+func (f *Fold) SetWho(rule schemas.Rule, values []schemas.GroupValue, id string, who []schemas.Identity, now time.Time) *schemas.Alert {
+	g := f.groups.get(keyHash(&schemas.Match{Rule: rule, Group: values}))
+	if g == nil {
+		return nil
+	}
+	for _, a := range g.alerts {
+		if a.ID == id {
+			a.Who, a.Updated = who, now
+			a.Version++
+			return a.Alert
+		}
+	}
+	return nil
+}

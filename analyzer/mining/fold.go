@@ -317,7 +317,7 @@ func ToAlert(d *schemas.MiningDetection) schemas.Alert {
 		Rule: schemas.Rule{ID: RuleID, Title: "主机疑似挖矿 / Host appears to mine cryptocurrency", Level: level, Tags: []string{"attack.impact", "attack.t1496"}},
 		Unit: d.Unit, Host: d.Host, Group: []schemas.GroupValue{{Field: "host", Value: d.Host}},
 		First: d.First, Last: d.Last, Raised: d.Raised, Received: d.Received, Updated: d.Updated, Count: d.Count, Drill: d.Drill,
-		Partition: d.Partition, Offset: d.Offset, Summary: summary(d),
+		Partition: d.Partition, Offset: d.Offset, Summary: summary(d), Who: d.Who,
 	}
 	for i := range d.Evidence {
 		e := &d.Evidence[i]
@@ -343,4 +343,21 @@ func summary(d *schemas.MiningDetection) string {
 		}
 	}
 	return s
+}
+
+// SetWho writes into a raised detection who was behind its host's address, and
+// returns it as Add does: nil if it is not held any more.
+func (f *Fold) SetWho(unit, name, id string, who []schemas.Identity, now time.Time) *schemas.MiningDetection {
+	h := f.hosts[key(unit, name)]
+	if h == nil {
+		return nil
+	}
+	for _, d := range h.episodes {
+		if d.ID == id && d.Version > 0 {
+			d.Who, d.Updated = who, now
+			d.Version++
+			return clone(d)
+		}
+	}
+	return nil
 }

@@ -103,7 +103,7 @@ func TestMigrateConverges(t *testing.T) {
 	for _, id := range append([]schemas.FieldID{schemas.FieldTimestamp}, indexed...) {
 		indexedOnly = append(indexedOnly, id.Field())
 	}
-	f("an old catalogue", keep, indexedOnly, nil, 8)
+	f("an old catalogue", keep, indexedOnly, nil, 9)
 	f("today's catalogue", keep, all, open, 1)
 	keep.Events, keep.Alerts = 400*day, 0
 	f("another retention", keep, all, open, 2)

@@ -29,6 +29,7 @@ type RetentionConfig struct {
 	Detections   time.Duration `koanf:"detections"`
 	Drift        time.Duration `koanf:"drift"`
 	Observations time.Duration `koanf:"observations"`
+	Identities   time.Duration `koanf:"identities"`
 }
 
 const day = 24 * time.Hour
@@ -38,7 +39,7 @@ const day = 24 * time.Hour
 func DefaultRetention() RetentionConfig {
 	return RetentionConfig{
 		Events: 180 * day, DeadLetters: 180 * day, Alerts: 730 * day, Detections: 730 * day,
-		Drift: 730 * day, Observations: 180 * day,
+		Drift: 730 * day, Observations: 180 * day, Identities: 180 * day,
 	}
 }
 
@@ -66,6 +67,7 @@ func (r RetentionConfig) tables() []tableRetention {
 		{"mining_detections", "updated", r.Detections},
 		{"drift", "updated", r.Drift},
 		{"observations", "time", r.Observations},
+		{"identities", "ingested", r.Identities},
 	}
 }
 
