@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -156,11 +155,10 @@ func normaliseEntry(w *schemas.WhitelistEntry) error {
 	return fmt.Errorf("kind %q is none of domain, host, port", w.Kind)
 }
 
-// checkTree checks that every unit that is named exists, before or in c, and
-// that the units form a forest.
-func checkTree(before []schemas.Unit, c *Content) error {
-	parent := make(map[string]string, len(before)+len(c.Units))
-	for _, u := range slices.Concat(before, c.Units) {
+// checkTree checks that every unit that is named exists, before (parent: code to
+// that of the unit above) or in c, and that the units form a forest.
+func checkTree(parent map[string]string, c *Content) error {
+	for _, u := range c.Units {
 		parent[u.Code] = u.Parent
 	}
 	var p problems
@@ -198,29 +196,4 @@ func checkNoCycle(code string, parent map[string]string) error {
 		}
 	}
 	return nil // a cycle above code is reported at its own units
-}
-
-// parentsFirst orders units so that a parent comes before its children.
-func parentsFirst(units []schemas.Unit) []schemas.Unit {
-	byCode := make(map[string]schemas.Unit, len(units))
-	for _, u := range units {
-		byCode[u.Code] = u
-	}
-	out := make([]schemas.Unit, 0, len(units))
-	done := make(map[string]bool, len(units))
-	var visit func(u schemas.Unit)
-	visit = func(u schemas.Unit) {
-		if done[u.Code] {
-			return
-		}
-		done[u.Code] = true
-		if p, ok := byCode[u.Parent]; ok {
-			visit(p)
-		}
-		out = append(out, byCode[u.Code])
-	}
-	for _, u := range units {
-		visit(u)
-	}
-	return out
 }

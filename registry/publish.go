@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/uptrace/bun"
 
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
@@ -19,16 +21,22 @@ import (
 // pollEvery is how soon a change made by another process is noticed.
 const pollEvery = 250 * time.Millisecond
 
+// turnEvery is how soon a process notices that nobody publishes any more.
+const turnEvery = time.Second
+
 // Publisher keeps the compacted topic registry equal to the database. At its
 // start it compares the two and mends every difference, so that a broker that
 // lost its data, or a database that was restored, is put right; then it sends
-// changes as they are made, by whichever process.
+// changes as they are made, by whichever process. Of several publishers of one
+// registry one works and the others wait, so that no change overtakes another.
 type Publisher struct {
 	registry *Registry
 	kafka    kafka.Config
 	deps     PublisherDeps
 	sent     prometheus.Counter
+	failed   prometheus.Counter
 	ready    chan struct{}
+	opened   sync.Once
 }
 
 // PublisherDeps is what a publisher stands on.
@@ -46,47 +54,91 @@ func NewPublisher(r *Registry, cfg kafka.Config, deps PublisherDeps) (*Publisher
 	p.sent = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "fengsui_registry_published_total", Help: "Records written to the topic registry.",
 	})
-	if err := deps.Metrics.Register(p.sent); err != nil {
+	p.failed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "fengsui_registry_publisher_interrupted_total", Help: "Times that the publisher lost the database and began anew.",
+	})
+	if err := errors.Join(deps.Metrics.Register(p.sent), deps.Metrics.Register(p.failed)); err != nil {
 		return nil, fmt.Errorf("registry publisher: %w", err)
 	}
 	return p, nil
 }
 
-// Ready is closed when the topic is equal to the database for the first time.
+// Ready is closed when the topic is equal to the database for the first time, or
+// another process is found to see to it.
 func (p *Publisher) Ready() <-chan struct{} { return p.ready }
 
-// Run publishes until ctx ends.
+// Run publishes until ctx ends, while no other process does. What PostgreSQL
+// fails at is tried again: it may come back, at another place.
 func (p *Publisher) Run(ctx context.Context) error {
 	producer, err := kafka.NewProducer(p.kafka, kafka.Deps{Log: p.deps.Log, Metrics: p.deps.Metrics})
 	if err != nil {
 		return fmt.Errorf("registry publisher: %w", err)
 	}
 	defer producer.Close()
-	last, err := p.reconcile(ctx, producer)
-	if err != nil {
-		return stopped(ctx, fmt.Errorf("comparing the topic %s with the registry: %w", schemas.TopicRegistry, err))
-	}
-	close(p.ready)
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	for waited := false; ; waited = true {
+		err := p.turn(ctx, producer, waited)
+		if ctx.Err() != nil {
 			return nil
-		case <-tick.C:
 		}
-		if last, err = p.sendChanges(ctx, producer, last); err != nil {
-			return stopped(ctx, fmt.Errorf("publishing changes of the registry: %w", err))
+		if err != nil && (!p.registry.postgres() || !errors.Is(err, errDatabase)) {
+			return err
+		}
+		if err != nil {
+			p.failed.Inc()
+			p.deps.Log.Warn("publishing the registry is interrupted; it is tried again", "error", err)
+		}
+		if !sleep(ctx, turnEvery) {
+			return nil
 		}
 	}
 }
 
-// stopped hides an error that is only the end of ctx.
-func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+func sleep(ctx context.Context, d time.Duration) (slept bool) {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// turn publishes while this process leads. Without an error another one does.
+func (p *Publisher) turn(ctx context.Context, producer *kafka.Producer, waited bool) error {
+	db, end, err := p.registry.lead(ctx)
+	if err != nil {
+		return database(err)
+	}
+	if db == nil {
+		p.opened.Do(func() { close(p.ready) })
 		return nil
 	}
-	return err
+	defer end()
+	// Whoever led before may have lost PostgreSQL and still hold a batch that is
+	// on its way to the broker: what is compared before it has arrived would miss it.
+	if waited && p.registry.postgres() && !sleep(ctx, p.kafka.Timeout+turnEvery) {
+		return nil
+	}
+	last, err := p.reconcile(ctx, producer)
+	if err != nil {
+		return fmt.Errorf("comparing the topic %s with the registry: %w", schemas.TopicRegistry, err)
+	}
+	p.opened.Do(func() { close(p.ready) })
+	for sleep(ctx, pollEvery) {
+		if last, err = p.sendChanges(ctx, db, producer, last); err != nil {
+			return fmt.Errorf("publishing changes of the registry: %w", err)
+		}
+	}
+	return nil
+}
+
+// errDatabase marks what the database failed at.
+var errDatabase = errors.New("database")
+
+func database(err error) error {
+	if err == nil {
+		return nil
+	}
+	return classified{err, errDatabase}
 }
 
 // reconcile makes the topic equal to the database and returns the last change
@@ -98,14 +150,14 @@ func (p *Publisher) reconcile(ctx context.Context, producer *kafka.Producer) (la
 	}
 	// The change is read before the content: a change in between is sent twice,
 	// which changes nothing.
-	if last, err = p.registry.lastChange(ctx); err != nil {
-		return 0, err
+	if last, err = lastChange(ctx, p.registry.db); err != nil {
+		return 0, database(err)
 	}
 	content, err := p.registry.All(ctx)
 	if err != nil {
-		return 0, err
+		return 0, database(err)
 	}
-	records, err := recordsOf(content)
+	records, err := publicationOf(content)
 	if err != nil {
 		return 0, err
 	}
@@ -126,7 +178,7 @@ func (p *Publisher) reconcile(ctx context.Context, producer *kafka.Producer) (la
 		out = append(out, record{key: key})
 	}
 	// The mark comes last: whoever has read it has read a whole registry.
-	return last, p.send(ctx, producer, append(out, record{directory.RecordKey(mark), value}))
+	return last, p.send(ctx, producer, append(out, record{key: directory.RecordKey(mark), value: value}))
 }
 
 // published reads what the topic holds now.
@@ -150,17 +202,22 @@ func (p *Publisher) published(ctx context.Context) (map[string]string, error) {
 	return nil, err
 }
 
-func (p *Publisher) sendChanges(ctx context.Context, producer *kafka.Producer, last int64) (int64, error) {
+// sendChanges sends the changes after last, read by the connection that holds
+// the turn: when the turn is over, so are the changes.
+func (p *Publisher) sendChanges(ctx context.Context, db bun.IDB, producer *kafka.Producer, last int64) (int64, error) {
 	for {
-		rows, err := p.registry.changesAfter(ctx, last)
+		rows, err := changesAfter(ctx, db, last)
 		if err != nil || len(rows) == 0 {
-			return last, err
+			return last, database(err)
 		}
-		out := make([]record, len(rows))
-		for i, row := range rows {
-			out[i] = record{key: row.Key}
-			if row.Value != "" { // a deletion has no value at all: an empty one would not be a tombstone
-				out[i].value = []byte(row.Value)
+		out := make([]record, 0, len(rows))
+		for _, row := range rows {
+			value, public, err := publication(row.Key, row.Value)
+			if err != nil {
+				return last, err
+			}
+			if public {
+				out = append(out, record{key: row.Key, value: value})
 			}
 		}
 		if err := p.send(ctx, producer, out); err != nil {

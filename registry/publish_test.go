@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +15,16 @@ import (
 	"fengsui/internal/directory/follow"
 	"fengsui/internal/kafka"
 	kafkatest "fengsui/internal/testkit/kafka"
+	pgtest "fengsui/internal/testkit/postgres"
 	"fengsui/schemas"
 )
 
 func TestMain(m *testing.M) {
 	kafkatest.Main()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		pgtest.Stop()
+		os.Exit(code)
+	}))
 }
 
 var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
@@ -63,7 +66,9 @@ func eventually(t *testing.T, what string, check func() bool) {
 // TestPublisher is a registry on its way to every service: what is there at the
 // start, what changes, what is deleted; and, after a start with another
 // database, what the topic must no longer hold.
-func TestPublisher(t *testing.T) {
+func TestPublisher(t *testing.T) { everywhere(t, testPublisher) }
+
+func testPublisher(t *testing.T, at place) {
 	ctx := context.Background()
 	b := kafkatest.Start(t)
 	cfg := kafka.DefaultConfig()
@@ -71,8 +76,7 @@ func TestPublisher(t *testing.T) {
 	if err := kafka.EnsureTopics(ctx, cfg, schemas.Topics(), 1); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "registry.db")
-	r := openAt(t, path)
+	r, again := at.fresh(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +106,7 @@ func TestPublisher(t *testing.T) {
 	}
 
 	// Another process makes a change.
-	other := openAt(t, path)
+	other := again(t)
 	more := read(t, "b.yaml", `whitelist: [{kind: port, host: 192.0.2.10/32, port: 22, unit: "10001"}]`)
 	if _, err := other.Put(ctx, "somebody", more); err != nil {
 		t.Fatal(err)
@@ -115,7 +119,7 @@ func TestPublisher(t *testing.T) {
 	stop()
 
 	// Another registry takes the place of this one.
-	restored := open(t)
+	restored := at.open(t)
 	if _, err := restored.Put(ctx, "me", read(t, "c.yaml", strings.Split(province, "networks:")[0])); err != nil {
 		t.Fatal(err)
 	}

@@ -11,26 +11,58 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	pgtest "fengsui/internal/testkit/postgres"
 	"fengsui/schemas"
 )
 
-func open(t *testing.T) *Registry {
-	t.Helper()
-	return openAt(t, filepath.Join(t.TempDir(), "registry.db"))
+// place is where a test keeps its registry; the same tests hold for each.
+type place struct {
+	name string
+	// fresh opens an empty registry and says how to open it once more, as another
+	// process would.
+	fresh func(t testing.TB) (*Registry, func(testing.TB) *Registry)
 }
 
-func openAt(t *testing.T, path string) *Registry {
-	t.Helper()
-	r, err := Open(context.Background(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
+var places = []place{
+	{"sqlite", func(t testing.TB) (*Registry, func(testing.TB) *Registry) {
+		path := filepath.Join(t.TempDir(), "registry.db")
+		again := func(t testing.TB) *Registry { return closed(t)(Open(context.Background(), path)) }
+		return again(t), again
+	}},
+	{"postgres", func(t testing.TB) (*Registry, func(testing.TB) *Registry) {
+		dsn := pgtest.Database(t)
+		again := func(t testing.TB) *Registry { return closed(t)(OpenPostgres(context.Background(), dsn)) }
+		return again(t), again
+	}},
+}
+
+func closed(t testing.TB) func(*Registry, error) *Registry {
+	return func(r *Registry, err error) *Registry {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		t.Cleanup(func() {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return r
+	}
+}
+
+func (p place) open(t testing.TB) *Registry {
+	t.Helper()
+	r, _ := p.fresh(t)
 	return r
+}
+
+// everywhere runs the test on every database.
+func everywhere(t *testing.T, test func(t *testing.T, at place)) {
+	t.Helper()
+	for _, at := range places {
+		t.Run(at.name, func(t *testing.T) { test(t, at) })
+	}
 }
 
 const province = `
@@ -58,9 +90,11 @@ func read(t *testing.T, name, text string) *Content {
 	return c
 }
 
-func TestPutIsNormalisedAndRepeatable(t *testing.T) {
+func TestPutIsNormalisedAndRepeatable(t *testing.T) { everywhere(t, testPutIsNormalisedAndRepeatable) }
+
+func testPutIsNormalisedAndRepeatable(t *testing.T, at place) {
 	ctx := context.Background()
-	r := open(t)
+	r := at.open(t)
 	changed, err := r.Put(ctx, "me", read(t, "a.yaml", province))
 	if err != nil || changed != 9 {
 		t.Fatalf("changed %d, %v", changed, err)
@@ -81,17 +115,19 @@ func TestPutIsNormalisedAndRepeatable(t *testing.T) {
 	if got := c.Whitelist[2].Transport; got != "tcp" {
 		t.Errorf("transport %q of %+v", got, c.Whitelist[2])
 	}
-	rows, err := r.changesAfter(ctx, 0)
+	rows, err := changesAfter(ctx, r.db, 0)
 	if err != nil || len(rows) != 9 {
 		t.Errorf("%d changes noted, %v", len(rows), err)
 	}
 }
 
-func TestPutRefusesAllOrNothing(t *testing.T) {
+func TestPutRefusesAllOrNothing(t *testing.T) { everywhere(t, testPutRefusesAllOrNothing) }
+
+func testPutRefusesAllOrNothing(t *testing.T, at place) {
 	ctx := context.Background()
 	f := func(yaml, want string) {
 		t.Helper()
-		r := open(t)
+		r := at.open(t)
 		_, err := r.Put(ctx, "me", read(t, "a.yaml", yaml))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -110,9 +146,11 @@ func TestPutRefusesAllOrNothing(t *testing.T) {
 	f("units: [{code: a, name: A, level: city}]\ndomains: [{name: cn, unit: a}]", "is no domain name")
 }
 
-func TestDelete(t *testing.T) {
+func TestDelete(t *testing.T) { everywhere(t, testDelete) }
+
+func testDelete(t *testing.T, at place) {
 	ctx := context.Background()
-	r := open(t)
+	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +173,11 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-func TestFilesRoundTrip(t *testing.T) {
+func TestFilesRoundTrip(t *testing.T) { everywhere(t, testFilesRoundTrip) }
+
+func testFilesRoundTrip(t *testing.T, at place) {
 	ctx := context.Background()
-	r := open(t)
+	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +195,7 @@ func TestFilesRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		other := open(t)
+		other := at.open(t)
 		if _, err := other.Put(ctx, "me", got); err != nil {
 			t.Fatal(err)
 		}
@@ -203,9 +243,11 @@ func FuzzReadFile(f *testing.F) {
 	})
 }
 
-func TestUsers(t *testing.T) {
+func TestUsers(t *testing.T) { everywhere(t, testUsers) }
+
+func testUsers(t *testing.T, at place) {
 	ctx := context.Background()
-	r := open(t)
+	r := at.open(t)
 	once, err := r.EnsureAdmin(ctx)
 	if err != nil || len(once) < 16 {
 		t.Fatalf("%q, %v", once, err)

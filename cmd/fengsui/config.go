@@ -59,7 +59,8 @@ type MetricsConfig struct {
 
 // RegistryConfig is where the registry is kept.
 type RegistryConfig struct {
-	Path string `koanf:"path"` // SQLite file; empty: registry.db in data_dir
+	Path string `koanf:"path"`              // SQLite file; empty: registry.db in data_dir
+	DSN  string `koanf:"dsn" secret:"true"` // PostgreSQL instead: a URL such as postgres://fengsui@db.example/fengsui, or words; the password may be in ~/.pgpass
 }
 
 // TopicConfig changes what schemas.Topics says of a topic; zero leaves it.

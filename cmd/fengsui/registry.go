@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/user"
@@ -28,12 +29,20 @@ func me() string {
 	return "cli"
 }
 
+// open opens the registry where the configuration keeps it.
+func (c RegistryConfig) open(ctx context.Context) (*registry.Registry, error) {
+	if c.DSN != "" {
+		return registry.OpenPostgres(ctx, c.DSN)
+	}
+	return registry.Open(ctx, c.Path)
+}
+
 func withRegistry(cmd *cobra.Command, flags *globalFlags, f func(*registry.Registry) error) error {
 	cfg, err := loadConfig(flags)
 	if err != nil {
 		return usageError{err}
 	}
-	reg, err := registry.Open(cmd.Context(), cfg.Registry.Path)
+	reg, err := cfg.Registry.open(cmd.Context())
 	if err != nil {
 		return err
 	}

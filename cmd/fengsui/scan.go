@@ -12,7 +12,6 @@ import (
 
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/kafka"
-	"fengsui/registry"
 	"fengsui/scanner/plan"
 	"fengsui/schemas"
 )
@@ -57,7 +56,7 @@ networks and domains that the registry authorises are looked at.`,
 
 func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB, req plan.Request, wait time.Duration) error {
 	ctx := cmd.Context()
-	reg, err := registry.Open(ctx, p.cfg.Registry.Path)
+	reg, err := p.cfg.Registry.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -319,7 +319,7 @@ func newConsole(flags *globalFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			reg, err := registry.Open(ctx, p.cfg.Registry.Path)
+			reg, err := p.cfg.Registry.open(ctx)
 			if err != nil {
 				return err
 			}

@@ -18,7 +18,6 @@ import (
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/kafka"
 	"fengsui/internal/lifecycle"
-	"fengsui/registry"
 )
 
 func newUp(flags *globalFlags) *cobra.Command {
@@ -77,7 +76,7 @@ func up(cmd *cobra.Command, flags *globalFlags, p *process) error {
 		return usageError{err}
 	}
 	defer db.Close()
-	reg, err := registry.Open(ctx, p.cfg.Registry.Path)
+	reg, err := p.cfg.Registry.open(ctx)
 	if err != nil {
 		return err
 	}

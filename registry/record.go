@@ -1,0 +1,147 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"fengsui/schemas"
+)
+
+// stored is a record as it is kept: exactly one of its members is set. The
+// kinds that are also published have the same words as in the topic.
+type stored struct {
+	Unit      *schemas.Unit           `json:"unit,omitempty"`
+	Network   *schemas.Network        `json:"network,omitempty"`
+	Domain    *schemas.Domain         `json:"domain,omitempty"`
+	Whitelist *schemas.WhitelistEntry `json:"whitelist,omitempty"`
+}
+
+// deletable are the kinds that Delete removes.
+var deletable = []string{"unit", "network", "domain", "whitelist"}
+
+// record is one record with its place; an empty value is a deletion.
+type record struct {
+	key, kind    string
+	unit, system string // whose it is, and of which information system
+	value        []byte
+}
+
+// record encodes s.
+func (s *stored) record() (record, error) {
+	r := record{}
+	switch {
+	case s.Unit != nil:
+		r.key, r.unit = "unit/"+s.Unit.Code, s.Unit.Parent
+	case s.Network != nil:
+		r.key, r.unit = "network/"+s.Network.Prefix.String(), s.Network.Unit
+	case s.Domain != nil:
+		r.key, r.unit = "domain/"+s.Domain.Name, s.Domain.Unit
+	case s.Whitelist != nil:
+		r.key, r.unit = "whitelist/"+s.Whitelist.Key(), s.Whitelist.Unit
+	}
+	r.kind, _, _ = strings.Cut(r.key, "/")
+	var err error
+	if r.value, err = json.Marshal(s); err != nil {
+		return r, fmt.Errorf("encoding %s: %w", r.key, err)
+	}
+	return r, nil
+}
+
+// add takes a stored record into the content.
+func (c *Content) add(key, value string) error {
+	var s stored
+	if err := json.Unmarshal([]byte(value), &s); err != nil {
+		return fmt.Errorf("record %s: %w", key, err)
+	}
+	switch {
+	case s.Unit != nil:
+		c.Units = append(c.Units, *s.Unit)
+	case s.Network != nil:
+		c.Networks = append(c.Networks, *s.Network)
+	case s.Domain != nil:
+		c.Domains = append(c.Domains, *s.Domain)
+	case s.Whitelist != nil:
+		c.Whitelist = append(c.Whitelist, *s.Whitelist)
+	default:
+		return fmt.Errorf("record %s holds nothing that this version knows", key)
+	}
+	return nil
+}
+
+// each goes through everything in c.
+func (c *Content) each(f func(*stored)) {
+	for i := range c.Units {
+		f(&stored{Unit: &c.Units[i]})
+	}
+	for i := range c.Networks {
+		f(&stored{Network: &c.Networks[i]})
+	}
+	for i := range c.Domains {
+		f(&stored{Domain: &c.Domains[i]})
+	}
+	for i := range c.Whitelist {
+		f(&stored{Whitelist: &c.Whitelist[i]})
+	}
+}
+
+// recordsOf encodes everything in c. The same entry twice is one; two that
+// differ contradict each other (ErrInvalid).
+func recordsOf(c *Content) ([]record, error) {
+	out, seen := make([]record, 0, c.Len()), make(map[string]string, c.Len())
+	var errs []error
+	var p problems
+	c.each(func(s *stored) {
+		r, err := s.record()
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		before, twice := seen[r.key]
+		if twice && before != string(r.value) {
+			p.add(r.key, errors.New("is given twice, and differently"))
+		}
+		if seen[r.key] = string(r.value); !twice {
+			out = append(out, r)
+		}
+	})
+	if err := p.err(); err != nil {
+		errs = append(errs, classified{err, ErrInvalid})
+	}
+	return out, errors.Join(errs...)
+}
+
+// publicationOf is what the topic holds of c.
+func publicationOf(c *Content) ([]record, error) {
+	records, err := recordsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	out := records[:0]
+	for _, r := range records {
+		value, public, err := publication(r.key, string(r.value))
+		if err != nil {
+			return nil, err
+		}
+		if public {
+			out = append(out, record{key: r.key, value: value})
+		}
+	}
+	return out, nil
+}
+
+// publication is the part of a stored record that goes to the topic; public is
+// false for kinds that never leave the registry. A deletion has no value at
+// all: an empty one would not be a tombstone.
+func publication(key, value string) (out []byte, public bool, err error) {
+	kind, _, _ := strings.Cut(key, "/")
+	switch kind {
+	case "unit", "network", "domain", "whitelist":
+		if value == "" {
+			return nil, true, nil
+		}
+		return []byte(value), true, nil
+	}
+	return nil, false, nil
+}
