@@ -15,6 +15,10 @@ func recognise(ev *schemas.Event, line string) string {
 		return recogniseJSON(line)
 	case strings.Contains(ev.Preamble, "#fields"):
 		return "zeek-tsv"
+	case strings.Contains(ev.Preamble, "#Software: Microsoft Internet Information Services"):
+		return "microsoft-iis"
+	case strings.Contains(ev.Preamble, "#Log-type: Message Tracking Log"):
+		return "microsoft-exchange"
 	case line[0] == '[' && len(line) > 26 && month(line[5:]) > 0:
 		return "apache-error"
 	case len(line) > 20 && line[4] == '/' && line[7] == '/' && line[20] == '[':

@@ -120,10 +120,14 @@ func (r *deviceReader) open(d *device, h *header) (body, id string, err error) {
 	return body, id, r.nest(d, d.nested)
 }
 
-// appendOf reads a structure; structured data stands in the syslog header.
+// appendOf reads a structure; structured data stands in the syslog header, the
+// names of W3C's columns in the header lines of the file.
 func appendOf(of structure.Reader, pairs []structure.Pair, body string, h *header) ([]structure.Pair, error) {
-	if _, ok := of.(sdStructure); ok {
+	switch of := of.(type) {
+	case sdStructure:
 		body = h.elements
+	case *w3cStructure:
+		return of.by(h.preamble).Append(pairs, body)
 	}
 	return of.Append(pairs, body)
 }

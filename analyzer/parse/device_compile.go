@@ -215,6 +215,8 @@ func (c *compiler) structure(s *devices.Structure) (structure.Reader, []string) 
 		return r, s.Columns
 	case "tsv":
 		return &structure.Delimited{Separator: "\t", Columns: s.Columns}, s.Columns
+	case "w3c":
+		return newW3C(s.Separator, s.Columns), s.Columns
 	case "cef":
 		return structure.CEF{}, nil
 	case "leef":

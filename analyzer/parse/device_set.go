@@ -91,7 +91,7 @@ func makeDevices(more ...fs.FS) (*deviceSet, error) {
 // parse reads a record that is known to be the device's.
 func (d *device) parse(ev *schemas.Event, line string, trace *Explanation) error {
 	if d.file.Envelope == devices.None {
-		h := header{priority: -1, content: line}
+		h := header{priority: -1, content: line, preamble: ev.Preamble}
 		return d.read(ev, &h, trace)
 	}
 	return syslogLine(ev, line, d, trace)

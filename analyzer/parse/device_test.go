@@ -33,6 +33,9 @@ func TestDevices(t *testing.T) {
 			var out []byte
 			for line := range strings.Lines(string(data)) {
 				line = strings.TrimSuffix(line, "\n")
+				if strings.HasPrefix(line, "#Fields:") { // of the lines that follow
+					seen.preamble = line
+				}
 				if line == "" || strings.HasPrefix(line, "#") {
 					continue
 				}
@@ -62,6 +65,7 @@ func mustRead(t *testing.T, file string) []byte {
 
 // coverage is what the samples of a device exercise.
 type coverage struct {
+	preamble string
 	fields   map[string]bool
 	when     map[int]bool
 	messages map[string]bool
@@ -72,11 +76,17 @@ type coverage struct {
 }
 
 func newCoverage() *coverage {
-	return &coverage{map[string]bool{}, map[int]bool{}, map[string]bool{}, map[int]bool{}, map[string]bool{}, map[string]bool{}, map[int]bool{}}
+	return &coverage{"", map[string]bool{}, map[int]bool{}, map[string]bool{}, map[int]bool{}, map[string]bool{}, map[string]bool{}, map[int]bool{}}
 }
 
 func sampleEvent(format, line string) *schemas.Event {
 	return &schemas.Event{Original: line, Origin: schemas.Origin{Format: format, Received: received, Source: "192.0.2.250", Unit: "jyt"}}
+}
+
+func (c *coverage) event(format, line string) *schemas.Event {
+	ev := sampleEvent(format, line)
+	ev.Preamble = c.preamble
+	return ev
 }
 
 func eventText(ev *schemas.Event) string {
@@ -87,7 +97,7 @@ func eventText(ev *schemas.Event) string {
 // sample parses one line and returns the event.
 func (c *coverage) sample(t *testing.T, d *devices.Device, line string) string {
 	t.Helper()
-	ev := sampleEvent(d.ID, line)
+	ev := c.event(d.ID, line)
 	x, err := Explain(ev)
 	if err != nil {
 		t.Errorf("%v: %s", err, line)
@@ -95,7 +105,7 @@ func (c *coverage) sample(t *testing.T, d *devices.Device, line string) string {
 	}
 	checkTypes(t, ev)
 	text := eventText(ev)
-	again := sampleEvent(d.ID, line)
+	again := c.event(d.ID, line)
 	if err := Parse(again); err != nil || eventText(again) != text {
 		t.Errorf("explained otherwise than parsed (%v):\n%s\n%s", err, text, eventText(again))
 	}
@@ -131,7 +141,7 @@ func (c *coverage) note(x *Explanation) {
 // recognised holds the line to be found without its format's name.
 func (c *coverage) recognised(t *testing.T, d *devices.Device, line, want string) {
 	t.Helper()
-	ev := sampleEvent("auto", line)
+	ev := c.event("auto", line)
 	x, err := Explain(ev)
 	switch {
 	case err != nil:

@@ -24,6 +24,7 @@ type header struct {
 
 	content  string // what follows the time and the host: tag and message
 	elements string // RFC 5424 structured data as it came
+	preamble string // header lines of the file that the line came from
 }
 
 // severity is the name of the priority's severity, or "".
@@ -47,7 +48,7 @@ func parseSyslog(ev *schemas.Event, line string, trace *Explanation) error {
 // syslogLine reads a line whose message is a device's, or, where the device is
 // nil, that of the program or device that it is recognised by.
 func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) error {
-	var h header
+	h := header{preamble: ev.Preamble}
 	if err := h.read(line, ev.Received); err != nil {
 		return err
 	}

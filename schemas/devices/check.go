@@ -171,14 +171,14 @@ func (c *checker) structure(s *Structure, depth int) {
 			}
 		}
 	}
-	table := s.Kind == "csv" || s.Kind == "tsv"
+	table := s.Kind == "csv" || s.Kind == "tsv" || s.Kind == "w3c"
 	need(len(s.Columns) > 0, table, "columns")
 	need(len(s.Patterns) > 0, s.Kind == "patterns", "patterns")
 	if s.Kind != "kv" {
 		need(s.Assign != "", false, "assign")
 		if s.Kind != "csv" {
 			need(s.Quote != "", false, "quote")
-			need(s.Separator != "", false, "separator")
+			need(s.Separator != "" && s.Kind != "w3c", false, "separator")
 		}
 	}
 	if s.Kind == "csv" && s.Quote != "none" && (len(s.Quote) > 1 || s.Quote != "" && s.Quote[0] >= 0x80) {

@@ -94,7 +94,7 @@ type Detect struct {
 
 // Structure is how a text is built.
 type Structure struct {
-	Kind      string               `yaml:"kind"` // kv, csv, tsv, cef, leef, json, sd or patterns
+	Kind      string               `yaml:"kind"` // kv, csv, tsv, w3c, cef, leef, json, sd or patterns
 	Separator string               `yaml:"separator"`
 	Assign    string               `yaml:"assign"`
 	Quote     string               `yaml:"quote"`
@@ -105,7 +105,7 @@ type Structure struct {
 }
 
 // Kinds are the structures.
-var Kinds = []string{"kv", "csv", "tsv", "cef", "leef", "json", "sd", "patterns"}
+var Kinds = []string{"kv", "csv", "tsv", "w3c", "cef", "leef", "json", "sd", "patterns"}
 
 // Field says what becomes of a key.
 type Field struct {
