@@ -101,8 +101,8 @@ func newEvents(flags *globalFlags) *cobra.Command {
 
 func newAlerts(flags *globalFlags) *cobra.Command {
 	return newQuery(flags, "alerts", "查询告警 / search alerts", "  fengsui alerts 'level = high && status = open'",
-		search.Alerts, []string{"LAST", "LEVEL", "STATUS", "UNIT", "HOST", "COUNT", "TITLE", "SUMMARY"}, func(a *schemas.Alert) []string {
-			return []string{when(a.Last), string(a.Rule.Level), string(a.Status), a.Unit, a.Host, strconv.FormatUint(a.Count, 10), a.Rule.Title, a.Summary}
+		search.Alerts, []string{"LAST", "LEVEL", "STATUS", "UNIT", "HOST", "WHO", "COUNT", "TITLE", "SUMMARY"}, func(a *schemas.Alert) []string {
+			return []string{when(a.Last), string(a.Rule.Level), string(a.Status), a.Unit, a.Host, behind(a.Who), strconv.FormatUint(a.Count, 10), a.Rule.Title, a.Summary}
 		})
 }
 
