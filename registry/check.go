@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/miekg/dns"
 
@@ -62,26 +64,44 @@ func (c *Content) normalise() error {
 	for i := range c.Whitelist {
 		p.add(fmt.Sprintf("whitelist entry %d", i+1), normaliseEntry(&c.Whitelist[i]))
 	}
+	for i := range c.Contacts {
+		p.add(fmt.Sprintf("contact %d of unit %q", i+1, c.Contacts[i].Unit), normaliseContact(&c.Contacts[i]))
+	}
 	return p.err()
 }
 
 func normaliseUnit(u *schemas.Unit) error {
 	u.Code, u.Name, u.Parent = strings.TrimSpace(u.Code), strings.TrimSpace(u.Name), strings.TrimSpace(u.Parent)
+	u.Division, u.SchoolCode = strings.TrimSpace(u.Division), strings.TrimSpace(u.SchoolCode)
 	switch {
 	case u.Code == "":
 		return errors.New("code is missing")
-	case len(u.Code) > 64 || strings.ContainsAny(u.Code, " /\t\n"):
+	case !isCode(u.Code):
 		return errors.New("code may have at most 64 bytes, no space and no slash")
 	case u.Name == "":
 		return errors.New("name is missing")
 	case u.Parent == u.Code:
 		return errors.New("is its own parent")
+	case u.Division != "" && !digits(u.Division, 6):
+		return fmt.Errorf("division %q is not six digits (GB/T 2260)", u.Division)
+	case u.SchoolCode != "" && !digits(u.SchoolCode, 10):
+		return fmt.Errorf("school code %q is not ten digits (学校标识码)", u.SchoolCode)
 	}
 	switch u.Level {
 	case schemas.Province, schemas.City, schemas.University, schemas.County, schemas.School:
 		return nil
 	}
 	return fmt.Errorf("level %q is none of province, city, university, county, school", u.Level)
+}
+
+// isCode says whether s can be the name of something within a key.
+func isCode(s string) bool {
+	return s != "" && len(s) <= 64 && utf8.ValidString(s) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r == '/' || unicode.IsSpace(r) || !unicode.IsPrint(r) })
+}
+
+func digits(s string, n int) bool {
+	return len(s) == n && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 func normaliseNetwork(n *schemas.Network) error {
@@ -178,6 +198,9 @@ func checkTree(parent map[string]string, c *Content) error {
 	}
 	for _, d := range c.Domains {
 		exists("domain "+d.Name, d.Unit)
+	}
+	for i := range c.Contacts {
+		exists("contact "+c.Contacts[i].Key(), c.Contacts[i].Unit)
 	}
 	for i := range c.Whitelist {
 		exists("whitelist entry "+c.Whitelist[i].Key(), c.Whitelist[i].Unit)

@@ -86,14 +86,17 @@ type column struct{ name, title string }
 var sheets = []sheet{
 	{
 		kind: "units", title: "单位",
-		columns: []column{{"code", "单位代码"}, {"name", "单位名称"}, {"level", "级别"}, {"parent", "上级单位代码"}},
+		columns: []column{{"code", "单位代码"}, {"name", "单位名称"}, {"level", "级别"}, {"parent", "上级单位代码"}, {"division", "行政区划代码"}, {"school_code", "学校标识码"}},
 		read: func(c *Content, get func(string) string) error {
-			c.Units = append(c.Units, schemas.Unit{Code: get("code"), Name: get("name"), Level: level(get("level")), Parent: get("parent")})
+			c.Units = append(c.Units, schemas.Unit{
+				Code: get("code"), Name: get("name"), Level: level(get("level")), Parent: get("parent"),
+				Division: get("division"), SchoolCode: get("school_code"),
+			})
 			return nil
 		},
 		rows: func(c *Content) (out [][]string) {
 			for _, u := range c.Units {
-				out = append(out, []string{u.Code, u.Name, string(u.Level), u.Parent})
+				out = append(out, []string{u.Code, u.Name, string(u.Level), u.Parent, u.Division, u.SchoolCode})
 			}
 			return out
 		},
@@ -125,6 +128,20 @@ var sheets = []sheet{
 		rows: func(c *Content) (out [][]string) {
 			for _, d := range c.Domains {
 				out = append(out, []string{d.Name, d.Unit, strconv.FormatBool(d.Scan)})
+			}
+			return out
+		},
+	},
+	{
+		kind: "contacts", title: "联系人",
+		columns: []column{{"unit", "单位代码"}, {"duty", "职责"}, {"name", "姓名"}, {"phone", "电话"}, {"email", "电子邮箱"}},
+		read: func(c *Content, get func(string) string) error {
+			c.Contacts = append(c.Contacts, Contact{Unit: get("unit"), Duty: duty(get("duty")), Person: Person{Name: get("name"), Phone: get("phone"), Email: get("email")}})
+			return nil
+		},
+		rows: func(c *Content) (out [][]string) {
+			for _, p := range c.Contacts {
+				out = append(out, []string{p.Unit, string(p.Duty), p.Name, p.Phone, p.Email})
 			}
 			return out
 		},
@@ -203,6 +220,15 @@ func level(s string) schemas.UnitLevel {
 		return v
 	}
 	return schemas.UnitLevel(strings.ToLower(s))
+}
+
+func duty(s string) Duty {
+	if v, ok := map[string]Duty{
+		"负责人": Responsible, "责任人": Responsible, "安全员": SecurityOfficer, "网络安全员": SecurityOfficer, "联系人": Liaison,
+	}[s]; ok {
+		return v
+	}
+	return Duty(strings.ToLower(s))
 }
 
 func entryKind(s string) schemas.WhitelistKind {
@@ -324,7 +350,7 @@ func sheetOfHeader(header []string) (*sheet, error) {
 		}
 	}
 	if best < 0 {
-		return nil, fmt.Errorf("the header %q is of no kind of entry (units, networks, domains, whitelist)", strings.Join(header, ","))
+		return nil, fmt.Errorf("the header %q is of no kind of entry (units, networks, domains, contacts, whitelist)", strings.Join(header, ","))
 	}
 	return &sheets[best], nil
 }

@@ -16,10 +16,11 @@ type stored struct {
 	Network   *schemas.Network        `json:"network,omitempty"`
 	Domain    *schemas.Domain         `json:"domain,omitempty"`
 	Whitelist *schemas.WhitelistEntry `json:"whitelist,omitempty"`
+	Contact   *Contact                `json:"contact,omitempty"`
 }
 
 // deletable are the kinds that Delete removes.
-var deletable = []string{"unit", "network", "domain", "whitelist"}
+var deletable = []string{"unit", "network", "domain", "whitelist", "contact"}
 
 // record is one record with its place; an empty value is a deletion.
 type record struct {
@@ -40,6 +41,8 @@ func (s *stored) record() (record, error) {
 		r.key, r.unit = "domain/"+s.Domain.Name, s.Domain.Unit
 	case s.Whitelist != nil:
 		r.key, r.unit = "whitelist/"+s.Whitelist.Key(), s.Whitelist.Unit
+	case s.Contact != nil:
+		r.key, r.unit = "contact/"+s.Contact.Key(), s.Contact.Unit
 	}
 	r.kind, _, _ = strings.Cut(r.key, "/")
 	var err error
@@ -64,6 +67,8 @@ func (c *Content) add(key, value string) error {
 		c.Domains = append(c.Domains, *s.Domain)
 	case s.Whitelist != nil:
 		c.Whitelist = append(c.Whitelist, *s.Whitelist)
+	case s.Contact != nil:
+		c.Contacts = append(c.Contacts, *s.Contact)
 	default:
 		return fmt.Errorf("record %s holds nothing that this version knows", key)
 	}
@@ -83,6 +88,9 @@ func (c *Content) each(f func(*stored)) {
 	}
 	for i := range c.Whitelist {
 		f(&stored{Whitelist: &c.Whitelist[i]})
+	}
+	for i := range c.Contacts {
+		f(&stored{Contact: &c.Contacts[i]})
 	}
 }
 

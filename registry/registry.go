@@ -50,11 +50,12 @@ type Content struct {
 	Networks  []schemas.Network        `yaml:"networks,omitempty" json:"networks"`
 	Domains   []schemas.Domain         `yaml:"domains,omitempty" json:"domains"`
 	Whitelist []schemas.WhitelistEntry `yaml:"whitelist,omitempty" json:"whitelist"`
+	Contacts  []Contact                `yaml:"contacts,omitempty" json:"contacts"`
 }
 
 // Len counts the entries.
 func (c *Content) Len() int {
-	return len(c.Units) + len(c.Networks) + len(c.Domains) + len(c.Whitelist)
+	return len(c.Units) + len(c.Networks) + len(c.Domains) + len(c.Whitelist) + len(c.Contacts)
 }
 
 // The rows as they are stored. A record's value is also that of its change.
@@ -146,13 +147,9 @@ func (r *Registry) Put(ctx context.Context, who string, c *Content) (changed int
 
 // checkReferences checks that what c names is there, or comes with it.
 func checkReferences(ctx context.Context, db bun.IDB, c *Content) error {
-	var units []recordRow
-	if err := db.NewSelect().Model(&units).Column("key", "unit").Where("kind = ?", "unit").Scan(ctx); err != nil {
+	parent, err := unitsOf(ctx, db)
+	if err != nil {
 		return err
-	}
-	parent := make(map[string]string, len(units)+len(c.Units))
-	for _, u := range units {
-		parent[strings.TrimPrefix(u.Key, "unit/")] = u.Unit
 	}
 	if err := checkTree(parent, c); err != nil {
 		return classified{err, ErrInvalid}
@@ -160,8 +157,21 @@ func checkReferences(ctx context.Context, db bun.IDB, c *Content) error {
 	return nil
 }
 
+// unitsOf is the code of every unit, with that of the one above it.
+func unitsOf(ctx context.Context, db bun.IDB) (parent map[string]string, err error) {
+	var units []recordRow
+	if err := db.NewSelect().Model(&units).Column("key", "unit").Where("kind = ?", "unit").Scan(ctx); err != nil {
+		return nil, err
+	}
+	parent = make(map[string]string, len(units))
+	for _, u := range units {
+		parent[strings.TrimPrefix(u.Key, "unit/")] = u.Unit
+	}
+	return parent, nil
+}
+
 // Delete removes entries by their record keys ("unit/CODE", "network/PREFIX",
-// "domain/NAME", "whitelist/KEY"). A key that is not there is an error, and so
+// "domain/NAME", "whitelist/KEY", "contact/UNIT/DUTY"). A key that is not there is an error, and so
 // is a unit that still owns something; then nothing is removed.
 func (r *Registry) Delete(ctx context.Context, who string, keys ...string) error {
 	err := r.write(ctx, func(ctx context.Context, tx bun.Tx) error {

@@ -41,6 +41,9 @@ type Unit struct {
 	Name   string    `json:"name" yaml:"name"`
 	Level  UnitLevel `json:"level" yaml:"level"`
 	Parent string    `json:"parent,omitempty" yaml:"parent,omitempty"` // code; empty only for the root
+
+	Division   string `json:"division,omitempty" yaml:"division,omitempty"`       // where it is: the national division code (GB/T 2260), six digits
+	SchoolCode string `json:"school_code,omitempty" yaml:"school_code,omitempty"` // of a school or university: the ministry's code (学校标识码), ten digits
 }
 
 // Network is an address block that belongs to a unit. With Scan it is also

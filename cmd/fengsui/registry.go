@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +19,7 @@ func newRegistry(flags *globalFlags) *cobra.Command {
 		Use: "registry", Short: "台账：单位、网络、域名、白名单 / units, networks, domains and whitelists",
 		Example: "  fengsui registry import 台账.xlsx",
 	}
-	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags))
+	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags), newRegistrySeed(flags))
 	return cmd
 }
 
@@ -113,6 +115,28 @@ func newRegistryDelete(flags *globalFlags) *cobra.Command {
 					return err
 				}
 				return out(cmd, flags, map[string]int{"deleted": len(args)}, fmt.Sprintf("删除 %d 条 / %d deleted", len(args), len(args)))
+			})
+		},
+	}
+}
+
+func newRegistrySeed(flags *globalFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "seed NAME", Short: "写入自带的行政区划 / add the divisions that come with the program (" + strings.Join(registry.Seeds(), ", ") + ")",
+		Long: `写入自带的行政区划，作为单位树的骨架；已有的单位保持不变。
+Add the national divisions that come with the program as the trunk of the tree
+of units. What is there already stays as it is.`,
+		Example: "  fengsui registry seed henan", Args: exactArgs(1, "a name"), ValidArgs: registry.Seeds(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
+				added, err := reg.Seed(cmd.Context(), me(), args[0])
+				if errors.Is(err, registry.ErrNotFound) {
+					return usageError{err}
+				}
+				if err != nil {
+					return err
+				}
+				return out(cmd, flags, map[string]int{"added": added}, fmt.Sprintf("新增 %d 个单位 / %d units added", added, added))
 			})
 		},
 	}
