@@ -1,11 +1,14 @@
 // Package file reads lines from files: it follows logs that grow, through
-// rotation by rename and by truncation, and reads archives (.gz) whole. It keeps
-// on disk how far each file's lines are durable, so that after kill -9 it goes on
-// there, and what it reads again carries the ids that it had before.
+// rotation by rename and by truncation, and reads archives (.gz, .bz2, .xz, .zst)
+// whole, once, wherever they are moved. It keeps on disk how far each file's
+// lines are durable, so that after kill -9 it goes on there, and what it reads
+// again carries the ids that it had before.
 //
 // A line is what stands between newlines, whatever its bytes; empty lines are
 // nothing. The package never looks into lines, but for the header lines of a
-// file ("#fields" and the like in Zeek's logs), which it attaches to the others.
+// file ("#fields" and the like in Zeek's logs), which it attaches to the others,
+// for the first bytes of lines that are to be joined to records, and for the
+// encoding. A record's id is its file and the place of its first byte.
 //
 // It holds no file for writing and never deletes one.
 package file
@@ -17,7 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/charset"
 )
 
 // Config says which files to read. What is zero takes its default.
@@ -34,9 +37,18 @@ type Config struct {
 
 	// Preamble is how the header lines of a file begin. They are no records; the
 	// last block of them stands in each line's Preamble. "none" turns that off;
-	// "" is "#" where the format is one of Zeek's, and "#" for those files of
-	// the format "auto" that begin with "#separator", as Zeek's do.
+	// "" is "#" where the format is one of Zeek's or of Microsoft's with columns of
+	// their own, and "#" for those files of the format "auto" that begin with
+	// "#separator", as Zeek's do, or "#Software:", as IIS's and Exchange's.
 	Preamble string `koanf:"preamble"`
+
+	// Encoding is that of the text: auto (UTF-8, or else GB18030, told for each
+	// line), utf-8, gb18030 (GBK and GB 2312 too), utf-16le or utf-16be. "" takes
+	// the bytes as they are. A byte order mark of UTF-16 goes before it. A line
+	// that cannot be decoded becomes a dead letter, whole.
+	Encoding string `koanf:"encoding"`
+
+	Multiline Multiline `koanf:"multiline"` // joins lines to records, as of Java's stack traces
 
 	MaxLine int           `koanf:"max_line"` // bytes; a longer line becomes a dead letter; 1 MiB
 	Scan    time.Duration `koanf:"scan"`     // how often new files are looked for; 1s
@@ -84,6 +96,7 @@ func (c Config) WithDefaults() Config {
 	if c.Quiet == 0 {
 		c.Quiet = 5 * time.Second
 	}
+	c.Multiline = c.Multiline.withDefaults(c)
 	return c
 }
 
@@ -115,6 +128,10 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: %v is not between 10ms and 1h", d.key, d.value))
 		}
 	}
+	if _, err := charset.Named(c.Encoding); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, c.Multiline.validate(c))
 	if c.Rate < 0 {
 		errs = append(errs, fmt.Errorf("rate: %v is negative", c.Rate))
 	}
@@ -129,10 +146,15 @@ type Input struct {
 	state   *state
 	limiter *rate.Limiter
 
+	charset charset.Charset
+	rule    *rule
+
 	follows  map[inode]*follow
 	troubles prometheus.Counter
-	lines    int64
-	pending  pending
+
+	undecodable prometheus.Counter
+	lines       int64
+	pending     pending
 }
 
 // inode is what a file is for the kernel, while it exists.
@@ -153,12 +175,19 @@ func New(cfg Config, deps Deps) (*Input, error) {
 			Name: "fengsui_collector_file_errors_total", Help: "Failures to open or read a file, or to keep how far it was read.",
 		}),
 	}
+	in.undecodable = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "fengsui_collector_file_undecodable_total", Help: "Lines that are not of the encoding of their file, and became dead letters.",
+	})
+	in.rule = in.cfg.rule()
+	in.charset, _ = charset.Named(cfg.Encoding) // Validate has named it
 	if cfg.Rate > 0 {
 		in.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate/20)))
 	}
 	if deps.Metrics != nil {
-		if err := deps.Metrics.Register(in.troubles); err != nil {
-			return nil, fmt.Errorf("registering metrics: %w", err)
+		for _, c := range []prometheus.Collector{in.troubles, in.undecodable} {
+			if err := deps.Metrics.Register(c); err != nil {
+				return nil, fmt.Errorf("registering metrics: %w", err)
+			}
 		}
 	}
 	return in, nil
@@ -314,7 +343,7 @@ func (in *Input) meet(id inode, path string, info os.FileInfo) error {
 	if in.follows[id] != nil || info.Size() == 0 {
 		return nil
 	}
-	if isArchive(path) && time.Since(info.ModTime()) < in.cfg.Quiet {
+	if packedBy(path) != nil && time.Since(info.ModTime()) < in.cfg.Quiet {
 		return nil // it is still being written
 	}
 	if in.state.unchanged(id, info) {
@@ -389,5 +418,3 @@ func (in *Input) leave(f *follow) {
 	}
 	f.close()
 }
-
-func isArchive(path string) bool { return strings.HasSuffix(path, ".gz") }

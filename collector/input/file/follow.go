@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,16 +12,15 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
 	"fengsui/collector/input"
-	"fengsui/internal/gzfile"
+	"fengsui/collector/input/charset"
 )
 
 var (
 	errPut      = errors.New("handing lines over")
 	errReplaced = errors.New("the file's content was replaced")
 	errState    = errors.New("keeping how far the files were read")
+	errOther    = errors.New("the archive is not of the log that it was taken for")
 )
 
 const (
@@ -32,22 +32,33 @@ const (
 
 // follow is one open file.
 type follow struct {
-	id      inode
-	path    string
-	file    *os.File
-	archive bool
-	named   bool // some path still leads to it
-	entry   *entry
+	id     inode
+	path   string
+	file   *os.File
+	packed *packing // nil: a log
+	named  bool     // some path still leads to it
+	entry  *entry
 
+	charset  charset.Charset
 	split    *splitter // nil when there is nothing begun
-	offset   int64     // where the next line to be put begins
-	tail     tail      // of what lies before it
+	join     joiner
+	at       int64     // where the next line to be read begins
+	tail     tail      // of what lies before the records that are not put
 	size     int64     // when it was last read to its end
 	grew     time.Time // when its size was last seen to change
-	skipTo   int64     // lines of an archive before it are durable
 	complete bool      // an archive that is read
 	preamble preamble
+
+	// Of an archive:
+	skipTo int64   // lines before it are durable
+	logs   []entry // that it may be of; the first is taken for it until a line tells otherwise
+	proved bool    // a line has told that it is
 }
+
+func (f *follow) archive() bool { return f.packed != nil }
+
+// unread says that there is something of the file that was not put.
+func (f *follow) unread() bool { return !f.complete && (f.size > f.at || len(f.join.open) > 0) }
 
 func inodeOf(info os.FileInfo) inode {
 	st := info.Sys().(*syscall.Stat_t)
@@ -60,7 +71,7 @@ func (in *Input) open(path string) (*follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &follow{path: path, file: file, named: true, grew: time.Now(), preamble: in.preambleFor()}
+	f := &follow{path: path, file: file, named: true, grew: time.Now(), preamble: in.preambleFor(), join: joiner{rule: in.rule}}
 	if err := in.identify(f); err != nil {
 		_ = file.Close() // only read from
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -82,33 +93,41 @@ func (in *Input) identify(f *follow) error {
 		return err
 	}
 	f.id = inodeOf(info)
-	f.archive = isArchive(f.path) || in.cfg.Once && n > 1 && head[0] == 0x1f && head[1] == 0x8b
+	f.packed = packedBy(f.path)
+	if f.packed == nil && in.cfg.Once {
+		f.packed = packedAs(head[:n])
+	}
+	f.charset = charset.OfBOM(head[:n], in.charset)
 	var now entry
 	f.entry, now, err = in.state.entryFor(f, head[:n], info)
 	if err != nil {
 		return err
 	}
 	f.size = -1
-	if f.archive {
+	if f.archive() {
 		f.skipTo, f.complete = now.Offset, now.Done
 		if f.complete {
 			f.size = info.Size()
 		}
 		return nil
 	}
-	f.offset, f.tail = now.Offset, now.Tail
-	return f.recoverPreamble(now.PreambleAt)
+	f.at, f.tail = now.Offset, now.Tail
+	return in.recoverPreamble(f, now.PreambleAt)
 }
 
 // asStream prepares to read what can be read only once, such as a pipe. Its lines
 // have no ids of their own, since nothing would tell them apart another time.
 func (in *Input) asStream(f *follow) error {
-	r, err := gzfile.NewReader(f.file)
-	if err != nil {
+	r := bufio.NewReaderSize(f.file, 64<<10)
+	head, err := r.Peek(8)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	f.archive, f.entry = true, &entry{Path: f.path, PreambleAt: -1, archive: true}
-	f.split = &splitter{r: r, maxLine: in.cfg.MaxLine}
+	f.entry = &entry{Path: f.path, PreambleAt: -1}
+	if f.packed = packedAs(head); f.packed == nil {
+		f.packed = &packing{unpack: func(r io.Reader) (io.Reader, error) { return r, nil }}
+	}
+	in.beginUnpacked(f, &unpacker{from: r, by: f.packed})
 	return nil
 }
 
@@ -122,6 +141,9 @@ func (f *follow) close() {
 
 // finished says that the file need not be held open.
 func (f *follow) finished(quiet time.Duration) bool {
+	if f.unread() {
+		return false
+	}
 	since := time.Since(f.grew)
 	return f.complete || since > idleClose || !f.named && since > quiet
 }
@@ -137,36 +159,46 @@ func (in *Input) turn(ctx context.Context, f *follow, sink input.Sink) (more boo
 		return false, err
 	}
 	whole := in.cfg.Once // the end of the file ends its last line
-	if !f.archive {
-		if info.Size() < f.offset || f.split != nil && info.Size() < f.split.at {
-			return false, errReplaced
+	if !f.archive() {
+		if info.Size() < f.at || f.split != nil && info.Size() < f.split.at {
+			return false, in.replaced(ctx, f, sink)
 		}
-		if info.Size() != f.size {
+		quiet := time.Since(f.grew)
+		switch {
+		case info.Size() != f.size:
 			f.grew = time.Now()
-		} else if f.size > f.offset && time.Since(f.grew) > in.cfg.Quiet {
+		case f.size > f.at && quiet > in.cfg.Quiet:
 			whole = true
-		} else {
+		case f.size == f.at && len(f.join.open) > 0 && quiet > in.cfg.Multiline.Wait:
+			return false, in.put(ctx, f, sink, nil, f.at, pauses)
+		default:
 			return false, nil
 		}
 	}
 	if f.split == nil {
-		if err := in.begin(f); err != nil {
+		err := in.begin(f)
+		if errors.Is(err, errReplaced) {
+			err = in.replaced(ctx, f, sink)
+		}
+		if err != nil {
 			return false, err
 		}
 	}
 	for range turnPieces {
 		lines, err := f.split.next()
-		if err := in.put(ctx, f, sink, lines, f.split.position(), false); err != nil {
-			return false, err
+		if err := in.put(ctx, f, sink, lines, f.split.position(), goesOn); err != nil {
+			return in.otherwise(f, err)
 		}
 		in.progress(f, info.Size())
 		if err == nil {
 			continue
 		}
-		if f.archive {
-			err = in.endArchive(ctx, f, sink, info.Size(), err)
+		if f.archive() {
+			if err := in.endArchive(ctx, f, sink, info.Size(), err); err != nil {
+				return in.otherwise(f, err)
+			}
 			in.progress(f, info.Size())
-			return false, err
+			return false, nil
 		}
 		if !errors.Is(err, io.EOF) {
 			return false, err
@@ -186,49 +218,106 @@ func (in *Input) turn(ctx context.Context, f *follow, sink input.Sink) (more boo
 	return true, nil
 }
 
-// begin makes the splitter, at the first byte that was not put.
+// begin makes the splitter, at the first byte that was not read.
 func (in *Input) begin(f *follow) error {
-	if f.archive {
-		f.split = &splitter{r: &gunzip{file: f.file}, maxLine: in.cfg.MaxLine}
+	if f.archive() {
+		if _, err := f.file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		in.beginUnpacked(f, &unpacker{from: f.file, by: f.packed})
 		return nil
 	}
 	if !f.tail.matches(f.file) {
 		return errReplaced
 	}
 	f.split = &splitter{
-		r:       io.NewSectionReader(f.file, f.offset, math.MaxInt64-f.offset),
-		at:      f.offset,
+		r:       io.NewSectionReader(f.file, f.at, math.MaxInt64-f.at),
+		at:      f.at,
 		maxLine: in.cfg.MaxLine,
+		charset: f.charset,
 	}
 	return nil
 }
 
-// gunzip opens the archive with its first read.
-type gunzip struct {
-	file *os.File
-	z    *gzip.Reader
+// beginUnpacked makes the splitter of an archive's text, whose first bytes tell
+// the encoding, and which log it may be of.
+func (in *Input) beginUnpacked(f *follow, text io.Reader) {
+	r := bufio.NewReaderSize(text, 64<<10)
+	head, _ := r.Peek(headMost) // an error comes again with the first read
+	f.charset = charset.OfBOM(head, in.charset)
+	f.split = &splitter{r: r, maxLine: in.cfg.MaxLine, charset: f.charset}
+	if f.logs == nil && f.entry.Stream != "" && f.entry.Of == "" && f.skipTo == 0 {
+		f.logs = in.state.logsOf(f.entry, head)
+		f.take()
+	}
 }
 
-func (g *gunzip) Read(p []byte) (int, error) {
-	if g.z == nil {
-		z, err := gzip.NewReader(g.file)
-		if err != nil {
-			return 0, fmt.Errorf("reading the header: %w", err)
-		}
-		g.z = z
+// take takes the archive for the next of the logs that it may be of, or for none.
+func (f *follow) take() {
+	f.skipTo, f.proved = 0, len(f.logs) == 0
+	if !f.proved {
+		f.skipTo = f.logs[0].Offset
 	}
-	return g.z.Read(p)
+}
+
+// otherwise begins an archive again that is not of the log that it was taken for.
+func (in *Input) otherwise(f *follow, err error) (more bool, _ error) {
+	if !errors.Is(err, errOther) {
+		return false, err
+	}
+	f.logs = f.logs[1:]
+	f.take()
+	f.split, f.at, f.preamble, f.join.open = nil, 0, in.preambleFor(), nil
+	if f.logs == nil {
+		f.logs = []entry{}
+	}
+	return true, nil
+}
+
+// prove compares a line that is skipped with what is known of the log.
+func (f *follow) prove(l line) error {
+	if f.proved || len(f.logs) == 0 {
+		return nil
+	}
+	if want := f.logs[0].Tail; l.at <= want.At && want.At < l.end {
+		if tailOf(l) != want {
+			return errOther
+		}
+		f.proved = true
+	}
+	return nil
+}
+
+// settle notes which log the archive is of, before the first of its lines is put.
+func (in *Input) settle(f *follow) error {
+	if len(f.logs) == 0 {
+		return nil
+	}
+	if !f.proved {
+		return errOther
+	}
+	log := f.logs[0]
+	f.logs = f.logs[:0]
+	return in.state.goesOn(f.entry, log)
+}
+
+// replaced ends a log whose content was replaced.
+func (in *Input) replaced(ctx context.Context, f *follow, sink input.Sink) error {
+	if err := in.put(ctx, f, sink, nil, f.at, pauses); err != nil {
+		return err
+	}
+	return errReplaced
 }
 
 func (in *Input) putRest(ctx context.Context, f *follow, sink input.Sink) error {
 	l, ok := f.split.rest()
 	end := f.split.at
 	f.split = nil
-	if !ok {
-		f.offset = end
-		return nil
+	var last []line
+	if ok {
+		last = append(last, l)
 	}
-	return in.put(ctx, f, sink, []line{l}, end, false)
+	return in.put(ctx, f, sink, last, end, pauses)
 }
 
 // endArchive puts what an archive ends with. Where it ends too early, all that
@@ -255,30 +344,92 @@ func (in *Input) endArchive(ctx context.Context, f *follow, sink input.Sink, siz
 			reject: fmt.Sprintf("damaged or truncated archive: %v", cause),
 		})
 	}
+	if err := in.put(ctx, f, sink, last, at, ends); err != nil {
+		return err
+	}
 	f.complete, f.split, f.size = true, nil, size
-	return in.put(ctx, f, sink, last, at, true)
+	return nil
 }
 
-// put hands lines over, without the header lines, which it remembers. They lie
-// before end. done says that they are an archive's last.
-func (in *Input) put(ctx context.Context, f *follow, sink input.Sink, raw []line, end int64, done bool) error {
-	lines := make([]input.Line, 0, len(raw))
-	now := time.Now()
+// ending is what follows the lines that are put.
+type ending int
+
+const (
+	goesOn ending = iota
+	pauses        // nothing for now: the record that is open is whole
+	ends          // nothing ever
+)
+
+// records makes lines records: it decodes them, takes the header lines out, and
+// those that are durable, and joins the others.
+func (in *Input) records(f *follow, raw []line, then ending) ([]line, error) {
+	lines := raw[:0]
 	for _, l := range raw {
-		if f.preamble.take(l) || l.at < f.skipTo {
+		l = in.decoded(f, l)
+		if l.value == nil || f.preamble.take(l) {
 			continue
 		}
-		f.tail = tailOf(l)
+		if l.at < f.skipTo {
+			if err := f.prove(l); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		lines = append(lines, l)
+	}
+	if f.archive() && (len(lines) > 0 || then == ends) {
+		if err := in.settle(f); err != nil {
+			return nil, err
+		}
+	}
+	lines = f.join.add(lines)
+	if then != goesOn {
+		lines = f.join.flush(lines)
+	}
+	return lines, nil
+}
+
+// decoded is the line in UTF-8. What cannot be decoded stays as it is, for a
+// dead letter.
+func (in *Input) decoded(f *follow, l line) line {
+	text, err := f.charset.Decode(l.value)
+	switch {
+	case l.reject != "":
+	case err != nil:
+		in.undecodable.Inc()
+		l.reject = err.Error()
+	case len(text) == 0:
+		l.value = nil
+	case &text[0] != &l.value[0]:
+		l.value, l.raw = text, l.value
+	}
+	return l
+}
+
+// put hands over the records that are whole with further lines, which lie before
+// end.
+func (in *Input) put(ctx context.Context, f *follow, sink input.Sink, raw []line, end int64, then ending) error {
+	records, err := in.records(f, raw, then)
+	if err != nil {
+		return err
+	}
+	lines := make([]input.Line, 0, len(records))
+	now := time.Now()
+	for _, l := range records {
 		lines = append(lines, input.Line{
 			Value: l.value, Reject: l.reject, Source: f.entry.Path, Received: now, Preamble: f.preamble.text,
-			Stream: f.entry.Stream, Seq: uint64(l.at), //nolint:gosec // not negative
+			Stream: f.entry.stream(), Seq: uint64(l.at), //nolint:gosec // not negative
 		})
 	}
-	f.offset = end
+	f.at = end
+	done := then == ends
 	if len(lines) == 0 && !done {
 		return nil
 	}
-	reached := progressOf{offset: f.offset, tail: f.tail, preambleAt: f.preamble.place(), done: done}
+	if len(records) > 0 {
+		f.tail = tailOf(records[len(records)-1])
+	}
+	reached := progressOf{offset: f.join.at(f.at), tail: f.tail, preambleAt: f.preamble.place(), done: done}
 	for {
 		part := lines
 		if in.limiter != nil {
@@ -311,8 +462,8 @@ func (in *Input) progress(f *follow, size int64) {
 	if in.deps.Progress == nil {
 		return
 	}
-	read := f.offset
-	if f.archive {
+	read := f.at
+	if f.archive() {
 		at, err := f.file.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return // not worth more than a missing progress
@@ -336,13 +487,13 @@ type preamble struct {
 const maxPreamble = 64 << 10
 
 func (in *Input) preambleFor() preamble {
-	zeek := strings.HasPrefix(in.deps.Format, "zeek")
+	headed := strings.HasPrefix(in.deps.Format, "zeek") || in.deps.Format == "microsoft-iis" || in.deps.Format == "microsoft-exchange"
 	switch p := in.cfg.Preamble; {
 	case p == "none":
 		return preamble{}
 	case p != "":
 		return preamble{prefix: p}
-	case zeek:
+	case headed:
 		return preamble{prefix: "#"}
 	case in.deps.Format == "auto":
 		return preamble{prefix: "#", auto: true}
@@ -356,7 +507,7 @@ func (in *Input) preambleFor() preamble {
 func (p *preamble) take(l line) bool {
 	if p.auto && l.at == 0 {
 		p.auto = false
-		if !strings.HasPrefix(string(l.value), "#separator") {
+		if s := string(l.value); !strings.HasPrefix(s, "#separator") && !strings.HasPrefix(s, "#Software:") {
 			p.prefix = ""
 		}
 	}
@@ -384,9 +535,9 @@ func (p *preamble) place() int64 {
 
 // recoverPreamble reads the header lines again that stand before the place where
 // reading goes on.
-func (f *follow) recoverPreamble(from int64) error {
+func (in *Input) recoverPreamble(f *follow, from int64) error {
 	p := &f.preamble
-	if f.offset == 0 {
+	if f.at == 0 {
 		return nil
 	}
 	if p.auto && from < 0 {
@@ -396,11 +547,11 @@ func (f *follow) recoverPreamble(from int64) error {
 	if p.prefix == "" || from < 0 {
 		return nil
 	}
-	s := splitter{r: io.NewSectionReader(f.file, from, f.offset-from), at: from, maxLine: maxPreamble}
+	s := splitter{r: io.NewSectionReader(f.file, from, f.at-from), at: from, maxLine: maxPreamble, charset: f.charset}
 	for {
 		lines, err := s.next()
 		for _, l := range lines {
-			if !p.take(l) {
+			if !p.take(in.decoded(f, l)) {
 				return nil
 			}
 		}

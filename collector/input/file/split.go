@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/charset"
 )
 
 // splitter cuts a stream into lines and knows where each began. It holds at most
@@ -13,6 +14,7 @@ import (
 type splitter struct {
 	r       io.Reader
 	maxLine int
+	charset charset.Charset
 	buf     []byte
 	at      int64 // where buf begins in the stream
 	scanned int   // bytes of buf that are known to hold no newline
@@ -25,6 +27,9 @@ type line struct {
 	end    int64 // where the next line begins
 	value  []byte
 	reject string
+
+	last *line  // of a record of several lines: the last of them, as it stands in the file
+	raw  []byte // as it stands in the file, where value is not that
 }
 
 const pieceSize = 256 << 10
@@ -72,17 +77,16 @@ func (s *splitter) cut() []line {
 	var lines []line
 	used := 0
 	for {
-		i := bytes.IndexByte(s.buf[used+s.scanned:], '\n')
-		if i < 0 {
-			s.scanned = len(s.buf) - used
+		end, next := s.newline(used + s.scanned)
+		if end < 0 {
+			s.scanned = next - used
 			break
 		}
-		end := used + s.scanned + i
 		s.scanned = 0
-		if l := s.whole(used, end, end+1); l.value != nil {
+		if l := s.whole(used, end, next); l.value != nil {
 			lines = append(lines, l)
 		}
-		used = end + 1
+		used = next
 	}
 	if used == 0 {
 		return nil
@@ -104,6 +108,42 @@ func (s *splitter) cut() []line {
 	return lines
 }
 
+// newline finds the next newline from a place in the buffer on, and where it
+// ends; end -1: there is none before the place next, from which to go on.
+func (s *splitter) newline(from int) (end, next int) {
+	if !s.charset.Wide() {
+		if i := bytes.IndexByte(s.buf[from:], '\n'); i >= 0 {
+			return from + i, from + i + 1
+		}
+		return -1, len(s.buf)
+	}
+	newline := []byte{'\n', 0}
+	if s.charset == charset.UTF16BE {
+		newline = []byte{0, '\n'}
+	}
+	for at := from; ; {
+		i := bytes.Index(s.buf[at:], newline)
+		if i < 0 {
+			return -1, max(from, len(s.buf)-1)
+		}
+		if at += i; (s.at+int64(at))%2 == 0 { // otherwise it is halves of two characters
+			return at, at + 2
+		}
+		at++
+	}
+}
+
+// trimCR removes a carriage return at the end.
+func (s *splitter) trimCR(b []byte) []byte {
+	switch s.charset {
+	case charset.UTF16LE:
+		return bytes.TrimSuffix(b, []byte{'\r', 0})
+	case charset.UTF16BE:
+		return bytes.TrimSuffix(b, []byte{0, '\r'})
+	}
+	return bytes.TrimSuffix(b, []byte("\r"))
+}
+
 // whole makes the line that begins at used and ends at end in the buffer. The
 // value of an empty one is nil.
 func (s *splitter) whole(used, end, next int) line {
@@ -115,7 +155,7 @@ func (s *splitter) whole(used, end, next int) line {
 		return l
 	}
 	l := line{at: s.at + int64(used), end: s.at + int64(next)}
-	value := bytes.TrimSuffix(s.buf[used:end], []byte("\r"))
+	value := s.trimCR(s.buf[used:end])
 	if len(value) == 0 {
 		return l
 	}

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -29,6 +32,11 @@ const (
 // that begins alike in the same inode (a log truncated under its writer, or an
 // inode used again) is told apart by the bytes before the place reached, and
 // gets the next generation, so that its lines do not look like repetitions.
+//
+// An archive never grows, and so is its content: its size, first and last bytes,
+// under whatever name and inode. Where it turns out to be that of a log that was
+// followed, which has been rotated and compressed, it goes on where that log was
+// left, with that log's stream.
 type entry struct {
 	Stream     string `json:"stream"`
 	Path       string `json:"path"` // where it was met; the lines' source, also after a rename
@@ -38,15 +46,26 @@ type entry struct {
 	HeadSum    string `json:"head_sum"`
 	Generation int    `json:"generation,omitempty"`
 
-	Offset     int64 `json:"offset"` // the lines before it are durable
-	Tail       tail  `json:"tail"`
-	PreambleAt int64 `json:"preamble_at"`    // -1: none
-	Done       bool  `json:"done,omitempty"` // an archive that was read to its end
-	Size       int64 `json:"size,omitempty"` // of the archive
-	Gone       int64 `json:"gone,omitempty"` // Unix time since when it is another file's inode, or nobody's
-	Seen       int64 `json:"seen"`           // Unix time, about
+	Offset     int64  `json:"offset"` // the lines before it are durable
+	Tail       tail   `json:"tail"`
+	PreambleAt int64  `json:"preamble_at"`       // -1: none
+	Done       bool   `json:"done,omitempty"`    // an archive that was read to its end
+	Size       int64  `json:"size,omitempty"`    // of the archive
+	EndSum     string `json:"end_sum,omitempty"` // of the archive's last bytes
+	Of         string `json:"of,omitempty"`      // stream of the log that the archive is of
+	Gone       int64  `json:"gone,omitempty"`    // Unix time since when it is another file's inode, or nobody's
+	Seen       int64  `json:"seen"`              // Unix time, about
+}
 
-	archive bool
+// isArchive: a log's size is not kept.
+func (e *entry) isArchive() bool { return e.Size > 0 }
+
+// stream is the name that the lines carry.
+func (e *entry) stream() string {
+	if e.Of != "" {
+		return e.Of
+	}
+	return e.Stream
 }
 
 // tail is the end of what was read of a file.
@@ -57,11 +76,18 @@ type tail struct {
 }
 
 func tailOf(l line) tail {
-	from := max(0, len(l.value)-tailMost)
+	if l.last != nil {
+		l = *l.last
+	}
+	raw := l.value
+	if l.raw != nil {
+		raw = l.raw
+	}
+	from := max(0, len(raw)-tailMost)
 	if l.at == l.end { // says something of the file, and does not stand in it
 		return tail{}
 	}
-	return tail{At: l.at + int64(from), Len: len(l.value) - from, Sum: sumOf(l.value[from:])}
+	return tail{At: l.at + int64(from), Len: len(raw) - from, Sum: sumOf(raw[from:])}
 }
 
 func (t tail) matches(f *os.File) bool {
@@ -185,48 +211,113 @@ func writeFile(path string, raw []byte) (err error) {
 // change is another file: its inode may have been used again for one that begins
 // alike, whose lines must not be taken for repetitions.
 func (s *state) entryFor(f *follow, head []byte, info os.FileInfo) (e *entry, now entry, err error) {
-	size, version := info.Size(), ""
-	if s.path == "" && !f.archive {
-		version = fmt.Sprint(size, info.ModTime().UnixNano())
+	version, end := "", ""
+	if f.archive() {
+		if end, err = endOf(f.file, info.Size()); err != nil {
+			return nil, now, err
+		}
+	} else if s.path == "" {
+		version = fmt.Sprint(info.Size(), info.ModTime().UnixNano())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := time.Now().Unix()
-	if e := s.byInode[f.id]; e != nil {
-		if e.matches(f, head, size) {
-			if e.HeadLen < len(head) {
-				e.HeadLen, e.HeadSum, s.dirty = len(head), sumOf(head), true
-			}
-			e.archive, e.Seen = f.archive, at
-			return e, *e, nil
-		}
+	if e = s.byInode[f.id]; e != nil && !e.matches(f, head, info.Size()) {
 		s.goneLocked(e, at)
+		e = nil
+	}
+	if e == nil && f.archive() {
+		e = s.sameArchive(f.id, head, end, info.Size())
+	}
+	if e != nil {
+		if e.HeadLen < len(head) {
+			e.HeadLen, e.HeadSum, s.dirty = len(head), sumOf(head), true
+		}
+		if f.archive() {
+			e.Size, e.EndSum = info.Size(), end
+		}
+		e.Seen = at
+		return e, *e, nil
 	}
 	e = &entry{
-		Path: f.path, Dev: f.id.Dev, Ino: f.id.Ino, HeadLen: len(head), HeadSum: sumOf(head),
-		PreambleAt: -1, Seen: at, archive: f.archive,
+		Path: f.path, Dev: f.id.Dev, Ino: f.id.Ino, HeadLen: len(head), HeadSum: sumOf(head), PreambleAt: -1, Seen: at, EndSum: end,
 	}
-	if f.archive {
-		e.Size = size
+	if f.archive() {
+		e.Size = info.Size()
 	}
 	for e.Stream == "" || s.entries[e.Stream] != nil {
 		if e.Stream != "" {
 			e.Generation++
 		}
-		e.Stream = "file-" + sumOf(fmt.Appendf(nil, "%d %d %d %s %d%s", e.Dev, e.Ino, e.HeadLen, e.HeadSum, e.Generation, version))[:24]
+		what := fmt.Appendf(nil, "%d %d %d %s %d%s", e.Dev, e.Ino, e.HeadLen, e.HeadSum, e.Generation, version)
+		if f.archive() {
+			what = fmt.Appendf(nil, "%d %s %s %d", e.Size, e.HeadSum, e.EndSum, e.Generation)
+		}
+		e.Stream = "file-" + sumOf(what)[:24]
 	}
 	s.entries[e.Stream], s.byInode[f.id], s.dirty = e, e, true
 	return e, *e, s.saveLocked()
 }
 
+// endOf is the sum of a file's last bytes.
+func endOf(f *os.File, size int64) (string, error) {
+	b := make([]byte, min(size, tailMost))
+	if _, err := f.ReadAt(b, size-int64(len(b))); err != nil {
+		return "", fmt.Errorf("reading its end: %w", err)
+	}
+	return sumOf(b), nil
+}
+
+// sameArchive finds an archive of the same content, which was copied or moved
+// here, and has it be this one.
+func (s *state) sameArchive(id inode, head []byte, end string, size int64) *entry {
+	for _, e := range s.entries {
+		if e.Size == size && e.EndSum == end && e.HeadLen == len(head) && e.HeadSum == sumOf(head) {
+			delete(s.byInode, inode{e.Dev, e.Ino})
+			e.Dev, e.Ino, e.Gone, s.dirty = id.Dev, id.Ino, 0, true
+			s.byInode[id] = e
+			return e
+		}
+	}
+	return nil
+}
+
 func (e *entry) matches(f *follow, head []byte, size int64) bool {
-	if len(head) < e.HeadLen || sumOf(head[:e.HeadLen]) != e.HeadSum {
+	if len(head) < e.HeadLen || sumOf(head[:e.HeadLen]) != e.HeadSum || f.archive() != e.isArchive() {
 		return false
 	}
-	if f.archive {
+	if f.archive() {
 		return !e.Done || e.Size == size
 	}
 	return size >= e.Offset && e.Tail.matches(f.file)
+}
+
+// logsOf finds the logs that an archive may be of: those that its name begins
+// with the name of and its text with their first bytes, the latest first.
+func (s *state) logsOf(archive *entry, text []byte) []entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var logs []entry
+	for _, e := range s.entries {
+		rest, ok := strings.CutPrefix(archive.Path, e.Path)
+		if ok && !e.isArchive() && !strings.Contains(rest, "/") && e.Tail.Len > 0 &&
+			e.HeadLen <= len(text) && sumOf(text[:e.HeadLen]) == e.HeadSum {
+			logs = append(logs, *e)
+		}
+	}
+	slices.SortFunc(logs, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(max(b.Seen, b.Gone), max(a.Seen, a.Gone)), cmp.Compare(a.Stream, b.Stream))
+	})
+	return logs
+}
+
+// goesOn notes that the archive is that of the log, and goes on where that was
+// left.
+func (s *state) goesOn(archive *entry, log entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	archive.Of, archive.Path, archive.Offset, s.dirty = log.stream(), log.Path, log.Offset, true
+	return s.saveLocked()
 }
 
 // progressOf is how far a file's lines are durable.
@@ -243,7 +334,7 @@ func (s *state) advance(e *entry, p progressOf) {
 	defer s.mu.Unlock()
 	if p.offset > e.Offset {
 		e.Offset, e.PreambleAt, s.dirty = p.offset, p.preambleAt, true
-		if !e.archive {
+		if !e.isArchive() {
 			e.Tail = p.tail
 		}
 	}
