@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/charset"
 	"fengsui/collector/input/listen"
 )
 
@@ -30,6 +31,11 @@ type Config struct {
 	UDP string    `koanf:"udp"` // address to listen on, such as ":514"
 	TCP string    `koanf:"tcp"`
 	TLS TLSConfig `koanf:"tls"`
+
+	// Encoding is that of the messages: auto (UTF-8, or else GB18030, told for each
+	// message), utf-8 or gb18030 (GBK and GB 2312 too). "" takes the bytes as they
+	// are. What cannot be decoded becomes a dead letter, whole.
+	Encoding string `koanf:"encoding"`
 
 	UDPSockets    int `koanf:"udp_sockets"`    // sockets that share the address, each read by its own goroutine; 2
 	ReceiveBuffer int `koanf:"receive_buffer"` // bytes of the kernel's buffer of each; 8 MiB
@@ -96,6 +102,9 @@ func (c Config) Validate() error {
 	}
 	check((c.TLS.Listen != "") == c.TLS.Enabled(), "tls: listen, cert and key belong together")
 	errs = append(errs, c.TLS.Validate(), c.Limits.Validate())
+	of, err := charset.Named(c.Encoding)
+	errs = append(errs, err)
+	check(!of.Wide(), "encoding: %s has no place in syslog", c.Encoding)
 	check(c.UDPSockets >= 1 && c.UDPSockets <= 64, "udp_sockets: %d is not between 1 and 64", c.UDPSockets)
 	check(c.ReceiveBuffer >= 64<<10 && c.ReceiveBuffer <= 1<<30, "receive_buffer: %d is not between 64 KiB and 1 GiB", c.ReceiveBuffer)
 	check(c.MaxLine >= 480 && c.MaxLine <= input.MaxValue, "max_line: %d is not between 480 and %d", c.MaxLine, input.MaxValue)
@@ -111,6 +120,8 @@ type Input struct {
 	log   *slog.Logger
 	ready chan struct{}
 
+	charset charset.Charset
+
 	mu    sync.Mutex
 	addrs []net.Addr
 	drops dropCounter
@@ -118,6 +129,8 @@ type Input struct {
 	longMemory *listen.Budget // of Config.LongLineMemory
 	conns      listen.Metrics
 	cut        prometheus.Counter
+
+	undecodable prometheus.Counter
 	quiet      input.Quiet
 }
 
@@ -134,13 +147,35 @@ func New(cfg Config, deps Deps) (*Input, error) {
 			Name: "fengsui_collector_syslog_unfinished_total", Help: "TCP connections ended by us or by the peer within a message.",
 		}),
 	}
+	in.charset, _ = charset.Named(cfg.Encoding) // Validate has named it
+	in.undecodable = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "fengsui_collector_syslog_undecodable_total", Help: "Messages that are not of the input's encoding, and became dead letters.",
+	})
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "fengsui_collector_kernel_drops_total", Help: "Datagrams that the kernel dropped because the socket's buffer was full.",
 	}, func() float64 { return float64(in.KernelDrops()) })
-	if err := listen.Register(deps.Metrics, append(in.conns.All(), in.cut, dropped)...); err != nil {
+	if err := listen.Register(deps.Metrics, append(in.conns.All(), in.cut, in.undecodable, dropped)...); err != nil {
 		return nil, err
 	}
 	return in, nil
+}
+
+// put hands lines over in UTF-8, where that is asked for.
+func (in *Input) put(ctx context.Context, sink input.Sink, lines []input.Line) error {
+	if in.charset != charset.Bytes {
+		for i := range lines {
+			l := &lines[i]
+			text, err := in.charset.Decode(l.Value)
+			switch {
+			case err == nil:
+				l.Value = text
+			case l.Reject == "":
+				in.undecodable.Inc()
+				l.Reject = err.Error()
+			}
+		}
+	}
+	return sink.Put(ctx, lines, nil)
 }
 
 // Ready is closed when every socket is bound.

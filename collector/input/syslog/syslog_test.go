@@ -424,6 +424,24 @@ func TestSlowSender(t *testing.T) {
 	}
 }
 
+// TestEncoding: a device that sends GBK beside one that sends UTF-8.
+func TestEncoding(t *testing.T) {
+	s := &sink{}
+	in, _, _ := start(t, Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0", Encoding: "auto"}, s)
+	fmt.Fprintf(dial(t, in), "<13>\xb5\xc7\xc2\xbc\n<13>登录\n<13>\xff\xff\n")
+	eventually(t, "three lines", func() bool { return len(s.all()) == 3 })
+	sendDatagrams(t, in.Addrs()[0].String(), 1, []byte("<13>\xb5\xc7\xc2\xbc"))
+	eventually(t, "four lines", func() bool { return len(s.all()) == 4 })
+	for i, want := range []string{"<13>登录", "<13>登录", "<13>\xff\xff", "<13>登录"} {
+		if l := s.all()[i]; string(l.Value) != want || (l.Reject != "") != (i == 2) {
+			t.Errorf("line %d: %q, reject %q", i, l.Value, l.Reject)
+		}
+	}
+	if value(t, in.undecodable) != 1 {
+		t.Error("what could not be decoded is not counted")
+	}
+}
+
 func TestConnectionLimit(t *testing.T) {
 	s := &sink{}
 	in, _, _ := start(t, Config{TCP: "127.0.0.1:0", Limits: listen.Limits{MaxConnections: 2}}, s)
@@ -467,6 +485,7 @@ func TestValidate(t *testing.T) {
 	}
 	f(Config{UDP: ":514", TCP: "[::1]:514"}, "<nil>")
 	f(Config{}, "udp, tcp, tls.listen: at least one address to listen on is needed")
+	f(Config{UDP: ":514", Encoding: "utf-16le"}, "encoding: utf-16le has no place in syslog")
 	f(Config{UDP: "514"}, `udp: "514" is not host:port or :port`)
 	f(Config{TCP: ":1", MaxLine: 100, UDPSockets: -1}, "udp_sockets: -1 is not between 1 and 64\nmax_line: 100 is not between 480 and 8126464")
 }

@@ -90,7 +90,7 @@ func (in *Input) serveConn(ctx, drain context.Context, conn net.Conn, unit strin
 			in.endConn(ctx, f, err)
 		}
 		progress = len(f.lines) > 0
-		if !put(drain, sink, f, source, unit) || err != nil {
+		if !in.putFramed(drain, sink, f, source, unit) || err != nil {
 			return
 		}
 	}
@@ -116,8 +116,8 @@ func (in *Input) endConn(ctx context.Context, f *framer, err error) {
 	}
 }
 
-// put hands over what was framed; false: the sink has ended.
-func put(ctx context.Context, sink input.Sink, f *framer, source, unit string) bool {
+// putFramed hands over what was framed; false: the sink has ended.
+func (in *Input) putFramed(ctx context.Context, sink input.Sink, f *framer, source, unit string) bool {
 	messages := f.take()
 	if len(messages) == 0 {
 		return true
@@ -127,7 +127,7 @@ func put(ctx context.Context, sink input.Sink, f *framer, source, unit string) b
 	for i, m := range messages {
 		lines[i] = input.Line{Value: m.value, Reject: m.reject, Source: source, Unit: unit, Received: now}
 	}
-	err := sink.Put(ctx, lines, nil)
+	err := in.put(ctx, sink, lines)
 	f.settle()
 	return err == nil
 }

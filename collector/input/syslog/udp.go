@@ -40,7 +40,7 @@ func (in *Input) serveUDP(ctx, drain context.Context, s *udp.Socket, sink input.
 		if len(lines) == 0 {
 			return nil
 		}
-		return sink.Put(drain, lines, nil)
+		return in.put(drain, sink, lines)
 	})
 	if err == nil || drain.Err() != nil {
 		return nil
