@@ -131,7 +131,7 @@ type Input struct {
 	cut        prometheus.Counter
 
 	undecodable prometheus.Counter
-	quiet      input.Quiet
+	quiet       input.Quiet
 }
 
 // New checks cfg. Nothing listens before Run.
