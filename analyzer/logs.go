@@ -65,6 +65,7 @@ type logs struct {
 	encoder      schemas.MatchEncoder
 	encoded      []byte // of matches
 	observations []kafka.Record
+	identity     schemas.Sighting
 	identities   []schemas.Sighting
 	fresh        map[string]uint64 // sequence numbers of events of this batch
 	freshLetters map[string]uint64
@@ -278,8 +279,8 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 	settle(ev)
 	h.enricher.Event(snap, ev)
 	h.enrich(snap, ev)
-	if s, ok := identity.FromEvent(ev); ok {
-		h.identities = append(h.identities, s)
+	if identity.FromEvent(ev, &h.identity) {
+		h.identities = append(h.identities, h.identity)
 	}
 	h.judge(snap, rules, ev)
 	h.fresh[origin.Stream] = origin.Seq

@@ -100,8 +100,16 @@ func (e *Event) Get(id FieldID) Value {
 	return Value{}
 }
 
+// Has says that a field is set.
+func (e *Event) Has(id FieldID) bool { return e.index[id] > 0 }
+
 // Str returns a field's string, or "".
-func (e *Event) Str(id FieldID) string { return e.Get(id).Str() }
+func (e *Event) Str(id FieldID) string {
+	if p := e.index[id]; p > 0 {
+		return e.set[p-1].value.Str()
+	}
+	return ""
+}
 
 // Lookup returns the value of a field by name, alias or open name.
 func (e *Event) Lookup(name string) Value {

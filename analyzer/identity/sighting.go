@@ -12,6 +12,8 @@ package identity
 
 import (
 	"cmp"
+	"encoding/hex"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -19,42 +21,57 @@ import (
 	"fengsui/schemas"
 )
 
-// FromEvent is what an event tells of who is behind an address, if it does. The
-// event must have its time and its unit. It is called for every event, and costs
-// those that tell nothing next to nothing.
-func FromEvent(ev *schemas.Event) (s schemas.Sighting, ok bool) {
-	switch action := ev.Str(schemas.FieldEventAction); action {
-	case "address_assigned", "address_released":
-		s, ok = lease(ev, action == "address_released")
-	case "user_online", "user_offline":
-		s, ok = login(ev, action == "user_offline")
-	case "kerberos_ticket_requested":
-		s, ok = domainLogin(ev)
-	default:
-		switch {
-		case !ev.Get(schemas.FieldSourceNATIP).IsNone():
-			s, ok = translation(ev)
-		case ev.Str(schemas.FieldEventModule) == "zeek":
-			s, ok = fromZeek(ev)
-		}
+// FromEvent is what an event tells of who is behind an address, written to s, if
+// it does. The event must have its time and its unit. It is called for every
+// event, and costs those that tell nothing next to nothing.
+func FromEvent(ev *schemas.Event, s *schemas.Sighting) bool {
+	read := readerOf(ev)
+	if read == nil || ev.Str(schemas.FieldEventOutcome) == "failure" {
+		return false
 	}
-	if !ok || ev.Str(schemas.FieldEventOutcome) == "failure" {
-		return schemas.Sighting{}, false
+	found, ok := read(ev)
+	if !ok {
+		return false
 	}
+	*s = found
 	s.Unit = ev.Str(schemas.FieldOrganizationID)
 	s.Source, s.EventID = ev.Source, ev.EventID()
 	if s.System == "" {
 		s.System = cmp.Or(ev.Str(schemas.FieldEventDataset), ev.Str(schemas.FieldEventModule))
 	}
-	return s, true
+	return true
 }
 
-func lease(ev *schemas.Event, released bool) (schemas.Sighting, bool) {
+// readerOf is what reads an event of that kind, nil for nearly all.
+func readerOf(ev *schemas.Event) func(*schemas.Event) (schemas.Sighting, bool) {
+	switch ev.Str(schemas.FieldEventAction) {
+	case "address_assigned", "address_released":
+		return lease
+	case "user_online", "user_offline":
+		return login
+	case "kerberos_ticket_requested":
+		return domainLogin
+	}
+	if ev.Has(schemas.FieldSourceNATIP) {
+		return translation
+	}
+	switch ev.Str(schemas.FieldEventDataset) {
+	case "zeek.dhcp":
+		return zeekDHCP
+	case "zeek.radius":
+		return zeekRADIUS
+	case "zeek.kerberos":
+		return zeekKerberos
+	}
+	return nil
+}
+
+func lease(ev *schemas.Event) (schemas.Sighting, bool) {
 	s := schemas.Sighting{
 		Kind: schemas.IdentityLease, Address: address(ev, schemas.FieldSourceIP), MAC: mac(ev),
 		Host: ev.Str(schemas.FieldSourceDomain), User: user(ev),
 	}
-	if released {
+	if ev.Str(schemas.FieldEventAction) == "address_released" {
 		// A duration is then how long the lease might have been.
 		s.From, s.Until, s.Ended = ev.Get(schemas.FieldEventStart).Time(), ev.Time(), true
 	} else {
@@ -74,7 +91,7 @@ func runsOut(ev *schemas.Event) time.Time {
 	return time.Time{}
 }
 
-func login(ev *schemas.Event, offline bool) (schemas.Sighting, bool) {
+func login(ev *schemas.Event) (schemas.Sighting, bool) {
 	s := schemas.Sighting{
 		Kind: schemas.IdentityLogin, Address: address(ev, schemas.FieldSourceIP), MAC: mac(ev),
 		Host: ev.Str(schemas.FieldSourceDomain), User: user(ev),
@@ -84,7 +101,7 @@ func login(ev *schemas.Event, offline bool) (schemas.Sighting, bool) {
 		s.Peer, s.Address = s.Address, given
 	}
 	s.From = ev.Time()
-	if offline {
+	if ev.Str(schemas.FieldEventAction) == "user_offline" {
 		s.From, s.Until, s.Ended = began(ev), ev.Time(), true
 	}
 	return s, s.User != "" && s.Key().Name != ""
@@ -145,36 +162,42 @@ func translation(ev *schemas.Event) (schemas.Sighting, bool) {
 	return s, s.Address != "" && s.Inside != "" && s.Address != s.Inside
 }
 
-// fromZeek reads Zeek's logs of DHCP, RADIUS and Kerberos: what they say beyond
-// the connection is under zeek.extra.
-func fromZeek(ev *schemas.Event) (schemas.Sighting, bool) {
-	extra := func(name string) string { return ev.Lookup("zeek.extra." + name).Text() }
-	s := schemas.Sighting{From: ev.Time(), System: ev.Str(schemas.FieldEventDataset)}
-	switch s.System {
-	case "zeek.dhcp":
-		s.Kind, s.Address, s.MAC = schemas.IdentityLease, parsed(extra("assigned_addr")), cmp.Or(lower(extra("mac")), mac(ev))
-		s.Host = cmp.Or(extra("host_name"), extra("client_fqdn"))
-		if messages := extra("msg_types"); strings.Contains(messages, "RELEASE") {
-			s.Address, s.From, s.Until, s.Ended = cmp.Or(s.Address, parsed(extra("client_addr"))), time.Time{}, ev.Time(), true
-		} else if messages != "" && !strings.Contains(messages, "ACK") {
-			return s, false // an offer is no lease
-		} else if d, err := time.ParseDuration(extra("lease_time") + "s"); err == nil && d > 0 {
+// extra is what Zeek's log says beyond the connection.
+func extra(ev *schemas.Event, name string) string { return ev.Lookup("zeek.extra." + name).Text() }
+
+func zeekDHCP(ev *schemas.Event) (schemas.Sighting, bool) {
+	s := schemas.Sighting{
+		Kind: schemas.IdentityLease, Address: parsed(extra(ev, "assigned_addr")), MAC: cmp.Or(lower(extra(ev, "mac")), mac(ev)),
+		Host: cmp.Or(extra(ev, "host_name"), extra(ev, "client_fqdn")), From: ev.Time(),
+	}
+	switch messages := extra(ev, "msg_types"); {
+	case strings.Contains(messages, "RELEASE"):
+		s.Address, s.From, s.Until, s.Ended = cmp.Or(s.Address, parsed(extra(ev, "client_addr"))), time.Time{}, ev.Time(), true
+	case messages != "" && !strings.Contains(messages, "ACK"):
+		return s, false // an offer is no lease
+	default:
+		if d, err := time.ParseDuration(extra(ev, "lease_time") + "s"); err == nil && d > 0 {
 			s.Until = s.From.Add(d)
 		}
-		return s, s.Address != "" && s.MAC != ""
-	case "zeek.radius":
-		s.Kind, s.Address, s.MAC = schemas.IdentityLogin, parsed(extra("framed_addr")), lower(extra("mac"))
-		s.User = cmp.Or(extra("username"), user(ev))
-		return s, extra("result") == "success" && s.User != "" && s.Key().Name != ""
-	case "zeek.kerberos":
-		s.Kind, s.Address, s.System = schemas.IdentityLogin, address(ev, schemas.FieldSourceIP), "kerberos"
-		client, _, _ := strings.Cut(extra("client"), "/")
-		if extra("request_type") != "AS" || !isTrue(extra("success")) {
-			return s, false
-		}
-		return ticket(s, client)
 	}
-	return s, false
+	return s, s.Address != "" && s.MAC != ""
+}
+
+func zeekRADIUS(ev *schemas.Event) (schemas.Sighting, bool) {
+	s := schemas.Sighting{
+		Kind: schemas.IdentityLogin, Address: parsed(extra(ev, "framed_addr")), MAC: lower(extra(ev, "mac")),
+		User: cmp.Or(extra(ev, "username"), user(ev)), From: ev.Time(),
+	}
+	return s, extra(ev, "result") == "success" && s.User != "" && s.Key().Name != ""
+}
+
+func zeekKerberos(ev *schemas.Event) (schemas.Sighting, bool) {
+	s := schemas.Sighting{Kind: schemas.IdentityLogin, Address: address(ev, schemas.FieldSourceIP), From: ev.Time(), System: "kerberos"}
+	client, _, _ := strings.Cut(extra(ev, "client"), "/")
+	if extra(ev, "request_type") != "AS" || !isTrue(extra(ev, "success")) {
+		return s, false
+	}
+	return ticket(s, client)
 }
 
 func isTrue(text string) bool { return text == "true" || text == "T" }
@@ -190,7 +213,25 @@ func parsed(text string) string {
 	return a.Unmap().WithZone("").String()
 }
 
-func mac(ev *schemas.Event) string { return lower(ev.Str(schemas.FieldSourceMAC)) }
+// mac is the machine's MAC address, or that which its DHCPv6 identifier was made
+// of (RFC 8415, 11.2 and 11.4: link-layer address, with time or without).
+func mac(ev *schemas.Event) string {
+	if own := lower(ev.Str(schemas.FieldSourceMAC)); own != "" {
+		return own
+	}
+	duid := strings.NewReplacer(":", "", "-", "").Replace(ev.Lookup("labels.duid").Str())
+	for _, made := range []struct {
+		prefix string
+		digits int
+	}{{"00030001", 8 + 12}, {"00010001", 16 + 12}} {
+		if strings.HasPrefix(duid, made.prefix) && len(duid) == made.digits {
+			if m, err := hex.DecodeString(duid[made.digits-12:]); err == nil {
+				return net.HardwareAddr(m).String()
+			}
+		}
+	}
+	return ""
+}
 
 // lower is a MAC address as the catalogue has it, from the catalogue or Zeek.
 func lower(mac string) string { return strings.ReplaceAll(strings.ToLower(mac), "-", ":") }
