@@ -9,10 +9,10 @@ import (
 // recognise names the format that a record has the shape of. It is for sources
 // that mix formats or are not known yet: a format that is named costs less and
 // guesses nothing.
-func recognise(ev *schemas.Event, line string) string {
+func recognise(ev *schemas.Event, line string, trace *Explanation) string {
 	switch {
 	case line[0] == '{':
-		return recogniseJSON(line)
+		return recogniseJSON(line, trace)
 	case strings.Contains(ev.Preamble, "#fields"):
 		return "zeek-tsv"
 	case strings.Contains(ev.Preamble, "#Software: Microsoft Internet Information Services"):
@@ -30,7 +30,7 @@ func recognise(ev *schemas.Event, line string) string {
 }
 
 // recogniseJSON tells JSON records apart by keys that only they have.
-func recogniseJSON(line string) string {
+func recogniseJSON(line string, trace *Explanation) string {
 	switch {
 	case strings.Contains(line, `"_path"`), strings.Contains(line, `"id.orig_h"`):
 		return "zeek-json"
@@ -41,7 +41,7 @@ func recogniseJSON(line string) string {
 	case strings.Contains(line, `"remote_addr"`):
 		return "nginx-access"
 	}
-	if found := theDevices().finder.find(&header{content: line}, nil); found != nil { // of one that writes JSON
+	if found := theDevices().finder.find(&header{content: line}, trace); found != nil { // of one that writes JSON
 		return found.device.file.ID
 	}
 	return "json"

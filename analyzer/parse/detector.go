@@ -133,7 +133,7 @@ func (s *source) fits(ev *schemas.Event) bool {
 		return true
 	}
 	line := trimLine(ev.Original)
-	return line == "" || recognise(ev, line) == format
+	return line == "" || recognise(ev, line, nil) == format
 }
 
 // takeBack has the source decided anew, unless that happened too often.

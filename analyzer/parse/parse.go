@@ -152,7 +152,7 @@ func (f *Format) parsed(ev *schemas.Event, trace *Explanation) error {
 		return fmt.Errorf("%s: empty record", f.Name)
 	}
 	if f.parse == nil && f.traced == nil { // auto
-		of, err := lookup(recognise(ev, line))
+		of, err := lookup(recognise(ev, line, trace))
 		if err != nil {
 			return err
 		}

@@ -439,7 +439,7 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 			first = bare[:len(bare)-1]
 		}
 	}
-	if h.host == "" && isHost(first) && !levels[first] && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
+	if h.host == "" && isHost(first) && !notHost(first) && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
 		h.host = first
 		s = strings.TrimPrefix(rest, ": ") // Cisco ASA: "host : %ASA-…"
 		if s != "" && (isDigit(s[0]) || s[0] == '*' || s[0] == '.') && strings.Contains(s[:min(len(s), 128)], ": %") {
@@ -450,6 +450,13 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 	}
 	h.tag(s)
 	return nil
+}
+
+// notHost says that a word after the time is none of a host's though it might be:
+// a program's level, or a number.
+func notHost(s string) bool {
+	_, d := number(s)
+	return levels[s] || d == len(s)
 }
 
 // levels stand after the time in the logs of many programs, where a host would.
