@@ -3,7 +3,7 @@ import { Alert, Button, Card, Descriptions, Drawer, Empty, Spin, Table, Tag, Too
 import type { TableColumnsType } from 'antd';
 import { createContext, useContext, useState, type ReactNode } from 'react';
 
-import { ApiError, call, type Event } from './api/client';
+import { ApiError, call, type Alert as RaisedAlert, type Event } from './api/client';
 import { sayProblem, sayTime, useLanguage } from './i18n';
 
 export type NamedUnits = Map<string, string>;
@@ -133,6 +133,27 @@ export function Small<T extends object>({ title, rows, columns }: { title: strin
       scroll={{ x: 'max-content' }}
       pagination={{ defaultPageSize: 20, hideOnSinglePage: true, size: 'small' }}
       style={{ marginBottom: 16 }}
+    />
+  );
+}
+
+/** Who was behind the addresses of an alert, each with the event that says so. */
+export function Who({ who }: { who: RaisedAlert['who'] }) {
+  const { t } = useLanguage();
+  return (
+    <Small
+      title={t.who}
+      rows={who}
+      columns={[
+        { title: t.time, render: (_, w) => <Time at={w.at} /> },
+        { title: t.kind, render: (_, w) => t.whoKinds[w.kind] ?? w.kind },
+        { title: t.address, render: (_, w) => <Mono>{w.address}{w.port ? ` :${w.port}` : ''}{w.inside && ` → ${w.inside}`}</Mono> },
+        { title: t.mac, render: (_, w) => <Mono>{w.mac}</Mono> },
+        { title: t.account, render: (_, w) => <Mono>{w.user}</Mono> },
+        { title: t.host, render: (_, w) => <Mono>{w.host}</Mono> },
+        { title: t.unit, render: (_, w) => w.unit && <UnitName code={w.unit} /> },
+        { title: t.event, render: (_, w) => <EventIds ids={[w.event_id]} /> },
+      ]}
     />
   );
 }

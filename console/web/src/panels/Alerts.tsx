@@ -4,7 +4,7 @@ import { useState } from 'react';
 
 import { call, type Alert } from '../api/client';
 import { sayTitle, useLanguage } from '../i18n';
-import { EventIds, Facts, Level, Mono, Rows, Small, Status, Time, UnitName } from '../parts';
+import { EventIds, Facts, Level, Mono, Rows, Small, Status, Time, UnitName, Who } from '../parts';
 
 export function Alerts() {
   const { t, language } = useLanguage();
@@ -57,6 +57,7 @@ export function Alerts() {
               [t.id, <Mono>{a.id}</Mono>],
             ]}
           />
+          <Who who={a.who} />
           <Small
             title={t.satisfied}
             rows={a.satisfied}

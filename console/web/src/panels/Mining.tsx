@@ -3,7 +3,7 @@ import { Progress, Tag } from 'antd';
 
 import { call, type MiningDetection } from '../api/client';
 import { useLanguage } from '../i18n';
-import { EventIds, Facts, Mono, Rows, Small, Status, Time, UnitName } from '../parts';
+import { EventIds, Facts, Mono, Rows, Small, Status, Time, UnitName, Who } from '../parts';
 
 const percent = (p: number) => Math.floor(p * 100); // never says 100 % of what is not certain
 
@@ -52,6 +52,7 @@ export function Mining() {
               [t.id, <Mono>{d.id}</Mono>],
             ]}
           />
+          <Who who={d.who} />
           <Small
             title={`${t.evidence} (${d.count.toLocaleString()})`}
             rows={d.evidence}
