@@ -22,6 +22,7 @@ import (
 	"fengsui/analyzer/firstmet"
 	"fengsui/analyzer/health"
 	"fengsui/analyzer/identity"
+	"fengsui/analyzer/mask"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
 	"fengsui/analyzer/parse"
@@ -71,7 +72,10 @@ type Config struct {
 	Health    health.Config     `koanf:"health"`
 
 	NewDomains firstmet.Config `koanf:"new_domains"`
-	Enrich     enrich.Config   `koanf:"enrich"`
+
+	// Privacy is what is masked before anything is stored or sent on.
+	Privacy PrivacyConfig `koanf:"privacy"`
+	Enrich  enrich.Config `koanf:"enrich"`
 
 	// Identity says how long leases, logins and translations tell who has an address.
 	Identity identity.Config `koanf:"identity"`
@@ -108,7 +112,7 @@ func DefaultConfig() Config {
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
 		Rules: RulesConfig{CostShare: 0.2, Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
 		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Health: health.DefaultConfig(),
-		NewDomains: firstmet.DefaultConfig(), Enrich: enrich.DefaultConfig(), Identity: identity.DefaultConfig(),
+		NewDomains: firstmet.DefaultConfig(), Privacy: PrivacyConfig{Config: mask.DefaultConfig()}, Enrich: enrich.DefaultConfig(), Identity: identity.DefaultConfig(),
 	}
 }
 
@@ -141,6 +145,9 @@ func (c Config) Validate() error {
 	if err := c.Identity.Validate(); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
+	if err := c.Privacy.Validate(); err != nil {
+		return fmt.Errorf("privacy: %w", err)
+	}
 	if err := c.Health.Validate(); err != nil {
 		return fmt.Errorf("health: %w", err)
 	}
@@ -171,6 +178,8 @@ type Analyzer struct {
 	rules    *ruleset.Set
 	mining   *mining.Detector
 	domains  *firstmet.Book
+	masker   *mask.Masker
+	masked   maskCounters
 	enricher *enrich.Enricher
 	registry *directory.Directory
 	metrics  *metrics
@@ -205,9 +214,17 @@ func New(cfg Config, deps Deps) (*Analyzer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("analyzer: %w", err)
 	}
+	masker, err := cfg.Privacy.Masker()
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: privacy: %w", err)
+	}
+	masked, err := newMaskCounters(deps.Metrics, masker)
+	if err != nil {
+		return nil, fmt.Errorf("analyzer: %w", err)
+	}
 	return &Analyzer{
 		cfg: cfg, deps: deps, log: deps.Log, zone: where.Zone, rules: set, mining: mining.New(knowledge), domains: firstmet.New(cfg.NewDomains),
-		enricher: enricher,
+		enricher: enricher, masker: masker, masked: masked,
 		registry: deps.Directory, metrics: m, ready: make(chan struct{}),
 	}, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"fengsui/analyzer/assets"
 	"fengsui/analyzer/identity"
+	"fengsui/analyzer/mask"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
 	"fengsui/analyzer/parse"
@@ -48,6 +49,7 @@ type logs struct {
 	recent    *assets.Recent
 	sources   *sources
 	formats   *parse.Detector
+	mask      *mask.Scope
 
 	// The highest sequence number stored, by stream: a record at or below it is
 	// a repetition. Events and dead letters are two tables that are written one
@@ -76,7 +78,7 @@ func (a *Analyzer) openLogs(producer, found *kafka.Producer) kafka.OpenFunc {
 		h := &logs{
 			Analyzer: a, producer: producer, found: found, partition: partition, events: clickhouse.NewEventBatch(),
 			fresh: map[string]uint64{}, freshLetters: map[string]uint64{}, recent: assets.NewRecent(recentSightings, sightingEvery),
-			formats: a.detector(),
+			formats: a.detector(), mask: a.masker.NewScope(),
 		}
 		h.counts = map[schemas.MatchKind]prometheus.Counter{}
 		for _, kind := range []schemas.MatchKind{schemas.MatchRule, schemas.MatchMining} {
@@ -122,6 +124,7 @@ func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 	}
 	matches.send(h.matches)
 	h.metrics.received.Add(float64(len(records)))
+	h.masked.add(h.mask)
 	for _, out := range []struct {
 		topic   string
 		records []kafka.Record
@@ -279,26 +282,39 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 	settle(ev)
 	h.enricher.Event(snap, ev)
 	h.enrich(snap, ev)
+	// Rules judge what was logged; all that leaves here is masked, and so is what
+	// is made of it.
+	h.mask.Begin(ev)
+	h.judge(snap, rules, ev)
+	h.mask.Event(ev)
 	if identity.FromEvent(ev, &h.identity) {
 		h.identities = append(h.identities, h.identity)
 	}
-	h.judge(snap, rules, ev)
+	if h.cfg.Passive {
+		for _, o := range assets.FromEvent(ev, snap.Internal, h.recent) {
+			h.observations = append(h.observations, observationRecord(&o))
+		}
+	}
 	h.fresh[origin.Stream] = origin.Seq
 	h.events.Add(ev, r.Partition, r.Offset)
 }
 
-// deadLetter keeps a record whole, in the topic and in the table.
+// deadLetter keeps a record whole but for what is masked, in the topic and in the
+// table.
 func (h *logs) deadLetter(r *kafka.Record, o *schemas.Origin, reason string) {
 	if known(o, h.storedLetters, h.freshLetters) {
 		h.metrics.repeated.Inc()
 		return
 	}
 	h.freshLetters[o.Stream] = o.Seq
+	h.mask.Begin(nil)
+	raw := []byte(h.mask.Text(string(r.Value)))
+	reason, o.Reject = h.mask.Text(reason), h.mask.Text(o.Reject)
 	h.letters = append(h.letters, clickhouse.DeadLetter{
-		Origin: *o, Partition: r.Partition, Offset: r.Offset, Reason: reason, Raw: r.Value,
+		Origin: *o, Partition: r.Partition, Offset: r.Offset, Reason: reason, Raw: raw,
 	})
 	h.letterOut = append(h.letterOut, kafka.Record{
-		Key: r.Key, Value: r.Value, Headers: append(o.Headers(), schemas.Header{Key: schemas.HeaderReason, Value: []byte(reason)}),
+		Key: r.Key, Value: raw, Headers: append(o.Headers(), schemas.Header{Key: schemas.HeaderReason, Value: []byte(reason)}),
 	})
 }
 
@@ -381,8 +397,8 @@ func ownerOf(snap *directory.Snapshot, address string) string {
 	return snap.UnitOf(ip)
 }
 
-// judge sends on what the rules, the mining detector and the asset map have to
-// say about the event.
+// judge sends on what the rules and the mining detector have to say about the
+// event.
 func (h *logs) judge(snap *directory.Snapshot, rules *ruleset.Current, ev *schemas.Event) {
 	rules.Engine.Match(ev, func(hit match.Hit) {
 		m := hit.ToMatch(ev)
@@ -390,6 +406,7 @@ func (h *logs) judge(snap *directory.Snapshot, rules *ruleset.Current, ev *schem
 			h.metrics.suppressed.WithLabelValues("exception", m.Rule.ID, x.Name).Inc()
 			return
 		}
+		h.mask.Match(&m)
 		h.send(&m, rules.Tuner.RecordKey(&m))
 	})
 	evidence := h.mining.Examine(ev)
@@ -400,12 +417,8 @@ func (h *logs) judge(snap *directory.Snapshot, rules *ruleset.Current, ev *schem
 				Kind: schemas.MatchMining, EventID: ev.EventID(), Time: ev.Time(), Received: ev.Received,
 				Unit: unitOfHost(snap, host, ev), Host: host, Drill: ev.Drill, Mining: &evidence[i],
 			}
+			h.mask.Match(&m)
 			h.send(&m, m.Key())
-		}
-	}
-	if h.cfg.Passive {
-		for _, o := range assets.FromEvent(ev, snap.Internal, h.recent) {
-			h.observations = append(h.observations, observationRecord(&o))
 		}
 	}
 }

@@ -115,7 +115,7 @@ func (c Config) Validate() error {
 	}
 	for _, k := range c.NameKeys {
 		if len(k) < 2 || len(k) > maxKey || !utf8.ValidString(k) || strings.ContainsAny(k, " =:\"'\t\r\n") {
-			errs = append(errs, fmt.Errorf("name_keys: %q is no key: 2 to %d bytes without blanks, quotes, = and :", k, maxKey))
+			errs = append(errs, fmt.Errorf("name_keys: %q is no key: 2 to %d bytes, without = and : and quotes and blanks", k, maxKey))
 		}
 	}
 	return errors.Join(errs...)

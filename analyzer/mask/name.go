@@ -99,7 +99,12 @@ func rank(b byte) int {
 
 // newAnchors chooses few bytes that together are in all keys, in either case.
 func newAnchors(keys []keyword) []anchor {
-	keys = slices.Clone(keys)
+	// Where 姓名 is found, 学生姓名 is too.
+	keys = slices.DeleteFunc(slices.Clone(keys), func(long keyword) bool {
+		return slices.ContainsFunc(keys, func(k keyword) bool {
+			return k != long && k.class == long.class && !isAlnum(k.text[0]) && strings.HasSuffix(long.text, k.text)
+		})
+	})
 	slices.SortStableFunc(keys, func(a, b keyword) int { return len(b.text) - len(a.text) })
 	var out []anchor
 	place := func(b byte, k anchored) {

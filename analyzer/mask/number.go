@@ -15,17 +15,29 @@ var link = func() (t [256]bool) {
 	return t
 }()
 
+// near marks four bytes that all lie between 0x20 and 0x3f, as blank, hyphen and
+// digits do, and letters do not.
+const (
+	nearMask = 0xe0e0e0e0
+	near     = 0x20202020
+)
+
+func four(s string, at int) uint32 {
+	b := s[at : at+4] // one check of bounds, one load
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
 // findNumbers looks at every eighth place only: a chain of eleven covers four
-// bytes from one of them.
+// bytes from one of them, and four beside them before or after.
 func (m *Masker) findNumbers(found []Found, s string) []Found {
 	for at := 0; at+4 <= len(s); {
-		w := uint32(s[at]) | uint32(s[at+1])<<8 | uint32(s[at+2])<<16 | uint32(s[at+3])<<24
-		// Blank, hyphen and digits lie between 0x20 and 0x3f, letters do not.
-		if w&0xe0e0e0e0 != 0x20202020 || !link[byte(w)] || !link[byte(w>>8)] || !link[byte(w>>16)] || !link[byte(w>>24)] {
+		if four(s, at)&nearMask != near ||
+			(at < 4 || four(s, at-4)&nearMask != near) && (at+8 > len(s) || four(s, at+4)&nearMask != near) ||
+			!link[s[at]] {
 			at += 8
 			continue
 		}
-		from, to := at, at+4
+		from, to := at, at+1
 		for from > 0 && link[s[from-1]] {
 			from--
 		}
