@@ -64,6 +64,9 @@ func (c *Content) normalise() error {
 	for i := range c.Whitelist {
 		p.add(fmt.Sprintf("whitelist entry %d", i+1), normaliseEntry(&c.Whitelist[i]))
 	}
+	for i := range c.Systems {
+		p.add(fmt.Sprintf("system %d %q", i+1, c.Systems[i].Code), normaliseSystem(&c.Systems[i]))
+	}
 	for i := range c.Contacts {
 		p.add(fmt.Sprintf("contact %d of unit %q", i+1, c.Contacts[i].Unit), normaliseContact(&c.Contacts[i]))
 	}
@@ -142,6 +145,9 @@ func checkName(name string) error {
 }
 
 func normaliseEntry(w *schemas.WhitelistEntry) error {
+	for _, text := range []*string{&w.System, &w.Reason, &w.AskedBy, &w.ApprovedBy} {
+		*text = strings.TrimSpace(*text)
+	}
 	if w.Unit == "" {
 		return errors.New("unit is missing")
 	}
@@ -198,6 +204,9 @@ func checkTree(parent map[string]string, c *Content) error {
 	}
 	for _, d := range c.Domains {
 		exists("domain "+d.Name, d.Unit)
+	}
+	for i := range c.Systems {
+		exists("system "+c.Systems[i].Code, c.Systems[i].Unit)
 	}
 	for i := range c.Contacts {
 		exists("contact "+c.Contacts[i].Key(), c.Contacts[i].Unit)

@@ -132,6 +132,7 @@ var sheets = []sheet{
 			return out
 		},
 	},
+	systemSheet,
 	{
 		kind: "contacts", title: "联系人",
 		columns: []column{{"unit", "单位代码"}, {"duty", "职责"}, {"name", "姓名"}, {"phone", "电话"}, {"email", "电子邮箱"}},
@@ -156,9 +157,12 @@ var sheets = []sheet{
 			{"transport", "协议"},
 			{"service", "服务"},
 			{"unit", "单位代码"},
+			{"system", "信息系统代码"},
 			{"reason", "事由"},
 			{"from", "生效日期"},
 			{"until", "失效日期"},
+			{"asked_by", "申请人"},
+			{"approved_by", "审批人"},
 		},
 		read: readEntry,
 		rows: func(c *Content) (out [][]string) {
@@ -173,7 +177,8 @@ var sheets = []sheet{
 func readEntry(c *Content, get func(string) string) error {
 	w := schemas.WhitelistEntry{
 		Kind: entryKind(get("kind")), Domain: get("domain"), Transport: get("transport"),
-		Service: get("service"), Unit: get("unit"), Reason: get("reason"),
+		Service: get("service"), Unit: get("unit"), System: get("system"), Reason: get("reason"),
+		AskedBy: get("asked_by"), ApprovedBy: get("approved_by"),
 	}
 	var errs [4]error
 	if s := get("host"); s != "" {
@@ -207,7 +212,7 @@ func entryRow(w *schemas.WhitelistEntry) []string {
 		}
 		return t.Format(time.RFC3339)
 	}
-	return []string{string(w.Kind), w.Domain, host, port, w.Transport, w.Service, w.Unit, w.Reason, day(w.From), day(w.Until)}
+	return []string{string(w.Kind), w.Domain, host, port, w.Transport, w.Service, w.Unit, w.System, w.Reason, day(w.From), day(w.Until), w.AskedBy, w.ApprovedBy}
 }
 
 // level and entryKind accept the Chinese words that people keep in their tables.
@@ -350,7 +355,7 @@ func sheetOfHeader(header []string) (*sheet, error) {
 		}
 	}
 	if best < 0 {
-		return nil, fmt.Errorf("the header %q is of no kind of entry (units, networks, domains, contacts, whitelist)", strings.Join(header, ","))
+		return nil, fmt.Errorf("the header %q is of no kind of entry (units, networks, domains, systems, contacts, whitelist)", strings.Join(header, ","))
 	}
 	return &sheets[best], nil
 }
@@ -379,7 +384,7 @@ func readExcel(raw []byte) (_ *Content, err error) {
 		}
 	}
 	if !found {
-		return nil, errors.New("no sheet is named 单位 (units), 网络 (networks), 域名 (domains) or 白名单 (whitelist)")
+		return nil, errors.New("no sheet is named 单位 (units), 网络 (networks), 域名 (domains), 信息系统 (systems), 联系人 (contacts) or 白名单 (whitelist)")
 	}
 	return &c, errors.Join(errs...)
 }

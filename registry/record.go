@@ -16,11 +16,12 @@ type stored struct {
 	Network   *schemas.Network        `json:"network,omitempty"`
 	Domain    *schemas.Domain         `json:"domain,omitempty"`
 	Whitelist *schemas.WhitelistEntry `json:"whitelist,omitempty"`
+	System    *System                 `json:"system,omitempty"`
 	Contact   *Contact                `json:"contact,omitempty"`
 }
 
 // deletable are the kinds that Delete removes.
-var deletable = []string{"unit", "network", "domain", "whitelist", "contact"}
+var deletable = []string{"unit", "network", "domain", "whitelist", "system", "contact"}
 
 // record is one record with its place; an empty value is a deletion.
 type record struct {
@@ -40,7 +41,9 @@ func (s *stored) record() (record, error) {
 	case s.Domain != nil:
 		r.key, r.unit = "domain/"+s.Domain.Name, s.Domain.Unit
 	case s.Whitelist != nil:
-		r.key, r.unit = "whitelist/"+s.Whitelist.Key(), s.Whitelist.Unit
+		r.key, r.unit, r.system = "whitelist/"+s.Whitelist.Key(), s.Whitelist.Unit, s.Whitelist.System
+	case s.System != nil:
+		r.key, r.unit = "system/"+s.System.Code, s.System.Unit
 	case s.Contact != nil:
 		r.key, r.unit = "contact/"+s.Contact.Key(), s.Contact.Unit
 	}
@@ -67,6 +70,8 @@ func (c *Content) add(key, value string) error {
 		c.Domains = append(c.Domains, *s.Domain)
 	case s.Whitelist != nil:
 		c.Whitelist = append(c.Whitelist, *s.Whitelist)
+	case s.System != nil:
+		c.Systems = append(c.Systems, *s.System)
 	case s.Contact != nil:
 		c.Contacts = append(c.Contacts, *s.Contact)
 	default:
@@ -88,6 +93,9 @@ func (c *Content) each(f func(*stored)) {
 	}
 	for i := range c.Whitelist {
 		f(&stored{Whitelist: &c.Whitelist[i]})
+	}
+	for i := range c.Systems {
+		f(&stored{System: &c.Systems[i]})
 	}
 	for i := range c.Contacts {
 		f(&stored{Contact: &c.Contacts[i]})
@@ -145,11 +153,20 @@ func publicationOf(c *Content) ([]record, error) {
 func publication(key, value string) (out []byte, public bool, err error) {
 	kind, _, _ := strings.Cut(key, "/")
 	switch kind {
-	case "unit", "network", "domain", "whitelist":
-		if value == "" {
-			return nil, true, nil
-		}
+	case "unit", "network", "domain", "whitelist", "system":
+	default:
+		return nil, false, nil
+	}
+	if value == "" {
+		return nil, true, nil
+	}
+	if kind != "system" {
 		return []byte(value), true, nil
 	}
-	return nil, false, nil
+	var s stored
+	if err := json.Unmarshal([]byte(value), &s); err != nil || s.System == nil {
+		return nil, false, fmt.Errorf("record %s is no system: %w", key, err)
+	}
+	out, err = json.Marshal(schemas.RegistryRecord{System: &s.System.System})
+	return out, true, err
 }

@@ -50,12 +50,21 @@ type Content struct {
 	Networks  []schemas.Network        `yaml:"networks,omitempty" json:"networks"`
 	Domains   []schemas.Domain         `yaml:"domains,omitempty" json:"domains"`
 	Whitelist []schemas.WhitelistEntry `yaml:"whitelist,omitempty" json:"whitelist"`
+	Systems   []System                 `yaml:"systems,omitempty" json:"systems"`
 	Contacts  []Contact                `yaml:"contacts,omitempty" json:"contacts"`
 }
 
 // Len counts the entries.
 func (c *Content) Len() int {
-	return len(c.Units) + len(c.Networks) + len(c.Domains) + len(c.Whitelist) + len(c.Contacts)
+	return len(c.Units) + len(c.Networks) + len(c.Domains) + len(c.Whitelist) + len(c.Systems) + len(c.Contacts)
+}
+
+func (c *Content) publicSystems() []schemas.System {
+	out := make([]schemas.System, len(c.Systems))
+	for i := range c.Systems {
+		out[i] = c.Systems[i].System
+	}
+	return out
 }
 
 // The rows as they are stored. A record's value is also that of its change.
@@ -109,7 +118,7 @@ func (r *Registry) Snapshot(ctx context.Context) (*directory.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := directory.NewSnapshot(c.Units, c.Networks, c.Domains, c.Whitelist)
+	s, err := directory.NewSnapshot(c.Units, c.Networks, c.Domains, c.Whitelist, c.publicSystems()...)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +138,7 @@ func (r *Registry) Put(ctx context.Context, who string, c *Content) (changed int
 		return 0, err
 	}
 	err = r.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := checkReferences(ctx, tx, c); err != nil {
+		if err := errors.Join(checkReferences(ctx, tx, c), checkSystems(ctx, tx, c)); err != nil {
 			return err
 		}
 		fresh, err := newRecords(ctx, tx, records)
@@ -137,7 +146,10 @@ func (r *Registry) Put(ctx context.Context, who string, c *Content) (changed int
 			return err
 		}
 		changed = len(fresh)
-		return put(ctx, tx, who, fresh)
+		if err := put(ctx, tx, who, fresh); err != nil {
+			return err
+		}
+		return checkMoved(ctx, tx, c.Systems)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("writing the registry: %w", err)
@@ -171,8 +183,9 @@ func unitsOf(ctx context.Context, db bun.IDB) (parent map[string]string, err err
 }
 
 // Delete removes entries by their record keys ("unit/CODE", "network/PREFIX",
-// "domain/NAME", "whitelist/KEY", "contact/UNIT/DUTY"). A key that is not there is an error, and so
-// is a unit that still owns something; then nothing is removed.
+// "domain/NAME", "whitelist/KEY", "system/CODE", "contact/UNIT/DUTY"). A
+// key that is not there is an error, and so is a unit that still owns something or
+// a system that the whitelist names; then nothing is removed.
 func (r *Registry) Delete(ctx context.Context, who string, keys ...string) error {
 	err := r.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		records := make([]record, 0, len(keys))
@@ -195,8 +208,13 @@ func deleteRow(ctx context.Context, tx bun.Tx, key string) error {
 	if !slices.Contains(deletable, kind) {
 		return classified{fmt.Errorf("%q is no key: it begins with %s", key, strings.Join(deletable, "/, ")+"/"), ErrInvalid}
 	}
-	if kind == "unit" {
+	switch kind {
+	case "unit":
 		if err := checkOwnsNothing(ctx, tx, id); err != nil {
+			return err
+		}
+	case "system":
+		if err := checkNotNamed(ctx, tx, id); err != nil {
 			return err
 		}
 	}
@@ -231,6 +249,14 @@ func checkOwnsNothing(ctx context.Context, db bun.IDB, unit string) error {
 		return classified{fmt.Errorf("unit %s still owns entries: %s", unit, strings.Join(still, ", ")), ErrInvalid}
 	}
 	return nil
+}
+
+func checkNotNamed(ctx context.Context, db bun.IDB, system string) error {
+	n, err := db.NewSelect().Model((*recordRow)(nil)).Where("system = ?", system).Count(ctx)
+	if err == nil && n > 0 {
+		err = classified{fmt.Errorf("system %s is still named by %d whitelist entries", system, n), ErrInvalid}
+	}
+	return err
 }
 
 // atOnce is how many rows one statement holds: databases bound its length.
@@ -280,27 +306,36 @@ func note(ctx context.Context, tx bun.Tx, who string, records []record) error {
 
 // newRecords are the records that are not there in the same words.
 func newRecords(ctx context.Context, db bun.IDB, records []record) ([]record, error) {
+	keys := make([]string, len(records))
+	for i, rec := range records {
+		keys[i] = rec.key
+	}
+	there, err := valuesOf(ctx, db, keys)
+	if err != nil {
+		return nil, err
+	}
 	var fresh []record
-	for chunk := range slices.Chunk(records, atOnce) {
-		keys := make([]string, len(chunk))
-		for i, rec := range chunk {
-			keys[i] = rec.key
-		}
-		var rows []recordRow
-		if err := db.NewSelect().Model(&rows).Column("key", "value").Where("key IN (?)", bun.List(keys)).Scan(ctx); err != nil {
-			return nil, err
-		}
-		there := make(map[string]string, len(rows))
-		for _, row := range rows {
-			there[row.Key] = row.Value
-		}
-		for _, rec := range chunk {
-			if there[rec.key] != string(rec.value) {
-				fresh = append(fresh, rec)
-			}
+	for _, rec := range records {
+		if there[rec.key] != string(rec.value) {
+			fresh = append(fresh, rec)
 		}
 	}
 	return fresh, nil
+}
+
+// valuesOf are the stored values of those of the keys that are there.
+func valuesOf(ctx context.Context, db bun.IDB, keys []string) (map[string]string, error) {
+	there := make(map[string]string, len(keys))
+	for chunk := range slices.Chunk(keys, atOnce) {
+		var rows []recordRow
+		if err := db.NewSelect().Model(&rows).Column("key", "value").Where("key IN (?)", bun.List(chunk)).Scan(ctx); err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			there[row.Key] = row.Value
+		}
+	}
+	return there, nil
 }
 
 // maxChanges bounds the changes that are read, and sent, at once.

@@ -346,6 +346,16 @@ const (
 	FieldWinlogComputerName
 	// FieldWinlogRecordID is winlog.record_id: Windows record id.
 	FieldWinlogRecordID
+	// FieldWinlogKeywords is winlog.keywords: Windows keywords: Audit Success, Audit Failure ….
+	FieldWinlogKeywords
+	// FieldWinlogTask is winlog.task: Windows task category.
+	FieldWinlogTask
+	// FieldWinlogOpcode is winlog.opcode: Windows opcode.
+	FieldWinlogOpcode
+	// FieldWinlogProcessPID is winlog.process.pid: Process id of the provider that logged.
+	FieldWinlogProcessPID
+	// FieldWinlogProcessThreadID is winlog.process.thread.id: Thread id of the provider that logged.
+	FieldWinlogProcessThreadID
 	// FieldWinlogLogonType is winlog.logon.type: Windows logon type.
 	FieldWinlogLogonType
 	// FieldRuleID is rule.id: Id of the device's own rule.
@@ -377,4 +387,4 @@ const (
 )
 
 // NumFields is the number of fields in the catalogue.
-const NumFields = 185
+const NumFields = 190

@@ -13,6 +13,7 @@ type RegistryRecord struct {
 	Network   *Network        `json:"network,omitempty"`
 	Domain    *Domain         `json:"domain,omitempty"`
 	Whitelist *WhitelistEntry `json:"whitelist,omitempty"`
+	System    *System         `json:"system,omitempty"`
 	// Ready marks the end of a whole publication: a reader that has seen it
 	// knows the registry, even an empty one.
 	Ready *RegistryReady `json:"ready,omitempty"`
@@ -83,9 +84,13 @@ type WhitelistEntry struct {
 	Transport string        `json:"transport,omitempty" yaml:"transport,omitempty"` // tcp by default
 	Service   string        `json:"service,omitempty" yaml:"service,omitempty"`     // expected service name; empty is any
 	Unit      string        `json:"unit" yaml:"unit"`
+	System    string        `json:"system,omitempty" yaml:"system,omitempty"` // code of the information system that needs it
 	Reason    string        `json:"reason,omitempty" yaml:"reason,omitempty"`
 	From      time.Time     `json:"from,omitzero" yaml:"from,omitempty"`
 	Until     time.Time     `json:"until,omitzero" yaml:"until,omitempty"` // zero: no end
+
+	AskedBy    string `json:"asked_by,omitempty" yaml:"asked_by,omitempty"`       // user names
+	ApprovedBy string `json:"approved_by,omitempty" yaml:"approved_by,omitempty"` // the same person, where one alone has done it
 }
 
 // Key is the entry's natural key within the registry.

@@ -44,7 +44,7 @@ func New() *Directory {
 }
 
 // RecordKey is the record's key in the topic: "unit/CODE", "network/PREFIX",
-// "domain/NAME", "whitelist/KEY" or "ready"; "" for an empty record.
+// "domain/NAME", "whitelist/KEY", "system/CODE" or "ready"; "" for an empty record.
 func RecordKey(r schemas.RegistryRecord) string {
 	switch {
 	case r.Unit != nil:
@@ -55,6 +55,8 @@ func RecordKey(r schemas.RegistryRecord) string {
 		return "domain/" + r.Domain.Name
 	case r.Whitelist != nil:
 		return "whitelist/" + r.Whitelist.Key()
+	case r.System != nil:
+		return "system/" + r.System.Code
 	case r.Ready != nil:
 		return readyKey
 	}
@@ -147,7 +149,7 @@ func (d *Directory) Snapshot() *Snapshot {
 // check says what is wrong with a record by itself.
 func check(r *schemas.RegistryRecord) error {
 	set := 0
-	for _, is := range []bool{r.Unit != nil, r.Network != nil, r.Domain != nil, r.Whitelist != nil, r.Ready != nil} {
+	for _, is := range []bool{r.Unit != nil, r.Network != nil, r.Domain != nil, r.Whitelist != nil, r.System != nil, r.Ready != nil} {
 		if is {
 			set++
 		}
@@ -169,6 +171,8 @@ func check(r *schemas.RegistryRecord) error {
 		return checkName(r.Domain.Name)
 	case r.Whitelist != nil:
 		return checkEntry(r.Whitelist)
+	case r.System != nil:
+		return checkSystem(r.System)
 	}
 	return nil
 }
@@ -196,6 +200,23 @@ func checkName(name string) error {
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 {
 			return fmt.Errorf("domain name %q: a label is empty or longer than 63 bytes", name)
+		}
+	}
+	return nil
+}
+
+func checkSystem(s *schemas.System) error {
+	if s.Code == "" {
+		return errors.New("a system without a code")
+	}
+	for _, name := range s.Domains {
+		if err := checkName(strings.TrimPrefix(name, "*.")); err != nil {
+			return fmt.Errorf("system %s: %w", s.Code, err)
+		}
+	}
+	for _, p := range s.Addresses {
+		if err := checkPrefix("system "+s.Code, p); err != nil {
+			return err
 		}
 	}
 	return nil

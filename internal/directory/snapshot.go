@@ -32,6 +32,8 @@ type Snapshot struct {
 	names     map[string]*schemas.WhitelistEntry // by name
 	belows    map[string]*schemas.WhitelistEntry // "*.name" entries, by the name
 	hosts     bart.Table[*listed]
+
+	systems systems
 }
 
 type unit struct {
@@ -49,7 +51,7 @@ type listed struct {
 // NewSnapshot makes a snapshot of records that did not come from the topic. It
 // is an error when one of them is invalid, given twice or (a unit) its own
 // ancestor.
-func NewSnapshot(units []schemas.Unit, networks []schemas.Network, domains []schemas.Domain, whitelist []schemas.WhitelistEntry) (*Snapshot, error) {
+func NewSnapshot(units []schemas.Unit, networks []schemas.Network, domains []schemas.Domain, whitelist []schemas.WhitelistEntry, systems ...schemas.System) (*Snapshot, error) {
 	records := map[string]schemas.RegistryRecord{}
 	var errs []error
 	add := func(r schemas.RegistryRecord) {
@@ -72,6 +74,9 @@ func NewSnapshot(units []schemas.Unit, networks []schemas.Network, domains []sch
 	}
 	for i := range whitelist {
 		add(schemas.RegistryRecord{Whitelist: &whitelist[i]})
+	}
+	for i := range systems {
+		add(schemas.RegistryRecord{System: &systems[i]})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -108,8 +113,11 @@ func build(records map[string]schemas.RegistryRecord) *Snapshot {
 				w.Transport = "tcp"
 			}
 			s.whitelist = append(s.whitelist, w)
+		case r.System != nil:
+			s.systems.order = append(s.systems.order, *r.System)
 		}
 	}
+	s.systems.index()
 	slices.SortFunc(s.byPrefix, func(a, b schemas.Network) int {
 		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
 	})
