@@ -265,6 +265,9 @@ func (m *Masker) replace(s string, found []Found) string {
 	return string(append(out, s[at:]...))
 }
 
+// Replace is what stands for a value of a class.
+func (m *Masker) Replace(c Class, value string) string { return string(m.append(nil, c, value)) }
+
 // append appends what stands for a value.
 func (m *Masker) append(dst []byte, c Class, value string) []byte {
 	r := m.rules[c]
