@@ -32,6 +32,8 @@ func recognise(ev *schemas.Event, line string, trace *Explanation) string {
 // recogniseJSON tells JSON records apart by keys that only they have.
 func recogniseJSON(line string, trace *Explanation) string {
 	switch {
+	case shipped(line):
+		return "json"
 	case strings.Contains(line, `"_path"`), strings.Contains(line, `"id.orig_h"`):
 		return "zeek-json"
 	case strings.Contains(line, `"event_type"`) && strings.Contains(line, `"timestamp"`):

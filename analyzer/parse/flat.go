@@ -16,14 +16,23 @@ import (
 //
 // The time is @timestamp, timestamp, time, ts or datetime, the first of them
 // that is there. The first two must be times; the rest may be something else.
-func parseJSON(ev *schemas.Event, line string) error {
+//
+// Where a shipper has wrapped a line of a log (Filebeat, Vector, Fluent Bit and
+// others), the line is recognised and parsed, and the event is what it says.
+func parseJSON(ev *schemas.Event, line string, trace *Explanation) error {
 	r := flatReaders.Get().(*flatReader)
 	defer r.release()
-	r.ev = ev
-	ev.SetString(schemas.FieldEventModule, "json")
+	r.ev, r.wrapped = ev, shipped(line)
 	if err := r.walker.walk(line, r); err != nil {
 		return err
 	}
+	if r.wrapped && r.raw != "" {
+		if err := r.end(); err != nil {
+			return err
+		}
+		return r.unwrap(line, trace)
+	}
+	ev.SetString(schemas.FieldEventModule, "json")
 	return r.end()
 }
 
@@ -33,13 +42,16 @@ type flatReader struct {
 	labels names
 	access bool // the keys are nginx's variables
 
+	wrapped         bool // a shipper wrote it
+	raw, host, path string
+
 	times [len(flatTimes)]jsonValue
 }
 
 var flatReaders = sync.Pool{New: func() any { return &flatReader{labels: names{prefix: "labels."}} }}
 
 func (r *flatReader) release() {
-	r.ev, r.access, r.times = nil, false, [len(flatTimes)]jsonValue{}
+	*r = flatReader{walker: r.walker, labels: r.labels}
 	r.walker.forget()
 	flatReaders.Put(r)
 }
@@ -59,6 +71,9 @@ func (r *flatReader) visit(path []byte, v *jsonValue) {
 			r.times[i] = jsonValue{kind: v.kind, text: v.text}
 			return
 		}
+	}
+	if r.wrapped && v.kind == jsonString && r.shipper(string(path), v.text) {
+		return
 	}
 	if r.access {
 		if set := accessFields[string(path)]; set != nil {

@@ -84,7 +84,7 @@ func init() {
 		{"suricata", "Suricata EVE JSON", "Suricata EVE JSON", parseSuricata, nil, false},
 		{"flow", "网络流（NetFlow、IPFIX、sFlow），采集器的 flow 输入所写", "Flows (NetFlow, IPFIX, sFlow), as the collector's flow input writes them", parseFlow, nil, false},
 		{"windows", "Windows 事件，平铺 JSON", "Windows events, flat JSON", parseWindows, nil, true},
-		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", parseJSON, nil, true},
+		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", nil, parseJSON, true},
 	}
 	for i := range formats {
 		parsers[formats[i].Name] = formats[i].run

@@ -14,11 +14,13 @@ import (
 // write it (NXLog, Logstash, hayabusa), or nested as winlogbeat does, or with
 // EventData as JSON in a string (Azure). Every key is kept as logged under
 // winlog.event_data., since Sigma's rules name those; keys that are names of the
-// catalogue keep their names.
+// catalogue keep their names. What winlogbeat says beside the event's own data is
+// kept under labels.
 func parseWindows(ev *schemas.Event, line string) error {
 	r := windowsReaders.Get().(*windowsReader)
 	defer r.release()
 	r.ev = ev
+	r.beat = strings.Contains(line, `"winlog`)
 	if err := r.walker.walk(line, r); err != nil {
 		return err
 	}
@@ -42,6 +44,7 @@ const (
 	wRecordID
 	wLevel
 	wKeywords
+	wEventType
 	wMessage
 	wUtcTime
 	wSystemTime
@@ -121,7 +124,10 @@ var windowsKeys = map[string]windowsKey{
 	"Provider_Name": wProvider, "SourceName": wProvider, "Provider": wProvider, "winlog.provider_name": wProvider,
 	"Computer": wComputer, "Hostname": wComputer, "ComputerName": wComputer, "winlog.computer_name": wComputer,
 	"EventRecordID": wRecordID, "RecordNumber": wRecordID, "winlog.record_id": wRecordID,
-	"Level": wLevel, "Keywords": wKeywords, "Message": wMessage,
+	"Level": wLevel, "Keywords": wKeywords, "EventType": wEventType, "Message": wMessage,
+	// as the event's XML is made JSON
+	"Provider.Name": wProvider, "Provider.#attributes.Name": wProvider, "Provider_attributes.Name": wProvider, "EventID.#text": wEventID,
+	"TimeCreated.SystemTime": wSystemTime, "TimeCreated.#attributes.SystemTime": wSystemTime, "TimeCreated_attributes.SystemTime": wSystemTime,
 	"UtcTime": wUtcTime, "SystemTime": wSystemTime, "TimeCreated": wTimeCreated, "TimeGenerated": wTimeGenerated,
 	"@timestamp": wTimestamp, "EventTime": wEventTime, "EventData": wEventData,
 	"Image": wImage, "ProcessId": wProcessID, "ProcessID": wProcessID, "ProcessGuid": wProcessGUID,
@@ -155,13 +161,17 @@ type windowsReader struct {
 	ev     *schemas.Event
 	walker jsonWalker
 	data   names
+	labels names
+	beat   bool // winlogbeat wrote it
 	values [wKeys]string
 }
 
-var windowsReaders = sync.Pool{New: func() any { return &windowsReader{data: names{prefix: "winlog.event_data."}} }}
+var windowsReaders = sync.Pool{New: func() any {
+	return &windowsReader{data: names{prefix: "winlog.event_data."}, labels: names{prefix: "labels."}}
+}}
 
 func (r *windowsReader) release() {
-	r.ev, r.values = nil, [wKeys]string{}
+	r.ev, r.values, r.beat = nil, [wKeys]string{}, false
 	r.walker.forget()
 	windowsReaders.Put(r)
 }
@@ -171,10 +181,14 @@ func (r *windowsReader) visit(path []byte, v *jsonValue) {
 		return
 	}
 	key, known := windowsKeys[string(path)]
+	data := &r.data
 	if !known {
+		if r.beat {
+			data = &r.labels
+		}
 		for _, prefix := range windowsPrefixes {
 			if len(path) > len(prefix) && string(path[:len(prefix)]) == prefix {
-				path = path[len(prefix):]
+				path, data = path[len(prefix):], &r.data
 				key, known = windowsKeys[string(path)]
 				break
 			}
@@ -188,9 +202,12 @@ func (r *windowsReader) visit(path []byte, v *jsonValue) {
 			return
 		}
 	} else if f, ok := schemas.LookupField(string(path)); ok && f.Name == string(path) && !ours(f.ID) && setTyped(r.ev, f, v) {
+		if r.beat && f.ID == schemas.FieldWinlogKeywords && v.kind == jsonList && len(v.list) > 0 {
+			r.values[wKeywords] = v.list[0].text
+		}
 		return
 	}
-	keep(r.ev, r.data.of(path), v)
+	keep(r.ev, data.of(path), v)
 }
 
 // get is a key's value; Windows writes "-" where it has none.
@@ -573,9 +590,16 @@ func (r *windowsReader) securityUser(id int64, managed bool) {
 }
 
 // outcome reads the audit bits of Keywords, hexadecimal or signed decimal:
-// 0x8020… is success, 0x8010… failure.
+// 0x8020… is success, 0x8010… failure; or their names, which NXLog has in
+// EventType.
 func (r *windowsReader) outcome() string {
 	s := r.get(wKeywords)
+	if outcome := audits[s]; outcome != "" {
+		return outcome
+	}
+	if outcome := audits[r.get(wEventType)]; outcome != "" {
+		return outcome
+	}
 	var bits uint64
 	if hex, ok := strings.CutPrefix(s, "0x"); ok {
 		bits, _ = strconv.ParseUint(hex, 16, 64) // 0 when it is no number: no outcome
@@ -589,6 +613,11 @@ func (r *windowsReader) outcome() string {
 		return "failure"
 	}
 	return ""
+}
+
+var audits = map[string]string{
+	"Audit Success": "success", "Audit Failure": "failure", "AUDIT_SUCCESS": "success", "AUDIT_FAILURE": "failure",
+	"审核成功": "success", "审核失败": "failure",
 }
 
 // filtered reads the Windows Filtering Platform's connections.
