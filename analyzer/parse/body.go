@@ -77,10 +77,11 @@ func body(ev *schemas.Event, app, message string) bool {
 		return true
 	}
 	f := bodies[app]
-	if f != nil {
-		f(ev, message)
+	if f == nil || app == "kernel" && strings.HasPrefix(message, "devid=") { // Venustech's packet filter logs as the kernel it is part of
+		return false
 	}
-	return f != nil
+	f(ev, message)
+	return true
 }
 
 // repeated opens rsyslog's "message repeated 5 times: [ … ]"; of the older "last
