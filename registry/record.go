@@ -18,6 +18,7 @@ type stored struct {
 	Whitelist *schemas.WhitelistEntry `json:"whitelist,omitempty"`
 	System    *System                 `json:"system,omitempty"`
 	Contact   *Contact                `json:"contact,omitempty"`
+	Request   *Request                `json:"request,omitempty"`
 }
 
 // deletable are the kinds that Delete removes.
@@ -46,6 +47,11 @@ func (s *stored) record() (record, error) {
 		r.key, r.unit = "system/"+s.System.Code, s.System.Unit
 	case s.Contact != nil:
 		r.key, r.unit = "contact/"+s.Contact.Key(), s.Contact.Unit
+	case s.Request != nil:
+		r.key = "request/" + s.Request.ID
+		if s.Request.State == RequestPending { // what is decided keeps no unit from going
+			r.unit, r.system = s.Request.Entry.Unit, s.Request.Entry.System
+		}
 	}
 	r.kind, _, _ = strings.Cut(r.key, "/")
 	var err error
@@ -74,6 +80,7 @@ func (c *Content) add(key, value string) error {
 		c.Systems = append(c.Systems, *s.System)
 	case s.Contact != nil:
 		c.Contacts = append(c.Contacts, *s.Contact)
+	case s.Request != nil: // is asked for, and no content yet
 	default:
 		return fmt.Errorf("record %s holds nothing that this version knows", key)
 	}

@@ -88,19 +88,7 @@ type (
 )
 
 // All reads everything, in the order of the keys.
-func (r *Registry) All(ctx context.Context) (*Content, error) {
-	var rows []recordRow
-	if err := r.db.NewSelect().Model(&rows).Order("key").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("reading the registry: %w", err)
-	}
-	var c Content
-	for _, row := range rows {
-		if err := c.add(row.Key, row.Value); err != nil {
-			return nil, fmt.Errorf("reading the registry: %w", err)
-		}
-	}
-	return &c, nil
-}
+func (r *Registry) All(ctx context.Context) (*Content, error) { return r.Read(ctx, Query{}) }
 
 // Snapshot reads everything into the shape that planners and services use. It
 // is read anew only after a change.
@@ -130,31 +118,45 @@ func (r *Registry) Snapshot(ctx context.Context) (*directory.Snapshot, error) {
 // of who. Entries are normalised and checked first; what is already there
 // unchanged is no change. It returns how many entries changed.
 func (r *Registry) Put(ctx context.Context, who string, c *Content) (changed int, err error) {
-	if err := Check(c); err != nil {
-		return 0, err
-	}
-	records, err := recordsOf(c)
-	if err != nil {
-		return 0, err
-	}
 	err = r.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := errors.Join(checkReferences(ctx, tx, c), checkSystems(ctx, tx, c)); err != nil {
-			return err
-		}
-		fresh, err := newRecords(ctx, tx, records)
-		if err != nil {
-			return err
-		}
+		fresh, _, err := putContent(ctx, tx, who, c)
 		changed = len(fresh)
-		if err := put(ctx, tx, who, fresh); err != nil {
-			return err
-		}
-		return checkMoved(ctx, tx, c.Systems)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("writing the registry: %w", err)
 	}
 	return changed, nil
+}
+
+// putContent writes c, and says what was new and what was there under its keys.
+func putContent(ctx context.Context, tx bun.Tx, who string, c *Content) (fresh []record, there map[string]string, err error) {
+	if err := Check(c); err != nil {
+		return nil, nil, err
+	}
+	records, err := recordsOf(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(checkReferences(ctx, tx, c), checkSystems(ctx, tx, c)); err != nil {
+		return nil, nil, err
+	}
+	keys := make([]string, len(records))
+	for i, rec := range records {
+		keys[i] = rec.key
+	}
+	if there, err = valuesOf(ctx, tx, keys); err != nil {
+		return nil, nil, err
+	}
+	for _, rec := range records {
+		if there[rec.key] != string(rec.value) {
+			fresh = append(fresh, rec)
+		}
+	}
+	if err := put(ctx, tx, who, fresh); err != nil {
+		return nil, nil, err
+	}
+	return fresh, there, checkMoved(ctx, tx, c.Systems)
 }
 
 // checkReferences checks that what c names is there, or comes with it.
@@ -288,39 +290,20 @@ func note(ctx context.Context, tx bun.Tx, who string, records []record) error {
 	if err := tx.NewSelect().Model(&last).Column("at").Order("id DESC").Limit(1).Scan(ctx); err != nil {
 		return fmt.Errorf("noting changes: %w", err)
 	}
-	now := time.Now().UTC().Truncate(time.Microsecond) // PostgreSQL keeps no more
-	if len(last) > 0 && now.Before(last[0].At) {
-		now = last[0].At
+	at := now()
+	if len(last) > 0 && at.Before(last[0].At) {
+		at = last[0].At.UTC()
 	}
 	for chunk := range slices.Chunk(records, atOnce) {
 		rows := make([]changeRow, len(chunk))
 		for i, rec := range chunk {
-			rows[i] = changeRow{At: now, Who: who, Key: rec.key, Value: string(rec.value)}
+			rows[i] = changeRow{At: at, Who: who, Key: rec.key, Value: string(rec.value)}
 		}
 		if _, err := tx.NewInsert().Model(&rows).Exec(ctx); err != nil {
 			return fmt.Errorf("noting changes: %w", err)
 		}
 	}
 	return nil
-}
-
-// newRecords are the records that are not there in the same words.
-func newRecords(ctx context.Context, db bun.IDB, records []record) ([]record, error) {
-	keys := make([]string, len(records))
-	for i, rec := range records {
-		keys[i] = rec.key
-	}
-	there, err := valuesOf(ctx, db, keys)
-	if err != nil {
-		return nil, err
-	}
-	var fresh []record
-	for _, rec := range records {
-		if there[rec.key] != string(rec.value) {
-			fresh = append(fresh, rec)
-		}
-	}
-	return fresh, nil
 }
 
 // valuesOf are the stored values of those of the keys that are there.

@@ -467,6 +467,19 @@ func (s *Snapshot) ListedName(name string) (schemas.WhitelistEntry, bool) {
 	return *w, true
 }
 
+// Expiring is the entries whose end comes after now and within a time from it,
+// the nearest end first.
+func (s *Snapshot) Expiring(now time.Time, within time.Duration) []schemas.WhitelistEntry {
+	var out []schemas.WhitelistEntry
+	for _, w := range s.whitelist {
+		if w.Until.After(now) && !w.Until.After(now.Add(within)) {
+			out = append(out, w)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b schemas.WhitelistEntry) int { return a.Until.Compare(b.Until) })
+	return out
+}
+
 // listings goes through the whitelist's blocks around an address, the most
 // specific first.
 func (s *Snapshot) listings(ip netip.Addr) func(func(*listed) bool) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"testing"
+	"time"
 
 	"fengsui/schemas"
 )
@@ -69,5 +70,24 @@ func TestSystemsAreFollowed(t *testing.T) {
 	}
 	if err := d.Apply("system/a", nil); err != nil || len(d.Snapshot().Systems()) != 0 {
 		t.Errorf("still there: %v", err)
+	}
+}
+
+func TestExpiring(t *testing.T) {
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	day := 24 * time.Hour
+	entry := func(host string, until time.Time) schemas.WhitelistEntry {
+		return schemas.WhitelistEntry{Kind: schemas.WhitelistHost, Host: netip.MustParsePrefix(host), Unit: "u", Until: until}
+	}
+	s, err := NewSnapshot(nil, nil, nil, []schemas.WhitelistEntry{
+		entry("192.0.2.1/32", time.Time{}), entry("192.0.2.2/32", now), entry("192.0.2.3/32", now.Add(30*day)),
+		entry("192.0.2.4/32", now.Add(time.Second)), entry("192.0.2.5/32", now.Add(31*day)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.Expiring(now, 30*day)
+	if len(got) != 2 || got[0].Host.String() != "192.0.2.4/32" || got[1].Host.String() != "192.0.2.3/32" {
+		t.Errorf("%+v", got)
 	}
 }
