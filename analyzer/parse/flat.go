@@ -42,8 +42,9 @@ type flatReader struct {
 	labels names
 	access bool // the keys are nginx's variables
 
-	wrapped         bool // a shipper wrote it
-	raw, host, path string
+	wrapped              bool // a shipper wrote it
+	whole                bool // raw is the line as it was in the file
+	raw, host, path, app string
 
 	times [len(flatTimes)]jsonValue
 }

@@ -23,7 +23,7 @@ var shippers = [][]string{
 // shipped says that a JSON record is a line of a log as a shipper wraps it. What
 // winlogbeat writes has no line in it.
 func shipped(line string) bool {
-	if strings.Contains(line, `"winlog`) {
+	if ofWinlogbeat(line) {
 		return false
 	}
 next:
@@ -38,21 +38,25 @@ next:
 	return false
 }
 
+func ofWinlogbeat(line string) bool {
+	return strings.Contains(line, `"winlog":`) || strings.Contains(line, `"winlog.event_id"`)
+}
+
 // shipper takes what a shipper says of the line, and the line itself; what is not
 // taken is a key like any other.
 func (r *flatReader) shipper(path, text string) bool {
 	switch path {
-	case "message":
-		r.raw = text
-		return true
-	case "log":
-		if r.raw == "" {
+	case "message", "log":
+		if !r.whole {
 			r.raw = strings.TrimRight(text, "\r\n") // Docker keeps the newline
 		}
 		return true
 	case "event.original":
-		r.raw = text // the message may be a part of it
+		r.raw, r.whole = text, true // the message may be a part of it
 		return true
+	case "appname", "ident", "program", "programname", "syslog.appname", "log.syslog.appname", "syslog.identifier", "syslog_identifier":
+		r.app = text
+		return false
 	case "host.name", "host", "hostname", "host.hostname", "beat.hostname", "kubernetes.host":
 		if r.host == "" || path == "host.name" {
 			r.host = text
@@ -80,8 +84,11 @@ func (r *flatReader) unwrap(line string, trace *Explanation) error {
 	format := ""
 	if text := trimLine(raw); text != "" {
 		format = recognise(&inner, text, trace)
-		if format == "json" && shipped(text) {
+		switch {
+		case format == "json" && shipped(text):
 			format = "" // wrapped twice: no more
+		case format == "apache-access" && strings.Contains(path, "nginx"): // which write the same
+			format = "nginx-access"
 		}
 	}
 	if format != "" {
@@ -100,6 +107,7 @@ func (r *flatReader) unwrap(line string, trace *Explanation) error {
 	if format == "" {
 		ev.SetString(schemas.FieldMessage, raw)
 		ev.SetString(schemas.FieldEventModule, "json")
+		r.split()
 	}
 	if inner.Has(schemas.FieldTimestamp) && format != "" && !at.IsNone() {
 		label(ev, "labels.@timestamp", at.Text()) // when the shipper read it
@@ -109,6 +117,18 @@ func (r *flatReader) unwrap(line string, trace *Explanation) error {
 	}
 	ev.SetString(schemas.FieldLogFilePath, path)
 	return nil
+}
+
+// split parses a message whose header the shipper has read already.
+func (r *flatReader) split() {
+	app := appName(r.app)
+	if app == "" || bodies[app] == nil {
+		return
+	}
+	r.ev.SetString(schemas.FieldLogSyslogAppname, r.app)
+	r.ev.SetString(schemas.FieldProcessName, app)
+	r.ev.SetString(schemas.FieldEventProvider, app)
+	body(r.ev, app, r.raw)
 }
 
 // tells says that a line said more than that it is text.

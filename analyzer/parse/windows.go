@@ -20,7 +20,7 @@ func parseWindows(ev *schemas.Event, line string) error {
 	r := windowsReaders.Get().(*windowsReader)
 	defer r.release()
 	r.ev = ev
-	r.beat = strings.Contains(line, `"winlog`)
+	r.beat = ofWinlogbeat(line)
 	if err := r.walker.walk(line, r); err != nil {
 		return err
 	}
