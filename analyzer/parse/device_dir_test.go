@@ -30,6 +30,7 @@ func TestOwnDevices(t *testing.T) {
 			"  - {name: user, if: {kind: USER}, structure: {kind: csv, columns: 'time, kind, who'}, fields: {who: {to: user.name, type: user}}}\n",
 		"acme-sd":     "detect: [{msgid: ACME_*}]\nstructure: sd\nfields: {source-address: source.ip, bytes: {to: network.bytes, type: bytes, unit: KB}}\nignore: [sd_id]\n",
 		"acme-nested": "detect: [{keys: [acme]}]\nstructure: {kind: kv, separator: ' ', nested: {args: {kind: kv, separator: ';', assign: ':'}}}\nfields: {args.src: source.ip, tags: {to: dns.answers.data, type: list, separator: '/'}}\nrest: drop\n",
+		"acme-hex":    "structure: kv\nfields: {src: {to: source.ip, type: hexip}}\n",
 		"acme-url":    "structure: kv\nfields: {url: {to: url.original, type: url}, mac: {to: source.mac, type: mac}, took: {to: event.duration, type: duration}, ok: {to: tls.established, type: bool}, risk: event.risk_score}\n",
 		"topsec-ngfw": "structure: kv\nfields: {src: destination.ip}\n",
 	})
@@ -61,6 +62,9 @@ func TestOwnDevices(t *testing.T) {
 	f("acme-url", `url=www.example.com:8080/a?b=c mac=0000-5E00-5301 took="1 day 00:00:01" ok=是 risk=7.5`,
 		"url.domain=www.example.com; url.port=8080; url.path=/a; source.mac=00:00:5e:00:53:01; event.duration=86401000000000; tls.established=true; event.risk_score=7.5")
 	f("acme-url", `mac=nonsense took=-1 ok=perhaps risk=NaN`, "labels.mac=nonsense; labels.took=-1; labels.ok=perhaps; labels.risk=NaN; source.mac=")
+	for in, want := range map[string]string{"4-c0000201": "192.0.2.1", "C0000201": "192.0.2.1", "192.0.2.1": "192.0.2.1", "6-20010db8000000000000000000000001": "2001:db8::1", "4-c00002": "", "c000020z": ""} {
+		f("acme-hex", "src="+in, "source.ip="+want)
+	}
 	f("topsec-ngfw", `src=192.0.2.1`, "destination.ip=192.0.2.1; source.ip=")
 }
 

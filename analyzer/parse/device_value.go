@@ -1,6 +1,9 @@
 package parse
 
 import (
+	"encoding/hex"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +52,7 @@ var converters = map[string]func(s *step, r *deviceReader, text string) (schemas
 		ip, ok := canonicalIP(v)
 		return schemas.String(ip), ok
 	},
+	"hexip": toHexIP,
 	"port": func(_ *step, _ *deviceReader, v string) (schemas.Value, bool) {
 		n, ok := whole(v)
 		return schemas.Int(n), ok && n >= 0 && n <= 65535
@@ -74,6 +78,25 @@ var converters = map[string]func(s *step, r *deviceReader, text string) (schemas
 	"list":     nil, // the step gathers its values
 	"address":  (*step).toAddress,
 	"endpoint": (*step).toEndpoint,
+}
+
+// toHexIP reads an address as hexadecimal digits, 4-c0000201 (DPtech) or
+// C0000201, or as it is usual.
+func toHexIP(_ *step, _ *deviceReader, v string) (schemas.Value, bool) {
+	if ip, ok := canonicalIP(v); ok {
+		return schemas.String(ip), true
+	}
+	digits := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(v, "4-"), "6-"), "0x")
+	var buf [net.IPv6len]byte
+	if n := len(digits); n != 2*net.IPv4len && n != 2*net.IPv6len {
+		return schemas.Value{}, false
+	}
+	n, err := hex.Decode(buf[:], []byte(digits))
+	if err != nil {
+		return schemas.Value{}, false
+	}
+	ip, ok := netip.AddrFromSlice(buf[:n])
+	return schemas.String(ip.Unmap().String()), ok
 }
 
 func toBool(_ *step, _ *deviceReader, v string) (schemas.Value, bool) {

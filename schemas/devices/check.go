@@ -305,7 +305,7 @@ func fits(kind string, f schemas.Field) bool {
 		return f.Type == schemas.Boolean
 	case "time":
 		return f.Type == schemas.Date
-	case "ip":
+	case "ip", "hexip":
 		return f.Type == schemas.IP
 	}
 	return f.Type == schemas.Keyword || f.Type == schemas.Text

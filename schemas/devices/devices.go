@@ -136,7 +136,7 @@ type Map struct {
 }
 
 // Types are what a value may be read as. "" is the field's own type.
-var Types = []string{"text", "lower", "ip", "port", "int", "float", "bool", "time", "duration", "bytes", "mac", "url", "domain", "user", "list", "address", "endpoint"}
+var Types = []string{"text", "lower", "ip", "hexip", "port", "int", "float", "bool", "time", "duration", "bytes", "mac", "url", "domain", "user", "list", "address", "endpoint"}
 
 // Fields are in the order of the file, which decides: of several keys for one
 // field the first with a value gives it.
