@@ -3,7 +3,7 @@
 // phone numbers, the names of people under configured keys or on a list, and, if
 // asked, passports, bank cards and e-mail addresses. What it finds is replaced
 // either for good or by a token that only the holder of the key can open
-// (docs/decisions/0010-masking.md). It reads no file, keeps no text, and writes
+// (docs/decisions/0011-masking.md). It reads no file, keeps no text, and writes
 // no value anywhere but into what it returns.
 package mask
 

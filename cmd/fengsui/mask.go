@@ -265,7 +265,11 @@ your own. Names that only a parsed field's name tells are not seen here.`,
 			if err != nil {
 				return usageError{err}
 			}
-			masker, err := cfg.Analyzer.Privacy.Masker()
+			privacy := cfg.Analyzer.Privacy
+			if err := privacy.Validate(); err != nil {
+				return usageError{fmt.Errorf("analyzer.privacy: %w", err)}
+			}
+			masker, err := privacy.Masker()
 			if err != nil {
 				return usageError{err}
 			}
