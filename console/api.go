@@ -11,7 +11,6 @@ import (
 	"fengsui/console/search"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/config"
-	"fengsui/schemas"
 )
 
 const (
@@ -37,6 +36,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerLogin()
 	c.registerReads()
 	c.registerWhitelist()
+	c.registerRegistry()
 	c.registerStream()
 }
 
@@ -144,7 +144,6 @@ func (c *Console) registerReads() {
 		return out
 	})
 	huma.Register(c.api, operation(http.MethodGet, "counts", "Counts, and the same by unit", forUsers), c.getCounts)
-	huma.Register(c.api, operation(http.MethodGet, "units", "Units that the user sees", forUsers), c.getUnits)
 }
 
 // event is an event in an answer.
@@ -156,16 +155,4 @@ func (event) Schema(huma.Registry) *huma.Schema {
 		Type: huma.TypeObject, AdditionalProperties: true,
 		Description: "an event: its fields by their ECS names; event.id is its id, event.original the line as it arrived",
 	}
-}
-
-type unitsOutput struct{ Body Page[schemas.Unit] }
-
-func (c *Console) getUnits(ctx context.Context, _ *struct{}) (*unitsOutput, error) {
-	v, out := viewerOf(ctx), &unitsOutput{Page[schemas.Unit]{[]schemas.Unit{}}}
-	for _, u := range v.directory.Units() {
-		if v.sees(u.Code) {
-			out.Body.Items = append(out.Body.Items, u)
-		}
-	}
-	return out, nil
 }

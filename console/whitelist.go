@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -35,14 +35,45 @@ func (c *Console) registerWhitelist() {
 	huma.Register(c.api, operation(http.MethodDelete, "whitelist", "Take an entry from the whitelist", forAdmins, http.StatusNotFound), c.deleteWhitelist)
 }
 
-func (c *Console) getWhitelist(ctx context.Context, _ *struct{}) (*whitelistOutput, error) {
+type whitelistInput struct {
+	AtInput
+	Within string `query:"within" maxLength:"20" doc:"only entries that end within this time from now, the nearest end first" example:"30d"`
+}
+
+func (c *Console) getWhitelist(ctx context.Context, in *whitelistInput) (*whitelistOutput, error) {
 	v, out := viewerOf(ctx), &whitelistOutput{Page[Listed]{[]Listed{}}}
-	for _, w := range v.directory.Whitelist() {
-		if v.sees(w.Unit) {
+	entries, err := c.whitelistOf(ctx, v, in)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range entries {
+		if in.shows(v, w.Unit) {
 			out.Body.Items = append(out.Body.Items, Listed{w.Key(), w})
 		}
 	}
 	return out, nil
+}
+
+func (c *Console) whitelistOf(ctx context.Context, v *viewer, in *whitelistInput) ([]schemas.WhitelistEntry, error) {
+	if in.Within != "" {
+		d, p := within(in.Within)
+		if p != nil {
+			return nil, p
+		}
+		return v.directory.Expiring(time.Now(), d), nil
+	}
+	at, p := in.moment()
+	if p != nil {
+		return nil, p
+	}
+	if at.IsZero() {
+		return v.directory.Whitelist(), nil
+	}
+	content, err := c.deps.Registry.Read(ctx, registry.Query{At: at, Kind: "whitelist"})
+	if err != nil {
+		return nil, c.internal("reading the registry", err)
+	}
+	return content.Whitelist, nil
 }
 
 func (c *Console) putWhitelist(ctx context.Context, in *putWhitelistInput) (*putWhitelistOutput, error) {
@@ -54,9 +85,15 @@ func (c *Console) putWhitelist(ctx context.Context, in *putWhitelistInput) (*put
 	if err := registry.Check(content); err != nil { // brings it into the one form that has a key
 		return nil, invalidEntry(err)
 	}
-	entry := content.Whitelist[0]
-	if there, ok := listed(v, entry.Key()); ok && !v.sees(there.Unit) {
+	entry := &content.Whitelist[0]
+	there, ok := listed(v, entry.Key())
+	if ok && !v.sees(there.Unit) {
 		return nil, problem(http.StatusForbidden, codeForbidden, "another unit has this entry")
+	}
+	// Nobody names others: one person alone has both asked and approved, unless
+	// nothing changes.
+	if entry.AskedBy, entry.ApprovedBy = there.AskedBy, there.ApprovedBy; !ok || !sameEntry(entry, &there) {
+		entry.AskedBy, entry.ApprovedBy = v.Name, v.Name
 	}
 	changed, err := c.deps.Registry.Put(ctx, v.Name, content)
 	c.forgetDirectory()
@@ -67,11 +104,18 @@ func (c *Console) putWhitelist(ctx context.Context, in *putWhitelistInput) (*put
 		return nil, c.internal("writing the whitelist", err)
 	}
 	c.deps.Log.Info("whitelist entry put", "audit", "whitelist", "user", v.Name, "key", entry.Key(), "unit", entry.Unit, "reason", entry.Reason, "changed", changed > 0)
-	return &putWhitelistOutput{Listed{entry.Key(), entry}}, nil
+	return &putWhitelistOutput{Listed{entry.Key(), *entry}}, nil
+}
+
+func sameEntry(a, b *schemas.WhitelistEntry) bool {
+	x, y := *a, *b
+	from, until := x.From.Equal(y.From), x.Until.Equal(y.Until)
+	x.From, x.Until, y.From, y.Until = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	return x == y && from && until
 }
 
 func invalidEntry(err error) *Problem {
-	return problem(http.StatusUnprocessableEntity, codeInvalid, strings.TrimPrefix(err.Error(), "writing the registry: "))
+	return problem(http.StatusUnprocessableEntity, codeInvalid, plainly(err))
 }
 
 func listed(v *viewer, key string) (schemas.WhitelistEntry, bool) {

@@ -241,3 +241,27 @@ func fieldsOf(value json.RawMessage) (map[string]string, error) {
 	}
 	return out, nil
 }
+
+// Kinds are the kinds of entry, as keys name them.
+func Kinds() []string { return slices.Clone(deletable) }
+
+// Only keeps one kind of entry; "" keeps all.
+func (c *Content) Only(kind string) (*Content, error) {
+	switch kind {
+	case "":
+		return c, nil
+	case "unit":
+		return &Content{Units: c.Units}, nil
+	case "network":
+		return &Content{Networks: c.Networks}, nil
+	case "domain":
+		return &Content{Domains: c.Domains}, nil
+	case "whitelist":
+		return &Content{Whitelist: c.Whitelist}, nil
+	case "system":
+		return &Content{Systems: c.Systems}, nil
+	case "contact":
+		return &Content{Contacts: c.Contacts}, nil
+	}
+	return nil, classified{fmt.Errorf("%q is no kind of entry: %s", kind, strings.Join(deletable, ", ")), ErrInvalid}
+}

@@ -19,7 +19,8 @@ func newRegistry(flags *globalFlags) *cobra.Command {
 		Use: "registry", Short: "台账：单位、网络、域名、白名单 / units, networks, domains and whitelists",
 		Example: "  fengsui registry import 台账.xlsx",
 	}
-	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags), newRegistrySeed(flags))
+	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags), newRegistrySeed(flags),
+		newRegistryAt(flags), newRegistryHistory(flags), newRegistryExpiring(flags), newRegistryState(flags), newRegistryRequests(flags), newRegistryDecide(flags))
 	return cmd
 }
 

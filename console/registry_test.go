@@ -1,0 +1,151 @@
+package console
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fengsui/registry"
+)
+
+type anyPage struct {
+	Items []map[string]any `json:"items"`
+}
+
+func (b *browser) items(path string) []map[string]any {
+	b.t.Helper()
+	var page anyPage
+	b.do("GET", "/api/v1/"+path, nil, 200).into(b.t, &page)
+	return page.Items
+}
+
+// values are one field of every item, in order.
+func values(items []map[string]any, field string) string {
+	var out []string
+	for _, item := range items {
+		text, _ := item[field].(string)
+		out = append(out, text)
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// TestRegistryOfAUnit is an administrator of a city: what they may write, see
+// and ask for, and what belongs to others.
+func TestRegistryOfAUnit(t *testing.T) {
+	s := start(t, nil, nil)
+	root, city, analyst := s.user("root", registry.RoleAdmin, ""), s.user("city", registry.RoleAdmin, "c1"), s.user("li", registry.RoleAnalyst, "c1")
+	put := func(b *browser, path string, body map[string]any, status int, code string) {
+		t.Helper()
+		if code == "" {
+			b.do("PUT", "/api/v1/"+path, body, status)
+			return
+		}
+		b.refused("PUT", "/api/v1/"+path, body, status, code)
+	}
+	system := func(unit, domain, address string) map[string]any {
+		return map[string]any{
+			"code": "portal", "name": "门户", "unit": unit, "state": "registered", "hosting": "own", "level": 3, "domains": []string{domain},
+			"addresses": []string{address}, "ports": []string{"443/tcp"}, "responsible": map[string]any{"name": "张三", "phone": "0371-60000001"},
+		}
+	}
+	put(analyst, "systems", system("c1", "www.c1.example.edu.cn", "198.51.100.20/32"), 403, codeForbidden)
+	put(city, "systems", system("c2", "www.c1.example.edu.cn", "198.51.100.20/32"), 403, codeForbidden)
+	put(city, "systems", system("c1", "www.c2.example.edu.cn", "198.51.100.20/32"), 403, codeForbidden)
+	put(city, "systems", system("c1", "www.c1.example.edu.cn", "203.0.113.20/32"), 403, codeForbidden)
+	put(city, "systems", system("c1", "www.c1.example.edu.cn", "198.51.100.0/24"), 403, codeForbidden)
+	put(city, "systems", system("c1", "c1.elsewhere.example.com", "192.0.2.20/32"), 200, "") // a cloud
+	put(city, "systems", system("c1", "www.c1.example.edu.cn", "198.51.100.20/32"), 200, "")
+	put(root, "systems", map[string]any{"code": "portal", "name": "门户", "unit": "c1", "state": "applied", "hosting": "own"}, 422, codeInvalid)
+	put(root, "systems", map[string]any{"code": "other", "name": "别家", "unit": "c2", "state": "registered", "hosting": "own"}, 200, "")
+	put(city, "systems", map[string]any{"code": "other", "name": "我的", "unit": "c1", "state": "registered", "hosting": "own"}, 403, codeForbidden)
+	if got := values(city.items("systems"), "code"); got != "portal" {
+		t.Errorf("the city sees the systems %q", got)
+	}
+	if got := values(root.items("systems?unit=c2"), "code"); got != "other" {
+		t.Errorf("of c2: %q", got)
+	}
+
+	put(city, "contacts", map[string]any{"unit": "s1", "duty": "security_officer", "name": "李四", "phone": "0371-60000002"}, 200, "")
+	put(city, "contacts", map[string]any{"unit": "c2", "duty": "security_officer", "name": "李四"}, 403, codeForbidden)
+	put(city, "units", map[string]any{"code": "s2", "name": "甲市二中", "level": "school", "parent": "c1", "school_code": "3141000002"}, 200, "")
+	put(city, "units", map[string]any{"code": "c1", "name": "甲市", "level": "city", "parent": "p"}, 403, codeForbidden)
+	put(city, "units", map[string]any{"code": "s1", "name": "甲市一中", "level": "school", "parent": "c2"}, 403, codeForbidden)
+	put(city, "networks", map[string]any{"prefix": "198.51.100.32/28", "unit": "c1", "scan": true}, 403, codeForbidden)
+	put(root, "networks", map[string]any{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true}, 200, "")
+	put(root, "domains", map[string]any{"name": "p.example.edu.cn", "unit": "p", "scan": false}, 200, "")
+	if got := values(city.items("units"), "code"); got != "c1 s1 s2" {
+		t.Errorf("the city sees the units %q", got)
+	}
+	city.refused("DELETE", "/api/v1/units?key=s1", nil, 422, codeInvalid)
+	city.refused("DELETE", "/api/v1/systems?key=other", nil, 404, codeNotFound)
+	city.do("DELETE", "/api/v1/contacts?key="+url.QueryEscape("s1/security_officer"), nil, 204)
+	city.do("DELETE", "/api/v1/units?key=s2", nil, 204)
+
+	if got := city.items("history?key=system/portal"); len(got) != 2 || got[0]["who"] != "city" {
+		t.Errorf("%v", got)
+	}
+	city.refused("GET", "/api/v1/history?key=system/other", nil, 404, codeNotFound)
+	if yesterday := time.Now().AddDate(0, 0, -1).Format(time.DateOnly); len(root.items("systems?at="+yesterday)) != 0 || len(root.items("whitelist?at="+yesterday)) != 0 {
+		t.Error("yesterday there was something")
+	}
+	if today := time.Now().Format(time.DateOnly); len(root.items("systems?at="+today)) != 2 || len(root.items("whitelist?at="+today)) != 2 {
+		t.Error("today there is nothing")
+	}
+	root.refused("GET", "/api/v1/units?at=yesterday", nil, 422, codeInvalid)
+	if log := s.log.String(); strings.Contains(log, "李四") || strings.Contains(log, "0371") || strings.Count(log, "audit=registry") != 9 {
+		t.Errorf("%d entries of the log, or people in it: %s", strings.Count(log, "audit=registry"), log)
+	}
+}
+
+// TestRequests: one asks, another decides, and the entry says who both were.
+func TestRequests(t *testing.T) {
+	s := start(t, nil, nil)
+	root, city, other := s.user("root", registry.RoleAdmin, ""), s.user("city", registry.RoleAdmin, "c1"), s.user("other", registry.RoleAdmin, "c2")
+	analyst, auditor := s.user("li", registry.RoleAnalyst, "c1"), s.user("auditor", registry.RoleAuditor, "")
+	soon := time.Now().Add(10 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	ask := map[string]any{"entry": map[string]any{
+		"kind": "port", "host": "198.51.100.20/32", "port": 443, "unit": "c1", "reason": "选课", "until": soon, "approved_by": "the boss",
+	}}
+	elsewhere := map[string]any{"entry": map[string]any{"kind": "host", "host": "203.0.113.20/32", "unit": "c1"}}
+	decide := func(id, state string) map[string]any { return map[string]any{"id": id, "state": state, "note": "同意"} }
+
+	auditor.refused("POST", "/api/v1/requests", ask, 403, codeForbidden)
+	analyst.refused("POST", "/api/v1/requests", elsewhere, 403, codeForbidden)
+	var q registry.Request
+	analyst.do("POST", "/api/v1/requests", ask, 200).into(t, &q)
+	if len(city.items("requests?state=pending")) != 1 || len(other.items("requests")) != 0 {
+		t.Error("a request is seen by the wrong people")
+	}
+	other.refused("POST", "/api/v1/decisions", decide(q.ID, "approved"), 404, codeNotFound)
+	analyst.refused("POST", "/api/v1/decisions", decide(q.ID, "approved"), 403, codeForbidden)
+	analyst.refused("POST", "/api/v1/decisions", decide("nothing", "approved"), 404, codeNotFound)
+	city.do("POST", "/api/v1/decisions", decide(q.ID, "approved"), 200)
+	root.refused("POST", "/api/v1/decisions", decide(q.ID, "refused"), 422, codeInvalid)
+	expiring := city.items("whitelist?within=30d")
+	if len(expiring) != 1 || expiring[0]["asked_by"] != "li" || expiring[0]["approved_by"] != "city" {
+		t.Errorf("%v", expiring)
+	}
+	if len(city.items("whitelist?within=5d")) != 0 {
+		t.Error("an entry that ends in 10 days ends within 5")
+	}
+	city.refused("GET", "/api/v1/whitelist?within=never", nil, 422, codeInvalid)
+
+	// The same words change nothing; others make it one person's own.
+	entry := expiring[0]
+	delete(entry, "key")
+	city.do("PUT", "/api/v1/whitelist", entry, 200)
+	if again := city.items("whitelist?within=30d"); again[0]["asked_by"] != "li" {
+		t.Errorf("%v", again)
+	}
+	entry["reason"] = "考试"
+	root.do("PUT", "/api/v1/whitelist", entry, 200)
+	if again := city.items("whitelist?within=30d"); again[0]["asked_by"] != "root" || again[0]["approved_by"] != "root" {
+		t.Errorf("%v", again)
+	}
+	if n := strings.Count(s.log.String(), "audit=request"); n != 2 {
+		t.Errorf("%d entries of requests in the log", n)
+	}
+}
