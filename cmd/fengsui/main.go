@@ -93,8 +93,14 @@ Know what you own, who answers for it, what changed, who attacks or mines, and t
 // well.
 func checkCalls(cmd *cobra.Command) {
 	if cmd.HasSubCommands() {
-		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, unknownCommand
-		cmd.SuggestionsMinimumDistance = 2
+		own := cmd.RunE // of a service that has commands beside it
+		cmd.Args, cmd.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if own != nil && len(args) == 0 {
+				return own(cmd, args)
+			}
+			return unknownCommand(cmd, args)
+		}
 	}
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
