@@ -32,7 +32,9 @@ func parseJSON(ev *schemas.Event, line string, trace *Explanation) error {
 		}
 		return r.unwrap(line, trace)
 	}
-	ev.SetString(schemas.FieldEventModule, "json")
+	if ev.Get(schemas.FieldEventModule).IsNone() {
+		ev.SetString(schemas.FieldEventModule, "json")
+	}
 	return r.end()
 }
 
