@@ -145,14 +145,14 @@ func (a *accounts) refused(r *kafka.Record, direct bool) {
 func (a *accounts) each(records []kafka.Record, change func(*Account)) {
 	for i := range records {
 		k := accountKey{source: string(records[i].Key)}
-		for _, h := range records[i].Headers {
-			switch h.Key {
+		_ = records[i].EachHeader(func(key string, value []byte) { // they are ours
+			switch key {
 			case schemas.HeaderInput:
-				k.input = string(h.Value)
+				k.input = string(value)
 			case schemas.HeaderUnit:
-				k.unit = string(h.Value)
+				k.unit = string(value)
 			}
-		}
+		})
 		change(a.of(k))
 	}
 }

@@ -9,24 +9,40 @@ import (
 	"fengsui/schemas"
 )
 
-// recordVersion begins a record in the spool: key, value, the number of headers,
-// and the headers' keys and values, each behind its length as a varint.
-const recordVersion = 1
+// A record in the spool begins with a version, and its key and value, each behind
+// its length as a varint. Then it has its headers: of version 2 as Kafka has them,
+// and of version 1, which is only read, their number, keys and values behind their
+// lengths.
+const (
+	recordVersion1 = 1
+	recordVersion2 = 2
+)
 
-func encodeRecord(r *kafka.Record) []byte {
-	size := 1 + 3*binary.MaxVarintLen32 + len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		size += 2*binary.MaxVarintLen32 + len(h.Key) + len(h.Value)
+// encodeRecords encodes records for the spool, in one piece of memory.
+func encodeRecords(records []kafka.Record) [][]byte {
+	size := 0
+	for i := range records {
+		r := &records[i]
+		size += 1 + 2*binary.MaxVarintLen32 + len(r.Key) + len(r.Value) + len(r.Encoded)
 	}
-	b := append(make([]byte, 0, size), recordVersion)
+	memory := make([]byte, 0, size)
+	encoded := make([][]byte, len(records))
+	for i := range records {
+		from := len(memory)
+		memory = appendRecord(memory, &records[i])
+		encoded[i] = memory[from:len(memory):len(memory)]
+	}
+	return encoded
+}
+
+func appendRecord(b []byte, r *kafka.Record) []byte {
+	b = append(b, recordVersion2)
 	b = appendBytes(b, r.Key)
 	b = appendBytes(b, r.Value)
-	b = binary.AppendUvarint(b, uint64(len(r.Headers)))
-	for _, h := range r.Headers {
-		b = appendBytes(b, []byte(h.Key))
-		b = appendBytes(b, h.Value)
+	if r.Encoded != nil {
+		return append(b, r.Encoded...)
 	}
-	return b
+	return kafka.AppendHeaders(b, r.Headers)
 }
 
 func appendBytes(b, v []byte) []byte {
@@ -35,7 +51,7 @@ func appendBytes(b, v []byte) []byte {
 
 var errNoRecord = errors.New("no record of a known version")
 
-// decodeRecords is encodeRecord's reverse. The records share memory with b.
+// decodeRecords is encodeRecords' reverse. The records share memory with b.
 func decodeRecords(encoded [][]byte) ([]kafka.Record, error) {
 	records := make([]kafka.Record, len(encoded))
 	for i, b := range encoded {
@@ -48,15 +64,22 @@ func decodeRecords(encoded [][]byte) ([]kafka.Record, error) {
 }
 
 func decodeRecord(b []byte) (r kafka.Record, err error) {
-	if len(b) == 0 || b[0] != recordVersion {
+	if len(b) == 0 || b[0] != recordVersion1 && b[0] != recordVersion2 {
 		return r, errNoRecord
 	}
-	b = b[1:]
+	version, b := b[0], b[1:]
 	if r.Key, b, err = cutBytes(b); err != nil {
 		return r, err
 	}
 	if r.Value, b, err = cutBytes(b); err != nil {
 		return r, err
+	}
+	if version == recordVersion2 {
+		r.Encoded = b
+		if r.EachHeader(func(string, []byte) {}) != nil {
+			return kafka.Record{}, errNoRecord
+		}
+		return r, nil
 	}
 	n, used := binary.Uvarint(b)
 	if used <= 0 || n > uint64(len(b)) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,10 @@ type shipper struct {
 	accounts *accounts
 	log      *slog.Logger
 	quiet    input.Quiet
+
+	stamper stamper        // ship's
+	made    []kafka.Record // of the batch that ship delivers
+
 	lost     atomic.Uint64
 	drained  atomic.Uint64 // records that have left the spool
 	draining atomic.Bool   // Kafka took the last that were sent from the spool
@@ -127,6 +132,7 @@ func (s *shipper) ship() {
 			s.lost.Add(uint64(len(lost)))
 		}
 		s.metrics.queued.Add(-int64(len(records)))
+		clear(records) // which hold the lines
 		s.queue.release(batches)
 	}
 }
@@ -139,7 +145,8 @@ func (s *shipper) records(batches []batch) ([]kafka.Record, []run) {
 		n += len(b.lines)
 		runs = append(runs, runsOf(b.input, b.lines)...)
 	}
-	records := make([]kafka.Record, 0, n)
+	s.stamper.begin()
+	records := slices.Grow(s.made[:0], n)
 	for _, b := range batches {
 		for i := range b.lines {
 			l := &b.lines[i]
@@ -157,9 +164,11 @@ func (s *shipper) records(batches []batch) ([]kafka.Record, []run) {
 				s.seq++
 				o.Stream, o.Seq = s.stream, s.seq
 			}
-			records = append(records, kafka.Record{Key: []byte(l.Source), Value: l.Value, Headers: o.Headers()})
+			key, headers := s.stamper.stamp(&o)
+			records = append(records, kafka.Record{Key: key, Value: l.Value, Encoded: headers})
 		}
 	}
+	s.made = records
 	return records, runs
 }
 
@@ -176,11 +185,7 @@ func (s *shipper) deliver(records []kafka.Record) (spooled, lost []kafka.Record)
 			records = unacked
 			s.quiet.Warn("Kafka does not take lines; they go to the spool", "error", err)
 		}
-		encoded := make([][]byte, len(records))
-		for i := range records {
-			encoded[i] = encodeRecord(&records[i])
-		}
-		err := s.spool.Append(s.spooling, encoded)
+		err := s.spool.Append(s.spooling, encodeRecords(records))
 		if err == nil {
 			s.metrics.spooled.Add(float64(len(records)))
 			return records, nil
@@ -279,7 +284,11 @@ const leastValue = 256
 // cutDown halves a record that Kafka refuses for its size, and says so in its
 // origin; false: nothing is left to cut, and the record is counted as lost.
 func (s *shipper) cutDown(r *kafka.Record) bool {
-	o, err := schemas.ParseOrigin(r.Headers, s.topic, 0, 0, time.Time{})
+	var o schemas.Origin
+	headers, err := r.AllHeaders()
+	if err == nil {
+		o, err = schemas.ParseOrigin(headers, s.topic, 0, 0, time.Time{})
+	}
 	if err != nil || len(r.Value) <= leastValue && o.Preamble == "" {
 		s.metrics.lost.Inc()
 		s.log.Error("Kafka refuses a record for its size, however small", "bytes", len(r.Value))
@@ -292,7 +301,7 @@ func (s *shipper) cutDown(r *kafka.Record) bool {
 	if len(r.Value) > leastValue {
 		r.Value = r.Value[:len(r.Value)/2]
 	}
-	r.Headers = o.Headers()
+	r.Headers, r.Encoded = o.Headers(), nil
 	s.metrics.cut.Inc()
 	return true
 }

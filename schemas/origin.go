@@ -32,16 +32,17 @@ type Origin struct {
 	Reject   string    // why the collector could not take it as a record of its format: it goes straight to the dead letters
 }
 
-// The names of the headers. Those of who sent are known outside: who counts
-// records need not read all of them.
+// The names of the headers. Those of who sent are known outside, since who counts
+// records need not read all of them; and those that differ from line to line,
+// since who writes many need not encode the others for each.
 const (
 	headerStream   = "stream"
-	headerSeq      = "seq"
+	HeaderSeq      = "seq"
 	HeaderUnit     = "unit"
 	headerSource   = "source"
 	HeaderInput    = "input"
 	headerFormat   = "format"
-	headerReceived = "received"
+	HeaderReceived = "received"
 	headerDrill    = "drill"
 	headerPreamble = "preamble"
 	headerReject   = "reject"
@@ -59,12 +60,12 @@ func (o Origin) Headers() []Header {
 		}
 	}
 	add(headerStream, o.Stream)
-	add(headerSeq, strconv.FormatUint(o.Seq, 10))
+	add(HeaderSeq, strconv.FormatUint(o.Seq, 10))
 	add(HeaderUnit, o.Unit)
 	add(headerSource, o.Source)
 	add(HeaderInput, o.Input)
 	add(headerFormat, o.Format)
-	add(headerReceived, strconv.FormatInt(o.Received.UnixMicro(), 10))
+	add(HeaderReceived, strconv.FormatInt(o.Received.UnixMicro(), 10))
 	add(headerPreamble, o.Preamble)
 	add(headerReject, o.Reject)
 	if o.Drill {
@@ -85,7 +86,7 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 		switch h.Key {
 		case headerStream:
 			o.Stream = v
-		case headerSeq:
+		case HeaderSeq:
 			n, err := strconv.ParseUint(v, 10, 64)
 			if err != nil {
 				return foreign, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)
@@ -99,7 +100,7 @@ func ParseOrigin(headers []Header, topic string, partition int, offset int64, at
 			o.Input = v
 		case headerFormat:
 			o.Format = v
-		case headerReceived:
+		case HeaderReceived:
 			us, err := strconv.ParseInt(v, 10, 64)
 			if err != nil {
 				return foreign, fmt.Errorf("header %s=%q of %s/%d offset %d: not a number", h.Key, v, topic, partition, offset)

@@ -3,11 +3,14 @@ package kafka
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
 
 	"github.com/segmentio/kafka-go/compress"
+
+	"fengsui/schemas"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -57,22 +60,94 @@ func appendBatch(dst []byte, records []Record, now time.Time, codec compress.Com
 }
 
 func appendRecord(dst []byte, r *Record, i int) []byte {
-	n := 1 + 1 + varintLen(int64(i)) + bytesLen(r.Key) + bytesLen(r.Value) + varintLen(int64(len(r.Headers)))
-	for _, h := range r.Headers {
-		n += varintLen(int64(len(h.Key))) + len(h.Key) + bytesLen(h.Value)
+	n := 1 + 1 + varintLen(int64(i)) + bytesLen(r.Key) + bytesLen(r.Value) + len(r.Encoded)
+	if r.Encoded == nil {
+		n += varintLen(int64(len(r.Headers)))
+		for _, h := range r.Headers {
+			n += varintLen(int64(len(h.Key))) + len(h.Key) + bytesLen(h.Value)
+		}
 	}
 	dst = binary.AppendVarint(dst, int64(n))
 	dst = append(dst, 0, 0) // attributes, time delta
 	dst = binary.AppendVarint(dst, int64(i))
 	dst = appendBytes(dst, r.Key)
 	dst = appendBytes(dst, r.Value)
-	dst = binary.AppendVarint(dst, int64(len(r.Headers)))
-	for _, h := range r.Headers {
-		dst = binary.AppendVarint(dst, int64(len(h.Key)))
-		dst = append(dst, h.Key...)
-		dst = appendBytes(dst, h.Value)
+	if r.Encoded != nil {
+		return append(dst, r.Encoded...)
+	}
+	return AppendHeaders(dst, r.Headers)
+}
+
+// AppendHeaders appends headers as a record has them: their number, and each one.
+func AppendHeaders(dst []byte, headers []schemas.Header) []byte {
+	dst = binary.AppendVarint(dst, int64(len(headers)))
+	for _, h := range headers {
+		dst = AppendHeader(dst, h.Key, h.Value)
 	}
 	return dst
+}
+
+// AppendHeader appends one header, for who has appended the number of headers.
+func AppendHeader(dst []byte, key string, value []byte) []byte {
+	dst = append(binary.AppendVarint(dst, int64(len(key))), key...)
+	return appendBytes(dst, value)
+}
+
+var errHeaders = errors.New("headers of a record that are none")
+
+// EachHeader calls f for each header of the record, encoded or not. The value is
+// only valid during the call.
+func (r *Record) EachHeader(f func(key string, value []byte)) error {
+	if r.Encoded == nil {
+		for _, h := range r.Headers {
+			f(h.Key, h.Value)
+		}
+		return nil
+	}
+	n, used := binary.Varint(r.Encoded)
+	if used <= 0 || n < 0 {
+		return errHeaders
+	}
+	b := r.Encoded[used:]
+	for range n {
+		key, rest, ok := cutVarBytes(b)
+		if !ok {
+			return errHeaders
+		}
+		value, rest, ok := cutVarBytes(rest)
+		if !ok {
+			return errHeaders
+		}
+		f(string(key), value)
+		b = rest
+	}
+	if len(b) > 0 {
+		return errHeaders
+	}
+	return nil
+}
+
+// AllHeaders is the record's headers, encoded or not.
+func (r *Record) AllHeaders() (headers []schemas.Header, err error) {
+	if r.Encoded == nil {
+		return r.Headers, nil
+	}
+	err = r.EachHeader(func(key string, value []byte) {
+		headers = append(headers, schemas.Header{Key: key, Value: bytes.Clone(value)})
+	})
+	return headers, err
+}
+
+// cutVarBytes reads bytes behind their length; a length of -1 is nil.
+func cutVarBytes(b []byte) (v, rest []byte, ok bool) {
+	n, used := binary.Varint(b)
+	if used <= 0 || n < -1 || n > int64(len(b)-used) {
+		return nil, nil, false
+	}
+	if b = b[used:]; n < 0 {
+		return nil, b, true
+	}
+	return b[:n:n], b[n:], true
 }
 
 func appendBytes(dst, b []byte) []byte {

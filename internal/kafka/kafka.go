@@ -46,12 +46,16 @@ type Record struct {
 	Key       []byte
 	Value     []byte
 	Headers   []schemas.Header
+
+	// Encoded, if not nil, is the headers of a record that is to be produced, in
+	// place of Headers: as AppendHeaders writes them.
+	Encoded []byte
 }
 
 // size is what the record counts for when batches are cut: a little more than
 // what it takes on the wire.
 func (r *Record) size() int {
-	n := 32 + len(r.Key) + len(r.Value)
+	n := 32 + len(r.Key) + len(r.Value) + len(r.Encoded)
 	for _, h := range r.Headers {
 		n += 8 + len(h.Key) + len(h.Value)
 	}
