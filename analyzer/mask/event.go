@@ -36,7 +36,7 @@ func (m *Masker) NewScope() *Scope {
 	s := &Scope{m: m}
 	s.eachSet = s.field
 	s.learn = func(id schemas.FieldID, v schemas.Value) {
-		if m.fields.has(id.String()) {
+		if m.named[id] {
 			s.learnNames(v)
 		}
 	}
@@ -83,25 +83,31 @@ func (s *Scope) Text(text string) string {
 	if s.m.idle || len(text) < 2 {
 		return text
 	}
-	s.found = s.m.find(s.found[:0], text, s.names)
-	return s.replaced(text)
-}
-
-func (s *Scope) replaced(text string) string {
-	for _, f := range s.found {
-		s.counts[f.Class]++
-	}
-	return s.m.replace(text, s.found)
+	text, s.found = s.m.mask(text, s.names, s.found, &s.counts)
+	return text
 }
 
 // Field masks a value of a field.
 func (s *Scope) Field(name, value string) string {
-	if s.m.on(Name) && s.m.fields.has(name) && isName(value) {
-		s.found = append(s.found[:0], Found{Name, 0, len(value)})
-		s.found = s.found[:len(settle(s.found, value))]
-		return s.replaced(value)
+	return s.value1(name, value, s.m.on(Name) && s.m.fields.has(name))
+}
+
+// value1 masks one value of a field, of which is known whether it names people.
+func (s *Scope) value1(name, value string, named bool) string {
+	switch {
+	case named && isName(value):
+		return s.whole(Name, value)
+	case len(value) == 15 && s.m.on(ID) && isOldID(value) && saysIdentity(name, len(name)):
+		return s.whole(ID, value)
 	}
 	return s.Text(value)
+}
+
+// whole replaces a value that is one piece of personal data, unless it was before.
+func (s *Scope) whole(c Class, value string) string {
+	s.found = settle(append(s.found[:0], Found{c, 0, len(value)}), value)
+	s.counts[c] += uint64(len(s.found))
+	return s.m.replace(value, s.found)
 }
 
 // Event masks all that an event holds: the record as it came, and every field.
@@ -117,7 +123,8 @@ func (s *Scope) Event(ev *schemas.Event) {
 	}
 	open := ev.Open()
 	for i := range open {
-		if v, changed := s.value(open[i].Name, open[i].Value, true); changed {
+		named := s.m.on(Name) && s.m.fields.has(open[i].Name)
+		if v, changed := s.value(open[i].Name, open[i].Value, named, true); changed {
 			ev.SetOpen(open[i].Name, v)
 		}
 	}
@@ -136,30 +143,31 @@ func (s *Scope) field(id schemas.FieldID, v schemas.Value) {
 	if untouched[id] {
 		return
 	}
-	if masked, changed := s.value(id.String(), v, false); changed {
+	if masked, changed := s.value(id.String(), v, s.m.named[id], false); changed {
 		s.set = append(s.set, change{id, masked})
 	}
 }
 
 // value masks a field's value. Numbers are looked at where the field may hold
 // anything: those of the catalogue count and measure.
-func (s *Scope) value(name string, v schemas.Value, open bool) (schemas.Value, bool) {
+func (s *Scope) value(name string, v schemas.Value, named, open bool) (schemas.Value, bool) {
 	switch v.Kind() {
 	case schemas.KindString:
 		text := v.Str()
-		masked := s.Field(name, text)
+		masked := s.value1(name, text, named)
 		return schemas.String(masked), masked != text
 	case schemas.KindInt, schemas.KindFloat:
-		text, ok := digits(v)
-		if !open || !ok || namesQuantity(name) {
+		n, ok := whole(v)
+		if !open || !ok || !s.m.mayBe(n) || namesQuantity(name) {
 			return v, false
 		}
-		masked := s.Text(text)
+		text := strconv.FormatInt(n, 10)
+		masked := s.value1(name, text, false)
 		return schemas.String(masked), masked != text
 	case schemas.KindList:
 		list, changed := v.List(), false
 		for i, e := range list {
-			if masked, c := s.value(name, e, open); c {
+			if masked, c := s.value(name, e, named, open); c {
 				if !changed {
 					list, changed = slices.Clone(list), true
 				}
@@ -171,17 +179,29 @@ func (s *Scope) value(name string, v schemas.Value, open bool) (schemas.Value, b
 	return v, false
 }
 
-// digits are those of a whole number that is long enough.
-func digits(v schemas.Value) (string, bool) {
-	const least, exact = 1e10, 1 << 63
-	f := v.Float()
-	if f < least || f >= exact || f != math.Trunc(f) {
-		return "", false
-	}
+// whole is a number without a fraction.
+func whole(v schemas.Value) (int64, bool) {
 	if v.Kind() == schemas.KindInt {
-		return strconv.FormatInt(v.Int(), 10), true
+		return v.Int(), true
 	}
-	return strconv.FormatInt(int64(f), 10), true
+	f := v.Float()
+	return int64(f), f == math.Trunc(f) && math.Abs(f) < 1<<63
+}
+
+// mayBe says that a number has as many digits as one that is looked for, so that
+// identifiers and times in milliseconds cost no text.
+func (m *Masker) mayBe(n int64) bool {
+	switch {
+	case n < 1e10:
+		return false
+	case n < 1e11 || n/1e11 == 86:
+		return true
+	case n < 1e14:
+		return false
+	case n < 1e15 || n >= 1e17 && n < 1e18:
+		return true
+	}
+	return m.on(BankCard)
 }
 
 // Match masks what a match tells of its event, and what it is grouped and

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"fengsui/schemas"
 )
 
 // Class is a kind of personal data.
@@ -139,6 +141,7 @@ type Masker struct {
 	numbers bool // anything that is found by its digits
 	anchors []anchor
 	fields  fieldKeys
+	named   [schemas.NumFields]bool // the catalogue's fields among them
 	listed  *nameSet
 	idle    bool
 }
@@ -160,6 +163,9 @@ func New(cfg Config, key *Key, names []string) (*Masker, error) {
 	var keys []keyword
 	if m.on(Name) {
 		m.fields = newFieldKeys(cfg.NameKeys)
+		for _, f := range schemas.Fields() {
+			m.named[f.ID] = m.fields.has(f.Name)
+		}
 		for _, k := range cfg.NameKeys {
 			keys = append(keys, spellings(k, Name)...)
 		}
@@ -215,18 +221,21 @@ func (m *Masker) find(found []Found, s string, names []string) []Found {
 // settle orders what was found, leaves what is masked already, and makes one of
 // what overlaps.
 func settle(found []Found, s string) []Found {
-	tokens := tokensIn(s)
-	found = slices.DeleteFunc(found, func(f Found) bool {
-		return slices.ContainsFunc(tokens, func(t Found) bool { return f.From < t.To && t.From < f.To })
-	})
 	slices.SortStableFunc(found, func(a, b Found) int {
 		if a.From != b.From {
 			return a.From - b.From
 		}
 		return b.To - a.To
 	})
+	tokens := tokensIn(s)
 	out := found[:0]
 	for _, f := range found {
+		for len(tokens) > 0 && tokens[0].To <= f.From {
+			tokens = tokens[1:]
+		}
+		if len(tokens) > 0 && tokens[0].From < f.To {
+			continue
+		}
 		if n := len(out); n > 0 && f.From < out[n-1].To {
 			out[n-1].To = max(out[n-1].To, f.To)
 			continue
@@ -240,7 +249,29 @@ func settle(found []Found, s string) []Found {
 // allocation, where there is none.
 func (m *Masker) Text(s string) string {
 	var few [8]Found
-	return m.replace(s, m.Find(few[:0], s))
+	text, _ := m.mask(s, nil, few[:0], nil)
+	return text
+}
+
+// rounds bounds how often a text is looked at again: what was replaced may have
+// hidden what stood beside it.
+const rounds = 4
+
+// mask replaces, until there is nothing left to, and counts what it replaced. It
+// returns the memory of found for the next text.
+func (m *Masker) mask(s string, names []string, found []Found, counts *[NumClasses]uint64) (string, []Found) {
+	for range rounds {
+		found = m.find(found[:0], s, names)
+		masked := m.replace(s, found)
+		if masked == s {
+			break
+		}
+		for i := 0; i < len(found) && counts != nil; i++ {
+			counts[found[i].Class]++
+		}
+		s = masked
+	}
+	return s, found
 }
 
 func (m *Masker) replace(s string, found []Found) string {

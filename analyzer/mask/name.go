@@ -76,6 +76,7 @@ func escapes(s string) string {
 type anchor struct {
 	b      byte
 	before [256]bool // what may stand before it
+	after  [256]bool // and after
 	keys   []anchored
 }
 
@@ -114,17 +115,8 @@ func newAnchors(keys []keyword) []anchor {
 			out = append(out, anchor{b: b})
 		}
 		out[i].keys = append(out[i].keys, k)
-		if k.at == 0 {
-			for c := range out[i].before {
-				out[i].before[c] = true
-			}
-			return
-		}
-		c := k.text[k.at-1]
-		out[i].before[c] = true
-		if isLetter(c) {
-			out[i].before[c&^0x20] = true
-		}
+		mark(&out[i].before, k.text, k.at-1)
+		mark(&out[i].after, k.text, k.at+1)
 	}
 	for _, k := range keys {
 		at := 0
@@ -147,6 +139,27 @@ func newAnchors(keys []keyword) []anchor {
 	return out
 }
 
+// mark adds the byte of a key in either case, or what may stand beside a
+// key where it has ended.
+func mark(t *[256]bool, key string, at int) {
+	if at < 0 {
+		for c := range t {
+			t[c] = true
+		}
+		return
+	}
+	if at == len(key) { // keyValue knows what may follow
+		for _, c := range []byte("=:\"'\\ \t%\xef") {
+			t[c] = true
+		}
+		return
+	}
+	t[key[at]] = true
+	if isLetter(key[at]) {
+		t[key[at]&^0x20] = true
+	}
+}
+
 // findKeyed finds the values of keys.
 func (m *Masker) findKeyed(found []Found, s string) []Found {
 	for i := range m.anchors {
@@ -157,7 +170,7 @@ func (m *Masker) findKeyed(found []Found, s string) []Found {
 				break
 			}
 			at += next
-			if at > 0 && !a.before[s[at-1]] {
+			if at > 0 && !a.before[s[at-1]] || at+1 < len(s) && !a.after[s[at+1]] {
 				continue
 			}
 			for j := range a.keys {

@@ -15,41 +15,57 @@ var link = func() (t [256]bool) {
 	return t
 }()
 
-// near marks four bytes that all lie between 0x20 and 0x3f, as blank, hyphen and
-// digits do, and letters do not.
-const (
-	nearMask = 0xe0e0e0e0
-	near     = 0x20202020
-)
-
-func four(s string, at int) uint32 {
-	b := s[at : at+4] // one check of bounds, one load
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
-}
-
 // findNumbers looks at every eighth place only: a chain of eleven covers four
-// bytes from one of them, and four beside them before or after.
+// bytes from one of them, and four beside them before or after. Blank, hyphen and
+// digits lie between 0x20 and 0x3f, and letters do not. There is one branch for
+// each place, which ordinary text hardly ever takes.
 func (m *Masker) findNumbers(found []Found, s string) []Found {
-	for at := 0; at+4 <= len(s); {
-		if four(s, at)&nearMask != near ||
-			(at < 4 || four(s, at-4)&nearMask != near) && (at+8 > len(s) || four(s, at+4)&nearMask != near) ||
-			!link[s[at]] {
-			at += 8
-			continue
+	const mask, near = 0xe0e0e0e0e0e0e0e0, 0x2020202020202020
+	before := uint32(0) // the four bytes before: 0 where they are near
+	at := 0
+	for ; at+8 <= len(s); at += 8 {
+		b := s[at : at+8] // one check of bounds, one load
+		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		w = w&mask ^ near
+		low, high := uint32(w), uint32(w>>32)
+		if low|high&before == 0 {
+			if to := chainAt(s, at); to > at {
+				found = m.findInChain(found, s, chainStart(s, at), to)
+				at = to - 8 // the next place is where it ended
+				high = ^uint32(0)
+			}
 		}
-		from, to := at, at+1
-		for from > 0 && link[s[from-1]] {
-			from--
+		before = high
+	}
+	if at+4 <= len(s) {
+		if to := chainAt(s, at); to > at {
+			found = m.findInChain(found, s, chainStart(s, at), to)
 		}
-		for to < len(s) && link[s[to]] {
-			to++
-		}
-		if to-from >= fewestDigits {
-			found = m.findInChain(found, s, from, to)
-		}
-		at = to + 1
 	}
 	return found
+}
+
+// chainAt is where the chain ends that covers four bytes there and is long enough.
+func chainAt(s string, at int) int {
+	if !link[s[at]] || !link[s[at+1]] || !link[s[at+2]] || !link[s[at+3]] {
+		return 0
+	}
+	to := at + 4
+	for to < len(s) && link[s[to]] {
+		to++
+	}
+	if to-chainStart(s, at) < fewestDigits {
+		return 0
+	}
+	return to
+}
+
+func chainStart(s string, at int) int {
+	for at > 0 && link[s[at-1]] {
+		at--
+	}
+	return at
 }
 
 type group struct{ from, to int }
@@ -74,6 +90,7 @@ func (m *Masker) findInChain(found []Found, s string, from, to int) []Found {
 			found = m.contiguous(found, s, g)
 		} else if f, ok := m.separated(s, to, last); ok {
 			found = append(found, f)
+			last = [4]group{} // it is no part of what follows
 		}
 	}
 	return found
@@ -258,9 +275,13 @@ func alone(s string, before, a group) bool {
 	return before.len() >= fewestDigits || s[before.from:before.to] == "86" || s[before.from:before.to] == "0086"
 }
 
-// continued says that a further short group follows.
+// continued says that a further short group follows, unless another number in
+// groups begins with it.
 func continued(s string, to, chain int, separator byte) bool {
 	if to+1 >= chain || s[to] != separator || !isDigit(s[to+1]) {
+		return false
+	}
+	if rest := s[to+1 : chain]; len(rest) >= len("138-0000-0000") && rest[3] == separator && rest[8] == separator && isMobile(rest) {
 		return false
 	}
 	n := to + 1
@@ -397,9 +418,14 @@ func checkDigit(s string) byte {
 	return "10X98765432"[sum]
 }
 
-// isOldID says that 15 digits have the form of a number issued before 1999. They
+// isOldID says that 15 characters have the form of a number issued before 1999. They
 // have no check digit.
 func isOldID(s string) bool {
+	for i := range 15 {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
 	return provinces[two(s)] && isDate(1900+two(s[6:]), two(s[8:]), two(s[10:]))
 }
 
