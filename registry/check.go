@@ -25,11 +25,14 @@ type problems struct {
 }
 
 func (p *problems) add(where string, err error) {
-	if err == nil {
-		return
+	if err != nil {
+		p.keep(fmt.Errorf("%s: %w", where, err))
 	}
+}
+
+func (p *problems) keep(err error) {
 	if p.count++; p.count <= maxErrors {
-		p.errs = append(p.errs, fmt.Errorf("%s: %w", where, err))
+		p.errs = append(p.errs, err)
 	}
 }
 
@@ -53,22 +56,22 @@ func Check(c *Content) error {
 func (c *Content) normalise() error {
 	var p problems
 	for i := range c.Units {
-		p.add(fmt.Sprintf("unit %d %q", i+1, c.Units[i].Code), normaliseUnit(&c.Units[i]))
+		p.at(c, "units", i, fmt.Sprintf("unit %d %q", i+1, c.Units[i].Code), normaliseUnit(&c.Units[i]))
 	}
 	for i := range c.Networks {
-		p.add(fmt.Sprintf("network %d %q", i+1, c.Networks[i].Prefix), normaliseNetwork(&c.Networks[i]))
+		p.at(c, "networks", i, fmt.Sprintf("network %d %q", i+1, c.Networks[i].Prefix), normaliseNetwork(&c.Networks[i]))
 	}
 	for i := range c.Domains {
-		p.add(fmt.Sprintf("domain %d %q", i+1, c.Domains[i].Name), normaliseDomain(&c.Domains[i]))
+		p.at(c, "domains", i, fmt.Sprintf("domain %d %q", i+1, c.Domains[i].Name), normaliseDomain(&c.Domains[i]))
 	}
 	for i := range c.Whitelist {
-		p.add(fmt.Sprintf("whitelist entry %d", i+1), normaliseEntry(&c.Whitelist[i]))
+		p.at(c, "whitelist", i, fmt.Sprintf("whitelist entry %d", i+1), normaliseEntry(&c.Whitelist[i]))
 	}
 	for i := range c.Systems {
-		p.add(fmt.Sprintf("system %d %q", i+1, c.Systems[i].Code), normaliseSystem(&c.Systems[i]))
+		p.at(c, "systems", i, fmt.Sprintf("system %d %q", i+1, c.Systems[i].Code), normaliseSystem(&c.Systems[i]))
 	}
 	for i := range c.Contacts {
-		p.add(fmt.Sprintf("contact %d of unit %q", i+1, c.Contacts[i].Unit), normaliseContact(&c.Contacts[i]))
+		p.at(c, "contacts", i, fmt.Sprintf("contact %d of unit %q", i+1, c.Contacts[i].Unit), normaliseContact(&c.Contacts[i]))
 	}
 	return p.err()
 }
@@ -78,23 +81,23 @@ func normaliseUnit(u *schemas.Unit) error {
 	u.Division, u.SchoolCode = strings.TrimSpace(u.Division), strings.TrimSpace(u.SchoolCode)
 	switch {
 	case u.Code == "":
-		return errors.New("code is missing")
+		return bad("code", "code is missing", "缺少代码")
 	case !isCode(u.Code):
-		return errors.New("code may have at most 64 bytes, no space and no slash")
+		return bad("code", "code may have at most 64 bytes, no space and no slash", "代码最长 64 字节，不能含空格与斜杠")
 	case u.Name == "":
-		return errors.New("name is missing")
+		return bad("name", "name is missing", "缺少名称")
 	case u.Parent == u.Code:
-		return errors.New("is its own parent")
+		return bad("parent", "is its own parent", "上级单位是它自己")
 	case u.Division != "" && !digits(u.Division, 6):
-		return fmt.Errorf("division %q is not six digits (GB/T 2260)", u.Division)
+		return bad("division", "division %q is not six digits (GB/T 2260)", "行政区划代码 %q 不是六位数字", u.Division)
 	case u.SchoolCode != "" && !digits(u.SchoolCode, 10):
-		return fmt.Errorf("school code %q is not ten digits (学校标识码)", u.SchoolCode)
+		return bad("school_code", "school code %q is not ten digits", "学校标识码 %q 不是十位数字", u.SchoolCode)
 	}
 	switch u.Level {
 	case schemas.Province, schemas.City, schemas.University, schemas.County, schemas.School:
 		return nil
 	}
-	return fmt.Errorf("level %q is none of province, city, university, county, school", u.Level)
+	return bad("level", "level %q is none of province, city, university, county, school", "级别 %q 不是省、市、高校、县、学校之一", u.Level)
 }
 
 // isCode says whether s can be the name of something within a key.
@@ -109,11 +112,11 @@ func digits(s string, n int) bool {
 
 func normaliseNetwork(n *schemas.Network) error {
 	if !n.Prefix.IsValid() {
-		return errors.New("prefix is missing or invalid")
+		return bad("prefix", "prefix is missing or invalid", "缺少网段，或网段无效")
 	}
 	n.Prefix = normalPrefix(n.Prefix)
 	if n.Unit == "" {
-		return errors.New("unit is missing")
+		return bad("unit", "unit is missing", "缺少单位代码")
 	}
 	return nil
 }
@@ -128,18 +131,18 @@ func normalPrefix(p netip.Prefix) netip.Prefix {
 func normaliseDomain(d *schemas.Domain) error {
 	d.Name = normalName(d.Name)
 	if d.Unit == "" {
-		return errors.New("unit is missing")
+		return bad("unit", "unit is missing", "缺少单位代码")
 	}
-	return checkName(d.Name)
+	return checkName("name", d.Name)
 }
 
 func normalName(s string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(s), "."))
 }
 
-func checkName(name string) error {
+func checkName(column, name string) error {
 	if labels, ok := dns.IsDomainName(name); name == "" || !ok || labels < 2 {
-		return fmt.Errorf("%q is no domain name", name)
+		return bad(column, "%q is no domain name", "%q 不是域名", name)
 	}
 	return nil
 }
@@ -149,19 +152,19 @@ func normaliseEntry(w *schemas.WhitelistEntry) error {
 		*text = strings.TrimSpace(*text)
 	}
 	if w.Unit == "" {
-		return errors.New("unit is missing")
+		return bad("unit", "unit is missing", "缺少单位代码")
 	}
 	if !w.From.IsZero() && !w.Until.IsZero() && !w.From.Before(w.Until) {
-		return fmt.Errorf("ends (%s) before it begins (%s)", w.Until.Format(time.DateOnly), w.From.Format(time.DateOnly))
+		return bad("until", "ends (%s) before it begins (%s)", "失效日期 %s 早于生效日期 %s", w.Until.Format(time.DateOnly), w.From.Format(time.DateOnly))
 	}
 	switch w.Kind {
 	case schemas.WhitelistDomain:
 		w.Domain = normalName(w.Domain)
 		w.Host, w.Port, w.Transport, w.Service = netip.Prefix{}, 0, "", ""
-		return checkName(strings.TrimPrefix(w.Domain, "*."))
+		return checkName("domain", strings.TrimPrefix(w.Domain, "*."))
 	case schemas.WhitelistHost, schemas.WhitelistPort:
 		if !w.Host.IsValid() {
-			return fmt.Errorf("a %s entry needs a host", w.Kind)
+			return bad("host", "a %s entry needs a host", "类型为 %s 的条目须填主机", w.Kind)
 		}
 		w.Host, w.Domain = normalPrefix(w.Host), ""
 		if w.Kind == schemas.WhitelistHost {
@@ -170,15 +173,15 @@ func normaliseEntry(w *schemas.WhitelistEntry) error {
 		}
 		w.Transport = cmp.Or(strings.ToLower(w.Transport), "tcp")
 		if w.Port < 1 || w.Port > 65535 {
-			return fmt.Errorf("port %d is not between 1 and 65535", w.Port)
+			return bad("port", "port %d is not between 1 and 65535", "端口 %d 不在 1 至 65535 之间", w.Port)
 		}
 		if w.Transport != "tcp" && w.Transport != "udp" {
-			return fmt.Errorf("transport %q is neither tcp nor udp", w.Transport)
+			return bad("transport", "transport %q is neither tcp nor udp", "协议 %q 不是 tcp 或 udp", w.Transport)
 		}
 		w.Service = strings.ToLower(w.Service)
 		return nil
 	}
-	return fmt.Errorf("kind %q is none of domain, host, port", w.Kind)
+	return bad("kind", "kind %q is none of domain, host, port", "类型 %q 不是域名、主机、端口之一", w.Kind)
 }
 
 // checkTree checks that every unit that is named exists, before (parent: code to
@@ -188,31 +191,31 @@ func checkTree(parent map[string]string, c *Content) error {
 		parent[u.Code] = u.Parent
 	}
 	var p problems
-	exists := func(where, code string) {
+	exists := func(kind string, i int, label, column, code string) {
 		if _, ok := parent[code]; !ok {
-			p.add(where, fmt.Errorf("unit %q is not in the registry", code))
+			p.at(c, kind, i, label, bad(column, "unit %q is not in the registry", "台账中没有单位 %q", code))
 		}
 	}
-	for _, u := range c.Units {
+	for i, u := range c.Units {
 		if u.Parent != "" {
-			exists("unit "+u.Code, u.Parent)
+			exists("units", i, "unit "+u.Code, "parent", u.Parent)
 		}
-		p.add("unit "+u.Code, checkNoCycle(u.Code, parent))
+		p.at(c, "units", i, "unit "+u.Code, checkNoCycle(u.Code, parent))
 	}
-	for _, n := range c.Networks {
-		exists("network "+n.Prefix.String(), n.Unit)
+	for i, n := range c.Networks {
+		exists("networks", i, "network "+n.Prefix.String(), "unit", n.Unit)
 	}
-	for _, d := range c.Domains {
-		exists("domain "+d.Name, d.Unit)
+	for i, d := range c.Domains {
+		exists("domains", i, "domain "+d.Name, "unit", d.Unit)
 	}
 	for i := range c.Systems {
-		exists("system "+c.Systems[i].Code, c.Systems[i].Unit)
+		exists("systems", i, "system "+c.Systems[i].Code, "unit", c.Systems[i].Unit)
 	}
 	for i := range c.Contacts {
-		exists("contact "+c.Contacts[i].Key(), c.Contacts[i].Unit)
+		exists("contacts", i, "contact "+c.Contacts[i].Key(), "unit", c.Contacts[i].Unit)
 	}
 	for i := range c.Whitelist {
-		exists("whitelist entry "+c.Whitelist[i].Key(), c.Whitelist[i].Unit)
+		exists("whitelist", i, "whitelist entry "+c.Whitelist[i].Key(), "unit", c.Whitelist[i].Unit)
 	}
 	return p.err()
 }
@@ -224,7 +227,7 @@ func checkNoCycle(code string, parent map[string]string) error {
 			return nil
 		}
 		if at == code {
-			return errors.New("is below itself")
+			return bad("parent", "is below itself", "上级单位成环")
 		}
 	}
 	return nil // a cycle above code is reported at its own units

@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"errors"
-	"fmt"
 	"net/mail"
 	"strings"
 	"unicode"
@@ -40,18 +38,18 @@ func (c *Contact) Key() string { return c.Unit + "/" + string(c.Duty) }
 func normaliseContact(c *Contact) error {
 	c.Unit = strings.TrimSpace(c.Unit)
 	if c.Unit == "" {
-		return errors.New("unit is missing")
+		return bad("unit", "unit is missing", "缺少单位代码")
 	}
 	switch c.Duty {
 	case Responsible, SecurityOfficer, Liaison:
 	default:
-		return fmt.Errorf("duty %q is none of responsible (负责人), security_officer (安全员), liaison (联系人)", c.Duty)
+		return bad("duty", "duty %q is none of responsible, security_officer, liaison", "职责 %q 不是负责人、安全员、联系人之一", c.Duty)
 	}
 	if err := normalisePerson(&c.Person); err != nil {
 		return err
 	}
 	if c.Name == "" {
-		return errors.New("name is missing")
+		return bad("name", "name is missing", "缺少姓名")
 	}
 	return nil
 }
@@ -59,14 +57,14 @@ func normaliseContact(c *Contact) error {
 func normalisePerson(p *Person) error {
 	p.Name, p.Phone, p.Email = strings.TrimSpace(p.Name), strings.TrimSpace(p.Phone), strings.TrimSpace(p.Email)
 	if len(p.Name) > 128 || strings.ContainsFunc(p.Name, unicode.IsControl) {
-		return errors.New("name is longer than 128 bytes or no name")
+		return bad("name", "name is longer than 128 bytes or no name", "姓名过长或不是姓名")
 	}
 	if p.Phone != "" && !isPhone(p.Phone) {
-		return errors.New("phone is no telephone number: digits, with + - ( ) and spaces, at most 32")
+		return bad("phone", "phone is no telephone number: digits, with + - ( ) and spaces, at most 32", "不是电话号码：数字，可带 + - ( ) 与空格，最长 32 位")
 	}
 	if p.Email != "" {
 		if a, err := mail.ParseAddress(p.Email); err != nil || a.Address != p.Email || len(p.Email) > 254 {
-			return errors.New("email is no address such as name@example.edu.cn")
+			return bad("email", "email is no address such as name@example.edu.cn", "不是电子邮箱地址")
 		}
 	}
 	return nil

@@ -11,8 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
+	"golang.org/x/text/encoding/simplifiedchinese"
 	"gopkg.in/yaml.v3"
 
 	"fengsui/schemas"
@@ -49,7 +51,8 @@ func ReadFile(name string, r io.Reader) (*Content, error) {
 	return c, nil
 }
 
-// WriteFile writes the content by the ending of name: .yaml or .xlsx.
+// WriteFile writes the content by the ending of name: .yaml, .xlsx, or .csv,
+// which holds one kind of entry.
 func WriteFile(name string, w io.Writer, c *Content) error {
 	switch ext := strings.ToLower(filepath.Ext(name)); ext {
 	case ".yaml", ".yml":
@@ -58,9 +61,60 @@ func WriteFile(name string, w io.Writer, c *Content) error {
 		return errors.Join(enc.Encode(c), enc.Close())
 	case ".xlsx":
 		return writeExcel(w, c)
+	case ".csv":
+		return writeCSV(w, c)
 	default:
-		return fmt.Errorf("writing %s: the ending %q is neither .yaml nor .xlsx", name, ext)
+		return fmt.Errorf("writing %s: the ending %q is none of .yaml, .xlsx, .csv", name, ext)
 	}
+}
+
+// writeCSV writes the one kind of entry there is, in Chinese, so that Excel
+// shows it: with a byte order mark, and no cell that it would calculate.
+func writeCSV(w io.Writer, c *Content) error {
+	var one *sheet
+	for i := range sheets {
+		if len(sheets[i].rows(c)) == 0 {
+			continue
+		}
+		if one != nil {
+			return fmt.Errorf("a CSV file holds one kind of entry, and there are %s and %s", one.kind, sheets[i].kind)
+		}
+		one = &sheets[i]
+	}
+	if one == nil {
+		return errors.New("there is nothing to write")
+	}
+	if _, err := io.WriteString(w, "\xef\xbb\xbf"); err != nil {
+		return err
+	}
+	out := csv.NewWriter(w)
+	for _, row := range one.table(c) {
+		for i, cell := range row {
+			if strings.IndexAny(cell, "=+-@") == 0 {
+				row[i] = "\t" + cell // reading takes it away again
+			}
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// table is the header and the rows, in Chinese.
+func (sh *sheet) table(c *Content) [][]string {
+	header := make([]string, len(sh.columns))
+	for i, col := range sh.columns {
+		header[i] = col.title
+	}
+	rows := append([][]string{header}, sh.rows(c)...)
+	for _, row := range rows[1:] {
+		for i := range row {
+			row[i] = sh.columns[i].words.zh(row[i])
+		}
+	}
+	return rows
 }
 
 func readYAML(raw []byte) (*Content, error) {
@@ -81,15 +135,13 @@ type sheet struct {
 	rows        func(c *Content) [][]string
 }
 
-type column struct{ name, title string }
-
 var sheets = []sheet{
 	{
 		kind: "units", title: "单位",
-		columns: []column{{"code", "单位代码"}, {"name", "单位名称"}, {"level", "级别"}, {"parent", "上级单位代码"}, {"division", "行政区划代码"}, {"school_code", "学校标识码"}},
+		columns: unitColumns,
 		read: func(c *Content, get func(string) string) error {
 			c.Units = append(c.Units, schemas.Unit{
-				Code: get("code"), Name: get("name"), Level: level(get("level")), Parent: get("parent"),
+				Code: get("code"), Name: get("name"), Level: schemas.UnitLevel(strings.ToLower(get("level"))), Parent: get("parent"),
 				Division: get("division"), SchoolCode: get("school_code"),
 			})
 			return nil
@@ -103,10 +155,10 @@ var sheets = []sheet{
 	},
 	{
 		kind: "networks", title: "网络",
-		columns: []column{{"prefix", "网段"}, {"unit", "单位代码"}, {"name", "名称"}, {"scan", "授权扫描"}},
+		columns: networkColumns,
 		read: func(c *Content, get func(string) string) error {
-			p, err := prefix(get("prefix"))
-			scan, errScan := truth(get("scan"))
+			p, err := prefix("prefix", get("prefix"))
+			scan, errScan := truth("scan", get("scan"))
 			c.Networks = append(c.Networks, schemas.Network{Prefix: p, Unit: get("unit"), Name: get("name"), Scan: scan})
 			return errors.Join(err, errScan)
 		},
@@ -119,9 +171,9 @@ var sheets = []sheet{
 	},
 	{
 		kind: "domains", title: "域名",
-		columns: []column{{"name", "域名"}, {"unit", "单位代码"}, {"scan", "授权扫描"}},
+		columns: domainColumns,
 		read: func(c *Content, get func(string) string) error {
-			scan, err := truth(get("scan"))
+			scan, err := truth("scan", get("scan"))
 			c.Domains = append(c.Domains, schemas.Domain{Name: get("name"), Unit: get("unit"), Scan: scan})
 			return err
 		},
@@ -135,9 +187,9 @@ var sheets = []sheet{
 	systemSheet,
 	{
 		kind: "contacts", title: "联系人",
-		columns: []column{{"unit", "单位代码"}, {"duty", "职责"}, {"name", "姓名"}, {"phone", "电话"}, {"email", "电子邮箱"}},
+		columns: contactColumns,
 		read: func(c *Content, get func(string) string) error {
-			c.Contacts = append(c.Contacts, Contact{Unit: get("unit"), Duty: duty(get("duty")), Person: Person{Name: get("name"), Phone: get("phone"), Email: get("email")}})
+			c.Contacts = append(c.Contacts, Contact{Unit: get("unit"), Duty: Duty(strings.ToLower(get("duty"))), Person: Person{Name: get("name"), Phone: get("phone"), Email: get("email")}})
 			return nil
 		},
 		rows: func(c *Content) (out [][]string) {
@@ -149,22 +201,8 @@ var sheets = []sheet{
 	},
 	{
 		kind: "whitelist", title: "白名单",
-		columns: []column{
-			{"kind", "类型"},
-			{"domain", "域名"},
-			{"host", "主机"},
-			{"port", "端口"},
-			{"transport", "协议"},
-			{"service", "服务"},
-			{"unit", "单位代码"},
-			{"system", "信息系统代码"},
-			{"reason", "事由"},
-			{"from", "生效日期"},
-			{"until", "失效日期"},
-			{"asked_by", "申请人"},
-			{"approved_by", "审批人"},
-		},
-		read: readEntry,
+		columns: whitelistColumns,
+		read:    readEntry,
 		rows: func(c *Content) (out [][]string) {
 			for i := range c.Whitelist {
 				out = append(out, entryRow(&c.Whitelist[i]))
@@ -176,21 +214,21 @@ var sheets = []sheet{
 
 func readEntry(c *Content, get func(string) string) error {
 	w := schemas.WhitelistEntry{
-		Kind: entryKind(get("kind")), Domain: get("domain"), Transport: get("transport"),
+		Kind: schemas.WhitelistKind(strings.ToLower(get("kind"))), Domain: get("domain"), Transport: get("transport"),
 		Service: get("service"), Unit: get("unit"), System: get("system"), Reason: get("reason"),
 		AskedBy: get("asked_by"), ApprovedBy: get("approved_by"),
 	}
 	var errs [4]error
 	if s := get("host"); s != "" {
-		w.Host, errs[0] = prefix(s)
+		w.Host, errs[0] = prefix("host", s)
 	}
 	if s := get("port"); s != "" {
 		if w.Port, errs[1] = strconv.Atoi(s); errs[1] != nil {
-			errs[1] = fmt.Errorf("port %q is not a number", s)
+			errs[1] = bad("port", "port %q is not a number", "端口 %q 不是数字", s)
 		}
 	}
-	w.From, errs[2] = date(get("from"))
-	w.Until, errs[3] = date(get("until"))
+	w.From, errs[2] = date("from", get("from"))
+	w.Until, errs[3] = date("until", get("until"))
 	c.Whitelist = append(c.Whitelist, w)
 	return errors.Join(errs[:]...)
 }
@@ -215,67 +253,37 @@ func entryRow(w *schemas.WhitelistEntry) []string {
 	return []string{string(w.Kind), w.Domain, host, port, w.Transport, w.Service, w.Unit, w.System, w.Reason, day(w.From), day(w.Until), w.AskedBy, w.ApprovedBy}
 }
 
-// level and entryKind accept the Chinese words that people keep in their tables.
-func level(s string) schemas.UnitLevel {
-	if v, ok := map[string]schemas.UnitLevel{
-		"省": schemas.Province, "省级": schemas.Province, "市": schemas.City, "市级": schemas.City,
-		"高校": schemas.University, "大学": schemas.University, "县": schemas.County, "县级": schemas.County,
-		"区县": schemas.County, "学校": schemas.School, "中小学": schemas.School,
-	}[s]; ok {
-		return v
-	}
-	return schemas.UnitLevel(strings.ToLower(s))
-}
-
-func duty(s string) Duty {
-	if v, ok := map[string]Duty{
-		"负责人": Responsible, "责任人": Responsible, "安全员": SecurityOfficer, "网络安全员": SecurityOfficer, "联系人": Liaison,
-	}[s]; ok {
-		return v
-	}
-	return Duty(strings.ToLower(s))
-}
-
-func entryKind(s string) schemas.WhitelistKind {
-	if v, ok := map[string]schemas.WhitelistKind{
-		"域名": schemas.WhitelistDomain, "主机": schemas.WhitelistHost, "端口": schemas.WhitelistPort,
-	}[s]; ok {
-		return v
-	}
-	return schemas.WhitelistKind(strings.ToLower(s))
-}
-
-func prefix(s string) (netip.Prefix, error) {
+func prefix(column, s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return p, fmt.Errorf("%q is neither an address nor a network such as 192.0.2.0/24", s)
+		return p, bad(column, "%q is neither an address nor a network such as 192.0.2.0/24", "%q 不是地址，也不是 192.0.2.0/24 这样的网段", s)
 	}
 	return p, nil
 }
 
-func truth(s string) (bool, error) {
+func truth(column, s string) (bool, error) {
 	switch strings.ToLower(s) {
 	case "", "false", "no", "0", "否":
 		return false, nil
 	case "true", "yes", "1", "是":
 		return true, nil
 	}
-	return false, fmt.Errorf("%q is neither yes (是) nor no (否)", s)
+	return false, bad(column, "%q is neither yes nor no", "%q 不是“是”或“否”", s)
 }
 
-func date(s string) (time.Time, error) {
+func date(column, s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006/1/2", "2006年1月2日", time.DateTime} {
+	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006/1/2", "2006年1月2日", time.DateTime, "01-02-06"} { // the last is how Excel shows a date of its own
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no date such as 2026-09-01", s)
+	return time.Time{}, bad(column, "%q is no date such as 2026-09-01", "%q 不是 2026-09-01 这样的日期", s)
 }
 
 // readTable reads rows whose first is a header in English or Chinese.
@@ -283,7 +291,7 @@ func readTable(sh *sheet, where string, rows [][]string, c *Content) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	place := map[string]int{}
+	columns := map[string]int{}
 	var p problems
 	for i, cell := range rows[0] {
 		cell = strings.TrimSpace(cell)
@@ -292,25 +300,41 @@ func readTable(sh *sheet, where string, rows [][]string, c *Content) error {
 		}
 		name := columnName(sh, cell)
 		if name == "" {
-			p.add(where, fmt.Errorf("column %q is not known here", cell))
+			p.keep(&RowError{Sheet: where, Row: 1, Column: cell, En: fmt.Sprintf("column %q is not known here", cell), Zh: fmt.Sprintf("没有名为 %q 的列", cell)})
 			continue
 		}
-		place[name] = i
+		columns[name] = i
 	}
 	for i, row := range rows[1:] {
 		get := func(name string) string {
-			at, ok := place[name]
+			at, ok := columns[name]
 			if !ok || at >= len(row) {
 				return ""
 			}
-			return strings.TrimSpace(row[at])
+			return sh.wordsOf(name).value(strings.TrimSpace(row[at]))
 		}
 		if strings.TrimSpace(strings.Join(row, "")) == "" {
 			continue
 		}
-		p.add(fmt.Sprintf("%s row %d", where, i+2), sh.read(c, get))
+		at := place{sh, where, i + 2}
+		if c.places == nil {
+			c.places = map[string][]place{}
+		}
+		c.places[sh.kind] = append(c.places[sh.kind], at)
+		for _, err := range leaves(sh.read(c, get)) {
+			p.keep(at.problem(err))
+		}
 	}
 	return p.err()
+}
+
+func (sh *sheet) wordsOf(name string) words {
+	for _, col := range sh.columns {
+		if col.name == name {
+			return col.words
+		}
+	}
+	return nil
 }
 
 func columnName(sh *sheet, cell string) string {
@@ -323,6 +347,13 @@ func columnName(sh *sheet, cell string) string {
 }
 
 func readCSV(raw []byte) (*Content, error) {
+	if !utf8.Valid(raw) { // Excel in Chinese
+		text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(raw)
+		if err != nil {
+			return nil, fmt.Errorf("the text is neither UTF-8 nor GB18030: %w", err)
+		}
+		raw = text
+	}
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))) // Excel writes a BOM
 	r.FieldsPerRecord = -1
 	rows, err := r.ReadAll()
@@ -389,30 +420,39 @@ func readExcel(raw []byte) (_ *Content, err error) {
 	return &c, errors.Join(errs...)
 }
 
-func writeExcel(w io.Writer, c *Content) (err error) {
+func writeExcel(w io.Writer, c *Content) error {
+	return workbook(w, func(f *excelize.File) error {
+		for i := range sheets {
+			if err := addSheet(f, sheets[i].title, sheets[i].table(c)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// workbook writes what fill puts into an empty workbook.
+func workbook(w io.Writer, fill func(*excelize.File) error) (err error) {
 	f := excelize.NewFile()
 	defer func() { err = errors.Join(err, f.Close()) }()
-	for _, sh := range sheets {
-		if _, err := f.NewSheet(sh.title); err != nil {
-			return fmt.Errorf("sheet %s: %w", sh.title, err)
-		}
-		titles := make([]string, len(sh.columns))
-		for i, col := range sh.columns {
-			titles[i] = col.title
-		}
-		for i, row := range append([][]string{titles}, sh.rows(c)...) {
-			cell, err := excelize.CoordinatesToCellName(1, i+1)
-			if err != nil {
-				return fmt.Errorf("sheet %s row %d: %w", sh.title, i+1, err)
-			}
-			if err := f.SetSheetRow(sh.title, cell, &row); err != nil {
-				return fmt.Errorf("sheet %s row %d: %w", sh.title, i+1, err)
-			}
-		}
+	if err := fill(f); err != nil {
+		return err
 	}
 	if err := f.DeleteSheet("Sheet1"); err != nil {
 		return fmt.Errorf("removing the empty sheet: %w", err)
 	}
 	_, err = f.WriteTo(w)
 	return err
+}
+
+func addSheet(f *excelize.File, title string, rows [][]string) error {
+	if _, err := f.NewSheet(title); err != nil {
+		return fmt.Errorf("sheet %s: %w", title, err)
+	}
+	for i, row := range rows {
+		if err := f.SetSheetRow(title, "A"+strconv.Itoa(i+1), &row); err != nil {
+			return fmt.Errorf("sheet %s row %d: %w", title, i+1, err)
+		}
+	}
+	return nil
 }

@@ -16,7 +16,7 @@ import (
 // TestAnyPastMoment writes, changes and deletes, and asks for each moment between.
 func TestAnyPastMoment(t *testing.T) { everywhere(t, testAnyPastMoment) }
 
-func testAnyPastMoment(t *testing.T, at place) {
+func testAnyPastMoment(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	var moments []time.Time
@@ -110,7 +110,7 @@ func testAnyPastMoment(t *testing.T, at place) {
 // TestTheClockMayGoBack: what was written later is later, whatever the clock says.
 func TestTheClockMayGoBack(t *testing.T) { everywhere(t, testTheClockMayGoBack) }
 
-func testTheClockMayGoBack(t *testing.T, at place) {
+func testTheClockMayGoBack(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	ahead := now().Add(time.Hour)
@@ -128,7 +128,7 @@ func testTheClockMayGoBack(t *testing.T, at place) {
 
 func TestPlanChangesNothing(t *testing.T) { everywhere(t, testPlanChangesNothing) }
 
-func testPlanChangesNothing(t *testing.T, at place) {
+func testPlanChangesNothing(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
@@ -179,7 +179,7 @@ func TestParseMoment(t *testing.T) {
 // approved by those who may.
 func TestRequest(t *testing.T) { everywhere(t, testRequest) }
 
-func testRequest(t *testing.T, at place) {
+func testRequest(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province+`

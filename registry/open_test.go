@@ -90,7 +90,7 @@ func TestChangesBecomeVisibleInTheirOrder(t *testing.T) {
 	everywhere(t, testChangesBecomeVisibleInTheirOrder)
 }
 
-func testChangesBecomeVisibleInTheirOrder(t *testing.T, at place) {
+func testChangesBecomeVisibleInTheirOrder(t *testing.T, at backend) {
 	ctx := context.Background()
 	first, again := at.fresh(t)
 	processes := []*Registry{first, again(t)}

@@ -68,7 +68,7 @@ func eventually(t *testing.T, what string, check func() bool) {
 // database, what the topic must no longer hold.
 func TestPublisher(t *testing.T) { everywhere(t, testPublisher) }
 
-func testPublisher(t *testing.T, at place) {
+func testPublisher(t *testing.T, at backend) {
 	ctx := context.Background()
 	b := kafkatest.Start(t)
 	cfg := kafka.DefaultConfig()

@@ -52,6 +52,8 @@ type Content struct {
 	Whitelist []schemas.WhitelistEntry `yaml:"whitelist,omitempty" json:"whitelist"`
 	Systems   []System                 `yaml:"systems,omitempty" json:"systems"`
 	Contacts  []Contact                `yaml:"contacts,omitempty" json:"contacts"`
+
+	places map[string][]place // by kind of sheet, where each was read in a table
 }
 
 // Len counts the entries.

@@ -15,15 +15,15 @@ import (
 	"fengsui/schemas"
 )
 
-// place is where a test keeps its registry; the same tests hold for each.
-type place struct {
+// backend is where a test keeps its registry; the same tests hold for each.
+type backend struct {
 	name string
 	// fresh opens an empty registry and says how to open it once more, as another
 	// process would.
 	fresh func(t testing.TB) (*Registry, func(testing.TB) *Registry)
 }
 
-var places = []place{
+var backends = []backend{
 	{"sqlite", func(t testing.TB) (*Registry, func(testing.TB) *Registry) {
 		path := filepath.Join(t.TempDir(), "registry.db")
 		again := func(t testing.TB) *Registry { return closed(t)(Open(context.Background(), path)) }
@@ -51,16 +51,16 @@ func closed(t testing.TB) func(*Registry, error) *Registry {
 	}
 }
 
-func (p place) open(t testing.TB) *Registry {
+func (p backend) open(t testing.TB) *Registry {
 	t.Helper()
 	r, _ := p.fresh(t)
 	return r
 }
 
 // everywhere runs the test on every database.
-func everywhere(t *testing.T, test func(t *testing.T, at place)) {
+func everywhere(t *testing.T, test func(t *testing.T, at backend)) {
 	t.Helper()
-	for _, at := range places {
+	for _, at := range backends {
 		t.Run(at.name, func(t *testing.T) { test(t, at) })
 	}
 }
@@ -92,7 +92,7 @@ func read(t *testing.T, name, text string) *Content {
 
 func TestPutIsNormalisedAndRepeatable(t *testing.T) { everywhere(t, testPutIsNormalisedAndRepeatable) }
 
-func testPutIsNormalisedAndRepeatable(t *testing.T, at place) {
+func testPutIsNormalisedAndRepeatable(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	changed, err := r.Put(ctx, "me", read(t, "a.yaml", province))
@@ -123,7 +123,7 @@ func testPutIsNormalisedAndRepeatable(t *testing.T, at place) {
 
 func TestPutRefusesAllOrNothing(t *testing.T) { everywhere(t, testPutRefusesAllOrNothing) }
 
-func testPutRefusesAllOrNothing(t *testing.T, at place) {
+func testPutRefusesAllOrNothing(t *testing.T, at backend) {
 	ctx := context.Background()
 	f := func(yaml, want string) {
 		t.Helper()
@@ -148,7 +148,7 @@ func testPutRefusesAllOrNothing(t *testing.T, at place) {
 
 func TestDelete(t *testing.T) { everywhere(t, testDelete) }
 
-func testDelete(t *testing.T, at place) {
+func testDelete(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
@@ -175,7 +175,7 @@ func testDelete(t *testing.T, at place) {
 
 func TestFilesRoundTrip(t *testing.T) { everywhere(t, testFilesRoundTrip) }
 
-func testFilesRoundTrip(t *testing.T, at place) {
+func testFilesRoundTrip(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
@@ -245,7 +245,7 @@ func FuzzReadFile(f *testing.F) {
 
 func TestUsers(t *testing.T) { everywhere(t, testUsers) }
 
-func testUsers(t *testing.T, at place) {
+func testUsers(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	once, err := r.EnsureAdmin(ctx)

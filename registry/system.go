@@ -59,60 +59,71 @@ func normaliseSystem(s *System) error {
 	for _, text := range []*string{&s.Code, &s.Name, &s.Unit, &s.Filing, &s.ICP, &s.Vendor, &s.Note} {
 		*text = strings.TrimSpace(*text)
 		if len(*text) > 4096 || strings.ContainsFunc(*text, unicode.IsControl) {
-			return errors.New("a text is longer than 4096 bytes or holds control characters")
+			return bad("", "a text is longer than 4096 bytes or holds control characters", "某项文字过长，或含控制字符")
 		}
 	}
 	s.State = cmp.Or(s.State, schemas.SystemRegistered)
 	s.Hosting = cmp.Or(s.Hosting, schemas.HostingOwn)
 	switch {
 	case !isCode(s.Code):
-		return errors.New("code is missing, or has more than 64 bytes, a space or a slash")
+		return bad("code", "code is missing, or has more than 64 bytes, a space or a slash", "缺少系统代码，或超过 64 字节，或含空格、斜杠")
 	case s.Name == "":
-		return errors.New("name is missing")
+		return bad("name", "name is missing", "缺少系统名称")
 	case s.Unit == "":
-		return errors.New("unit is missing")
+		return bad("unit", "unit is missing", "缺少单位代码")
 	case next[s.State] == nil:
-		return fmt.Errorf("state %q is none of applied (申请), registered (登记), changed (变更), suspended (暂停), retired (注销)", s.State)
+		return bad("state", "state %q is none of applied, registered, changed, suspended, retired", "状态 %q 不是申请、登记、变更、暂停、注销之一", s.State)
 	case s.Level < 0 || s.Level > 5:
-		return fmt.Errorf("level %d is not between 1 and 5", s.Level)
+		return bad("level", "level %d is not between 1 and 5", "级别 %d 不在 1 至 5 之间", s.Level)
 	case s.People < 0:
-		return errors.New("people is below 0")
+		return bad("people", "people is below 0", "人数小于 0")
 	}
 	switch s.Hosting {
 	case schemas.HostingOwn, schemas.HostingEducationCloud, schemas.HostingPublicCloud:
 	default:
-		return fmt.Errorf("hosting %q is none of own (自建), education_cloud (教育云), public_cloud (公有云)", s.Hosting)
+		return bad("hosting", "hosting %q is none of own, education_cloud, public_cloud", "部署方式 %q 不是自建、教育云、公有云之一", s.Hosting)
 	}
 	switch s.Data {
 	case "", DataGeneral, DataImportant, DataCore:
 	default:
-		return fmt.Errorf("data %q is none of general (一般), important (重要), core (核心)", s.Data)
+		return bad("data", "data %q is none of general, important, core", "数据分级 %q 不是一般、重要、核心之一", s.Data)
 	}
 	if err := normalisePerson(&s.Responsible); err != nil {
-		return fmt.Errorf("responsible: %w", err)
+		return responsibleColumn(err)
 	}
 	return normaliseEndpoints(&s.System)
 }
 
+// responsibleColumn says that it is the responsible person's, whose name has a
+// column of another name than a contact's.
+func responsibleColumn(err error) error {
+	var w wrong
+	if !errors.As(err, &w) {
+		return err
+	}
+	column := map[string]string{"name": "responsible"}[w.column]
+	return wrong{cmp.Or(column, w.column), "responsible: " + w.en, "负责人：" + w.zh}
+}
+
 func normaliseEndpoints(s *schemas.System) error {
 	if max(len(s.Domains), len(s.Addresses), len(s.Ports)) > maxEndpoints {
-		return fmt.Errorf("has more than %d domains, addresses or ports", maxEndpoints)
+		return bad("", "has more than %d domains, addresses or ports", "域名、地址或端口多于 %d 个", maxEndpoints)
 	}
 	for i, name := range s.Domains {
 		s.Domains[i] = normalName(name)
-		if err := checkName(strings.TrimPrefix(s.Domains[i], "*.")); err != nil {
+		if err := checkName("domains", strings.TrimPrefix(s.Domains[i], "*.")); err != nil {
 			return err
 		}
 	}
 	for i, p := range s.Addresses {
 		if !p.IsValid() {
-			return errors.New("an address is invalid")
+			return bad("addresses", "an address is invalid", "地址无效")
 		}
 		s.Addresses[i] = normalPrefix(p)
 	}
 	for i, p := range s.Ports {
 		if err := s.Ports[i].UnmarshalText([]byte(p.String())); err != nil {
-			return err
+			return bad("ports", "%v", "端口无效：%v", err)
 		}
 	}
 	slices.Sort(s.Domains)
@@ -139,7 +150,7 @@ func checkSystems(ctx context.Context, db bun.IDB, c *Content) error {
 	for i := range c.Systems {
 		s := &c.Systems[i]
 		if before, ok := there[s.Code]; ok && before.State != s.State && !slices.Contains(next[before.State], s.State) {
-			p.add("system "+s.Code, fmt.Errorf("is %s, and cannot be %s next", before.State, s.State))
+			p.at(c, "systems", i, "system "+s.Code, bad("state", "is %s, and cannot be %s next", "现状态 %s 不能流转为 %s", before.State, s.State))
 		}
 		there[s.Code] = *s
 	}
@@ -149,9 +160,9 @@ func checkSystems(ctx context.Context, db bun.IDB, c *Content) error {
 			continue
 		}
 		if s, ok := there[w.System]; !ok {
-			p.add("whitelist entry "+w.Key(), fmt.Errorf("system %q is not in the registry", w.System))
+			p.at(c, "whitelist", i, "whitelist entry "+w.Key(), bad("system", "system %q is not in the registry", "台账中没有信息系统 %q", w.System))
 		} else if s.Unit != w.Unit {
-			p.add("whitelist entry "+w.Key(), fmt.Errorf("system %q is of unit %s, not %s", w.System, s.Unit, w.Unit))
+			p.at(c, "whitelist", i, "whitelist entry "+w.Key(), bad("system", "system %q is of unit %s, not %s", "信息系统 %q 属于单位 %s，不是 %s", w.System, s.Unit, w.Unit))
 		}
 	}
 	if err := p.err(); err != nil {

@@ -38,7 +38,7 @@ whitelist:
 
 func TestSystem(t *testing.T) { everywhere(t, testSystem) }
 
-func testSystem(t *testing.T, at place) {
+func testSystem(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if changed, err := r.Put(ctx, "me", read(t, "a.yaml", portal)); err != nil || changed != 4 {

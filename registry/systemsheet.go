@@ -2,7 +2,6 @@ package registry
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -14,28 +13,8 @@ import (
 // names, addresses or ports in one cell.
 var systemSheet = sheet{
 	kind: "systems", title: "信息系统",
-	columns: []column{
-		{"code", "系统代码"},
-		{"name", "系统名称"},
-		{"unit", "单位代码"},
-		{"state", "状态"},
-		{"level", "等级保护级别"},
-		{"filing", "等保备案编号"},
-		{"icp", "ICP备案号"},
-		{"critical", "关键信息基础设施"},
-		{"data", "数据分级"},
-		{"people", "个人信息规模"},
-		{"vendor", "建设厂商"},
-		{"hosting", "部署方式"},
-		{"domains", "域名"},
-		{"addresses", "地址"},
-		{"ports", "端口"},
-		{"responsible", "负责人"},
-		{"phone", "负责人电话"},
-		{"email", "负责人邮箱"},
-		{"note", "备注"},
-	},
-	read: readSystem,
+	columns: systemColumns,
+	read:    readSystem,
 	rows: func(c *Content) (out [][]string) {
 		for i := range c.Systems {
 			out = append(out, systemRow(&c.Systems[i]))
@@ -48,24 +27,26 @@ func readSystem(c *Content, get func(string) string) error {
 	var errs [5]error
 	s := System{
 		Filing: get("filing"), ICP: get("icp"), Vendor: get("vendor"), Note: get("note"),
-		Data:        DataClass(word(get("data"), dataWords)),
+		Data:        DataClass(strings.ToLower(get("data"))),
 		Responsible: Person{Name: get("responsible"), Phone: get("phone"), Email: get("email")},
 	}
 	s.Code, s.Name, s.Unit = get("code"), get("name"), get("unit")
-	s.State = schemas.SystemState(word(get("state"), stateWords))
-	s.Hosting = schemas.Hosting(word(get("hosting"), hostingWords))
+	s.State = schemas.SystemState(strings.ToLower(get("state")))
+	s.Hosting = schemas.Hosting(strings.ToLower(get("hosting")))
 	s.Domains = fields(get("domains"))
 	s.Level, errs[0] = protection(get("level"))
-	s.Critical, errs[1] = truth(get("critical"))
+	s.Critical, errs[1] = truth("critical", get("critical"))
 	s.People, errs[2] = count(get("people"))
 	for _, text := range fields(get("addresses")) {
-		p, err := prefix(text)
+		p, err := prefix("addresses", text)
 		errs[3] = errors.Join(errs[3], err)
 		s.Addresses = append(s.Addresses, p)
 	}
 	for _, text := range fields(get("ports")) {
 		var p schemas.PortName
-		errs[4] = errors.Join(errs[4], p.UnmarshalText([]byte(text)))
+		if err := p.UnmarshalText([]byte(text)); err != nil {
+			errs[4] = bad("ports", "%v", "端口无效：%v", err)
+		}
 		s.Ports = append(s.Ports, p)
 	}
 	c.Systems = append(c.Systems, s)
@@ -97,33 +78,14 @@ func systemRow(s *System) []string {
 	}
 }
 
-// The words that people write in their tables.
-var (
-	stateWords = map[string]string{
-		"申请": "applied", "申请中": "applied", "登记": "registered", "已登记": "registered", "在用": "registered",
-		"变更": "changed", "变更中": "changed", "暂停": "suspended", "停用": "suspended", "注销": "retired", "下线": "retired",
-	}
-	hostingWords = map[string]string{"自建": "own", "本地": "own", "教育云": "education_cloud", "公有云": "public_cloud"}
-	dataWords    = map[string]string{"一般": "general", "重要": "important", "核心": "core", "一般数据": "general", "重要数据": "important", "核心数据": "core"}
-	levelWords   = map[string]string{"一": "1", "二": "2", "三": "3", "四": "4", "五": "5", "未定级": "", "无": ""}
-)
-
-func word(s string, words map[string]string) string {
-	if v, ok := words[s]; ok {
-		return v
-	}
-	return strings.ToLower(s)
-}
-
-// protection reads 3, 三级 or 第三级.
+// protection reads the level of classified protection.
 func protection(s string) (int, error) {
-	s = word(strings.TrimSuffix(strings.TrimPrefix(s, "第"), "级"), levelWords)
 	if s == "" {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n > 5 {
-		return 0, fmt.Errorf("level %q is none of 1 to 5", s)
+		return 0, bad("level", "level %q is none of 1 to 5", "等级保护级别 %q 不是一级至五级", s)
 	}
 	return n, nil
 }
@@ -134,7 +96,7 @@ func count(s string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(s, ",", ""), 10, 64)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("people %q is no number of persons", s)
+		return 0, bad("people", "people %q is no number of persons", "%q 不是人数", s)
 	}
 	return n, nil
 }

@@ -62,7 +62,7 @@ func TestSeed(t *testing.T) {
 
 func TestSeedKeepsWhatIsThere(t *testing.T) { everywhere(t, testSeedKeepsWhatIsThere) }
 
-func testSeedKeepsWhatIsThere(t *testing.T, at place) {
+func testSeedKeepsWhatIsThere(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
@@ -101,7 +101,7 @@ contacts:
 // everything else, and are no part of what is published.
 func TestPeopleStayInTheRegistry(t *testing.T) { everywhere(t, testPeopleStayInTheRegistry) }
 
-func testPeopleStayInTheRegistry(t *testing.T, at place) {
+func testPeopleStayInTheRegistry(t *testing.T, at backend) {
 	ctx := context.Background()
 	r := at.open(t)
 	if changed, err := r.Put(ctx, "me", read(t, "a.yaml", people)); err != nil || changed != 3 {

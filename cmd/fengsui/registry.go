@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +21,7 @@ func newRegistry(flags *globalFlags) *cobra.Command {
 		Use: "registry", Short: "台账：单位、网络、域名、白名单 / units, networks, domains and whitelists",
 		Example: "  fengsui registry import 台账.xlsx",
 	}
-	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags), newRegistrySeed(flags),
+	cmd.AddCommand(newRegistryImport(flags), newRegistryExport(flags), newRegistryDelete(flags), newRegistrySeed(flags), newRegistryTemplate(flags),
 		newRegistryAt(flags), newRegistryHistory(flags), newRegistryExpiring(flags), newRegistryState(flags), newRegistryRequests(flags), newRegistryDecide(flags))
 	return cmd
 }
@@ -54,12 +56,14 @@ func withRegistry(cmd *cobra.Command, flags *globalFlags, f func(*registry.Regis
 }
 
 func newRegistryImport(flags *globalFlags) *cobra.Command {
-	return &cobra.Command{
+	var dryRun bool
+	cmd := &cobra.Command{
 		Use: "import FILE", Short: "导入 YAML、CSV 或 Excel / read a YAML, CSV or Excel file into the registry",
-		Long: `导入台账文件。全部写入，或一条也不写；错误指出行与列。
-Read a file into the registry: all of it or nothing; errors name the row. What
-is there already and unchanged stays as it is, and nothing is deleted.`,
-		Example: "  fengsui registry import 台账.xlsx", Args: exactArgs(1, "a file"),
+		Long: `导入台账文件。全部写入，或一条也不写；错误指出表、行与列。--dry-run 只检查并列出将有的变更。
+Read a file into the registry: all of it or nothing; errors name sheet, row and
+column. What is there already and unchanged stays as it is, and nothing is
+deleted. --dry-run checks everything and lists what would change.`,
+		Example: "  fengsui registry import 台账.xlsx --dry-run", Args: exactArgs(1, "a file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := os.Open(args[0])
 			if err != nil {
@@ -68,29 +72,71 @@ is there already and unchanged stays as it is, and nothing is deleted.`,
 			defer f.Close()
 			content, err := registry.ReadFile(args[0], f)
 			if err != nil {
-				return usageError{err}
+				return refusedFile(cmd, flags, err)
 			}
 			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
+				if dryRun {
+					return planImport(cmd, flags, reg, content)
+				}
 				changed, err := reg.Put(cmd.Context(), me(), content)
 				if err != nil {
-					return err
+					return refusedFile(cmd, flags, err)
 				}
 				return out(cmd, flags, map[string]int{"read": content.Len(), "changed": changed},
 					fmt.Sprintf("读入 %d 条，变更 %d 条 / %d entries read, %d changed", content.Len(), changed, content.Len(), changed))
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing; list what would change")
+	return cmd
+}
+
+// refusedFile says what is wrong with a file; with --json also row by row.
+func refusedFile(cmd *cobra.Command, flags *globalFlags, err error) error {
+	if rows := registry.RowErrors(err); flags.json && len(rows) > 0 {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"errors": rows}); err != nil {
+			return err
+		}
+	}
+	if len(registry.RowErrors(err)) > 0 {
+		return usageError{err}
+	}
+	return wrongUse(err)
+}
+
+func planImport(cmd *cobra.Command, flags *globalFlags, reg *registry.Registry, content *registry.Content) error {
+	changes, err := reg.Plan(cmd.Context(), content)
+	if err != nil {
+		return refusedFile(cmd, flags, err)
+	}
+	if flags.json {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"read": content.Len(), "changes": changes})
+	}
+	rows := changeRows(changes, func(c *registry.Change) []string { return []string{c.Key} })
+	if err := table(cmd.OutOrStdout(), []string{"条目 / entry", "变更 / what"}, rows); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "读入 %d 条，将变更 %d 条，未写入 / %d entries read, %d would change, nothing written\n",
+		content.Len(), len(changes), content.Len(), len(changes))
+	return err
 }
 
 func newRegistryExport(flags *globalFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "export FILE", Short: "导出为 YAML 或 Excel / write the registry to a YAML or Excel file",
-		Example: "  fengsui registry export 台账.xlsx", Args: exactArgs(1, "a file"),
+	var kind string
+	cmd := &cobra.Command{
+		Use: "export FILE", Short: "导出为 YAML、Excel 或 CSV / write the registry to a YAML, Excel or CSV file",
+		Long: `导出台账；CSV 只放一类条目，用 --kind 指定。
+Write the registry to a file that import reads. A CSV file holds one kind of
+entry, which --kind names. The file holds the contacts of units: keep it private.`,
+		Example: "  fengsui registry export 台账.xlsx\n  fengsui registry export 白名单.csv --kind whitelist", Args: exactArgs(1, "a file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withRegistry(cmd, flags, func(reg *registry.Registry) error {
 				content, err := reg.All(cmd.Context())
 				if err != nil {
 					return err
+				}
+				if content, err = content.Only(kind); err != nil {
+					return usageError{err}
 				}
 				var b bytes.Buffer
 				if err := registry.WriteFile(args[0], &b, content); err != nil {
@@ -102,6 +148,28 @@ func newRegistryExport(flags *globalFlags) *cobra.Command {
 				return out(cmd, flags, map[string]int{"written": content.Len()},
 					fmt.Sprintf("写出 %d 条 / %d entries written", content.Len(), content.Len()))
 			})
+		},
+	}
+	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: "+strings.Join(registry.Kinds(), ", "))
+	return cmd
+}
+
+func newRegistryTemplate(flags *globalFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "template FILE.xlsx", Short: "生成台账填报模板 / make an empty Excel workbook to fill in and import",
+		Example: "  fengsui registry template 台账模板.xlsx", Args: exactArgs(1, "a file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !strings.EqualFold(filepath.Ext(args[0]), ".xlsx") {
+				return usageError{fmt.Errorf("%s does not end in .xlsx", args[0])}
+			}
+			var b bytes.Buffer
+			if err := registry.WriteTemplate(&b); err != nil {
+				return err
+			}
+			if err := os.WriteFile(args[0], b.Bytes(), 0o600); err != nil {
+				return err
+			}
+			return out(cmd, flags, map[string]string{"written": args[0]}, "已生成 / made: "+args[0])
 		},
 	}
 }
