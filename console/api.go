@@ -37,6 +37,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerReads()
 	c.registerWhitelist()
 	c.registerRegistry()
+	c.registerRegistryFiles()
 	c.registerStream()
 }
 

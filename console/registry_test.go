@@ -1,6 +1,9 @@
 package console
 
 import (
+	"bytes"
+	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -110,7 +113,9 @@ func TestRequests(t *testing.T) {
 		"kind": "port", "host": "198.51.100.20/32", "port": 443, "unit": "c1", "reason": "选课", "until": soon, "approved_by": "the boss",
 	}}
 	elsewhere := map[string]any{"entry": map[string]any{"kind": "host", "host": "203.0.113.20/32", "unit": "c1"}}
-	decide := func(id, state string) map[string]any { return map[string]any{"id": id, "state": state, "note": "同意"} }
+	decide := func(id, state string) map[string]any {
+		return map[string]any{"id": id, "state": state, "note": "同意"}
+	}
 
 	auditor.refused("POST", "/api/v1/requests", ask, 403, codeForbidden)
 	analyst.refused("POST", "/api/v1/requests", elsewhere, 403, codeForbidden)
@@ -148,4 +153,61 @@ func TestRequests(t *testing.T) {
 	if n := strings.Count(s.log.String(), "audit=request"); n != 2 {
 		t.Errorf("%d entries of requests in the log", n)
 	}
+}
+
+// TestRegistryFiles: a template, a file with a mistake, a dry run, the file, and
+// what others may take out again.
+func TestRegistryFiles(t *testing.T) {
+	s := start(t, nil, nil)
+	root, city := s.user("root", registry.RoleAdmin, ""), s.user("city", registry.RoleAdmin, "c1")
+	send := func(b *browser, query, text string, status int) (out Imported) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/api/v1/import?"+query, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/octet-stream")
+		res, err := b.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != status {
+			t.Fatalf("status %d: %s, %v", res.StatusCode, body, err)
+		}
+		if status == 200 {
+			(&answer{body: body}).into(t, &out)
+		}
+		return out
+	}
+	const good = "单位代码,单位名称,级别,上级单位代码\ns9,甲市九中,学校,c1\ns1,甲市第一中学,学校,c1\n"
+	name := "name=" + url.QueryEscape("单位.csv")
+	send(city, name, good, 403)
+	send(root, "name=x.pdf", good, 422)
+	wrong := send(root, name, "单位代码,单位名称,级别,上级单位代码\ns9,甲市九中,学校,c9\n", 200)
+	if wrong.Written || len(wrong.Errors) != 1 || wrong.Errors[0].Column != "上级单位代码" || wrong.Errors[0].Row != 2 {
+		t.Errorf("%+v", wrong)
+	}
+	dry := send(root, name+"&dry_run=true", good, 200)
+	if dry.Written || dry.Changed != 2 || len(dry.Changes[1].Fields) != 1 || dry.Changes[1].Fields[0].After != "甲市第一中学" {
+		t.Errorf("%+v", dry)
+	}
+	if got := values(city.items("units"), "code"); got != "c1 s1" {
+		t.Errorf("after a dry run there is %q", got)
+	}
+	if done := send(root, name, good, 200); !done.Written || done.Changed != 2 {
+		t.Errorf("%+v", done)
+	}
+	mine := city.do("GET", "/api/v1/export?format=csv&kind=unit", nil, 200)
+	if text := string(mine.body); !strings.Contains(text, "甲市九中") || strings.Contains(text, "乙市") || !strings.HasPrefix(mine.header.Get("Content-Type"), "text/csv") {
+		t.Errorf("%s %v", text, mine.header)
+	}
+	for _, path := range []string{"template", "export"} {
+		got := city.do("GET", "/api/v1/"+path, nil, 200)
+		if _, err := registry.ReadFile("x.xlsx", bytes.NewReader(got.body)); err != nil || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") {
+			t.Errorf("%s: %v, %v", path, err, got.header)
+		}
+	}
+	city.refused("GET", "/api/v1/export?format=csv", nil, 422, codeInvalid)
 }
