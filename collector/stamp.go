@@ -15,6 +15,9 @@ type stamper struct {
 	key    []byte // of the last line's record
 	shared []byte // its headers but for seq and received, behind the number of all
 	memory []byte // of the headers of all records since begin
+
+	received int64  // of the last line, in microseconds
+	when     []byte // its header
 }
 
 // begin allows the memory of what was stamped before to be used again.
@@ -30,7 +33,11 @@ func (s *stamper) stamp(o *schemas.Origin) (key, headers []byte) {
 	b := append(s.memory, s.shared...)
 	var digits [20]byte
 	b = kafka.AppendHeader(b, schemas.HeaderSeq, strconv.AppendUint(digits[:0], o.Seq, 10))
-	b = kafka.AppendHeader(b, schemas.HeaderReceived, strconv.AppendInt(digits[:0], o.Received.UnixMicro(), 10))
+	if at := o.Received.UnixMicro(); at != s.received || s.when == nil { // lines of one read have one time
+		s.received = at
+		s.when = kafka.AppendHeader(s.when[:0], schemas.HeaderReceived, strconv.AppendInt(digits[:0], at, 10))
+	}
+	b = append(b, s.when...)
 	s.memory = b
 	return s.key, b[from:len(b):len(b)]
 }

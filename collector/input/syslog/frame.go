@@ -27,6 +27,7 @@ type framer struct {
 	over    *overlong
 
 	lines []message // what the last calls found; taken by take
+	taken []message // what take gave away last, to be used again
 	used  int       // bytes of buf that belong to lines
 	given int       // granted bytes that take gave away, or will; until settle
 }
@@ -49,6 +50,8 @@ type overlong struct {
 
 const (
 	base = 64 << 10 // of the buffer that every connection has
+	// mostLines is how many messages a connection's list has room for while it is idle.
+	mostLines = 4096
 	// maxDigits keeps a length within an int, and what waits for a decision short.
 	maxDigits  = 9
 	headerRoom = maxDigits + 1
@@ -239,15 +242,19 @@ func (f *framer) end(why string) {
 	}
 }
 
-// take returns the messages found so far and makes the buffer ready for more.
-// They are the caller's: a buffer with much in it is given away, little is
-// copied out of it, so that small messages do not hold large memory.
+// take returns the messages found so far and makes the buffer ready for more. The
+// list is the caller's until the next take, and their values for ever: a buffer
+// with much in it is given away, little is copied out of it, so that small
+// messages do not hold large memory.
 func (f *framer) take() []message {
 	lines, rest := f.lines, f.buf[f.used:]
 	if f.used == 0 && len(lines) == 0 {
 		return nil
 	}
-	f.lines = nil
+	f.lines, f.taken = f.taken[:0], lines
+	if cap(lines) > mostLines {
+		f.taken = nil
+	}
 	if f.used < cap(f.buf)/4 && cap(f.buf) == base {
 		copyOut(lines)
 		f.buf = f.buf[:copy(f.buf, rest)]

@@ -127,6 +127,7 @@ func (in *Input) putFramed(ctx context.Context, sink input.Sink, f *framer, sour
 	for i, m := range messages {
 		lines[i] = input.Line{Value: m.value, Reject: m.reject, Source: source, Unit: unit, Received: now}
 	}
+	clear(messages) // an idle connection holds none
 	err := in.put(ctx, sink, lines)
 	f.settle()
 	return err == nil
