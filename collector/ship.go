@@ -58,6 +58,9 @@ const (
 	takeLines  = 20_000
 	takeWeight = 16 << 20
 	drainBytes = 4 << 20
+	// gather is how much later than the last some lines are sent, at the least: each
+	// sending costs as much as hundreds of lines do.
+	gather = 5 * time.Millisecond
 	// retryAfter is the wait after a failure that may pass.
 	retryAfter = time.Second
 	// paceMost bounds how long new lines are held back, should Kafka go away again.
@@ -113,11 +116,16 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // ship empties the queue until it is closed.
 func (s *shipper) ship() {
-	for {
+	for last := (time.Time{}); ; {
+		// Lines that come in twos and threes go together.
+		if wait := gather - time.Since(last); wait > 0 {
+			pause(s.sending, wait)
+		}
 		batches := s.queue.take(takeLines, takeWeight)
 		if len(batches) == 0 {
 			return
 		}
+		last = time.Now()
 		records, runs := s.records(batches)
 		spooled, lost := s.deliver(records)
 		s.accounts.delivered(runs, spooled, lost)

@@ -339,7 +339,9 @@ collector:
 		return err
 	}
 	if name == "fengsui-spool" {
-		p.count = func() (int, error) { return metric("http://"+b.metrics+"/metrics", "fengsui_collector_spooled_lines_total") }
+		p.count = func() (int, error) {
+			return metric("http://"+b.metrics+"/metrics", "fengsui_collector_spooled_lines_total")
+		}
 	}
 	p.cmd, err = run(dir, nil, b.fengsui, "collector", "--config", conf)
 	return err

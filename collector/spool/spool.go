@@ -287,16 +287,16 @@ func (s *Spool) waitRoom(ctx context.Context, size int64) error {
 
 // write appends one group of records to one segment and syncs it.
 func (s *Spool) write(records [][]byte, size int64) error {
-	s.buf = s.buf[:0]
+	s.buf = slices.Grow(s.buf[:0], int(size))
 	for _, r := range records {
-		var head [frameHeader]byte
-		binary.LittleEndian.PutUint32(head[:], uint32(len(r))) //nolint:gosec // bounded by Append
-		binary.LittleEndian.PutUint32(head[4:], checksum(head[:4], r))
-		s.buf = append(append(s.buf, head[:]...), r...)
+		at := len(s.buf)
+		s.buf = binary.LittleEndian.AppendUint32(s.buf, uint32(len(r))) //nolint:gosec // bounded by Append
+		s.buf = binary.LittleEndian.AppendUint32(s.buf, checksum(s.buf[at:at+4], r))
+		s.buf = append(s.buf, r...)
 	}
 	last := s.pin(size)
 	err := s.writeAt(last)
-	if cap(s.buf) > 4<<20 {
+	if cap(s.buf) > 16<<20 {
 		s.buf = nil
 	}
 
