@@ -55,7 +55,7 @@ $(PAGE): console/web/node_modules/.package-lock.json console/openapi.json $(shel
 
 test: test-packages build $(LIBCHDB) lint ## every test, under the race detector
 	$(GO) test -race -p 2 -timeout 30m ./...
-	$(GO) test -timeout 10m -run 'Corpus|Samples' ./analyzer/match
+	$(GO) test -timeout 10m -run 'Corpus|Samples|Hostile|SM4' ./analyzer/match ./analyzer/mask ./internal/gm
 
 unit: ## the tests as they are, without set-up or the race detector
 	$(GO) test ./...
