@@ -2,6 +2,9 @@ package parse
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"fengsui/schemas"
@@ -53,4 +56,68 @@ func BenchmarkParse(b *testing.B) {
 		many += fmt.Sprintf(`"key%04d":%d,`, i, i)
 	}
 	f("json-1024-keys", "json", "", many+`"end":1}`)
+}
+
+// BenchmarkSamples measures each file of samples: those of the formats, and those
+// of the devices, recognised as they are where a source has no format. An
+// operation is a line, whole into its event.
+func BenchmarkSamples(b *testing.B) {
+	f := func(name, format, file string) {
+		b.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p, err := Lookup(format)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ev := &schemas.Event{}
+		var preamble []string
+		var origins []schemas.Origin
+		var lines []string
+		size := 0
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimSuffix(line, "\n")
+			if strings.HasPrefix(line, "#") {
+				preamble = append(preamble, line)
+				continue
+			}
+			o := schemas.Origin{Format: format, Received: received, Source: "192.0.2.250", Unit: "jyt", Preamble: strings.Join(preamble, "\n")}
+			ev.Reset()
+			if ev.Original, ev.Origin = line, o; p(ev) != nil { // a sample of what is refused
+				continue
+			}
+			lines, origins, size = append(lines, line), append(origins, o), size+len(line)
+		}
+		if len(lines) == 0 {
+			return
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(size / len(lines)))
+			for i := 0; b.Loop(); i++ {
+				ev.Reset()
+				ev.Original, ev.Origin = lines[i%len(lines)], origins[i%len(lines)]
+				if err := p(ev); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	formats, err := filepath.Glob("testdata/*/*.log")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, file := range formats {
+		format := filepath.Base(filepath.Dir(file))
+		f(format+"/"+strings.TrimSuffix(filepath.Base(file), ".log"), format, file)
+	}
+	devices, err := filepath.Glob("../../schemas/devices/*.log")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, file := range devices {
+		f("device/"+strings.TrimSuffix(filepath.Base(file), ".log"), "auto", file)
+	}
 }
