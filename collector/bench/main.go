@@ -35,7 +35,6 @@ type bench struct {
 	messages    int
 	udpSeconds  float64
 	compression string
-	profile     string
 	kafka       string // address of the broker
 	metrics     string
 }
