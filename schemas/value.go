@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Kind is what a Value holds.
@@ -25,19 +27,28 @@ const (
 )
 
 // Value is one field's value. The zero Value is a missing field.
+//
+// It is three words, since events are filled with many of them, and an event is
+// parsed in less than a microsecond: a string and a list are kept as the pointer
+// to their first byte or element, which holds them, and their length. Compare with
+// Equal, not with ==.
 type Value struct {
+	data unsafe.Pointer // of a string or a list
+	num  int64          // its length; or int, bool, time in ns since 1970, the bits of a float
 	kind Kind
-	num  int64 // int, bool, time in ns since 1970, or the bits of a float
-	str  string
-	list []Value
 }
 
 // String, Int, Float and List make values. An address is a string
 // in its canonical form.
-func String(s string) Value   { return Value{kind: KindString, str: s} }
-func Int(n int64) Value       { return Value{kind: KindInt, num: n} }
-func Float(f float64) Value   { return Value{kind: KindFloat, num: int64(math.Float64bits(f))} }
-func List(vs ...Value) Value  { return Value{kind: KindList, list: vs} }
+func String(s string) Value {
+	return Value{kind: KindString, data: unsafe.Pointer(unsafe.StringData(s)), num: int64(len(s))}
+}
+func Int(n int64) Value     { return Value{kind: KindInt, num: n} }
+func Float(f float64) Value { return Value{kind: KindFloat, num: int64(math.Float64bits(f))} }
+func List(vs ...Value) Value {
+	return Value{kind: KindList, data: unsafe.Pointer(unsafe.SliceData(vs)), num: int64(len(vs))}
+}
+
 func Addr(a netip.Addr) Value { return String(a.Unmap().String()) }
 
 // The times that a Value can hold: nanoseconds since 1970 in 64 bits.
@@ -84,8 +95,14 @@ func (v Value) Str() string {
 	if v.kind != KindString {
 		return ""
 	}
-	return v.str
+	return v.str()
 }
+
+// str is the string of a value of that kind.
+func (v Value) str() string { return unsafe.String((*byte)(v.data), int(v.num)) }
+
+// list is the list of a value of that kind; appending to it copies it.
+func (v Value) list() []Value { return unsafe.Slice((*Value)(v.data), int(v.num)) }
 
 // Int is the integer held, or 0 for another kind.
 func (v Value) Int() int64 {
@@ -123,7 +140,7 @@ func (v Value) List() []Value {
 	case None:
 		return nil
 	case KindList:
-		return v.list
+		return v.list()
 	}
 	return []Value{v}
 }
@@ -132,7 +149,7 @@ func (v Value) List() []Value {
 func (v Value) Text() string {
 	switch v.kind {
 	case KindString:
-		return v.str
+		return v.str()
 	case KindInt:
 		return strconv.FormatInt(v.num, 10)
 	case KindFloat:
@@ -142,8 +159,8 @@ func (v Value) Text() string {
 	case KindTime:
 		return v.Time().Format(time.RFC3339Nano)
 	case KindList:
-		parts := make([]string, len(v.list))
-		for i, e := range v.list {
+		parts := make([]string, v.num)
+		for i, e := range v.list() {
 			parts[i] = e.Text()
 		}
 		return strings.Join(parts, ", ")
@@ -153,13 +170,14 @@ func (v Value) Text() string {
 
 // Equal says that both values are the same in kind and content.
 func (v Value) Equal(o Value) bool {
-	if v.kind != o.kind || v.num != o.num || v.str != o.str || len(v.list) != len(o.list) {
+	if v.kind != o.kind || v.num != o.num { // so that strings and lists are of one length
 		return false
 	}
-	for i := range v.list {
-		if !v.list[i].Equal(o.list[i]) {
-			return false
-		}
+	switch v.kind {
+	case KindString:
+		return v.str() == o.str()
+	case KindList:
+		return slices.EqualFunc(v.list(), o.list(), Value.Equal)
 	}
 	return true
 }
@@ -168,7 +186,7 @@ func (v Value) Equal(o Value) bool {
 func (v Value) AppendJSON(dst []byte) []byte {
 	switch v.kind {
 	case KindString:
-		return appendJSONString(dst, v.str)
+		return appendJSONString(dst, v.str())
 	case KindInt:
 		return strconv.AppendInt(dst, v.num, 10)
 	case KindFloat:
@@ -185,7 +203,7 @@ func (v Value) AppendJSON(dst []byte) []byte {
 		return append(dst, '"')
 	case KindList:
 		dst = append(dst, '[')
-		for i, e := range v.list {
+		for i, e := range v.list() {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
