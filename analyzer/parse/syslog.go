@@ -607,9 +607,16 @@ func appName(tag string) string {
 // or -1. Tabs and the escapes of coloured terminals are text.
 func notText(s string) int {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != 0x1b || c == 0x7f {
+		if control[s[i]] {
 			return i
 		}
 	}
 	return -1
 }
+
+var control = func() (table [256]bool) {
+	for c := range table {
+		table[c] = c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != 0x1b || c == 0x7f
+	}
+	return table
+}()
