@@ -18,7 +18,7 @@ LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html
 KAFKA := deploy/kafka/target/dependency/.done
 
-.PHONY: help run build test unit lint bench bench-peers test-kafka test-corpus fuzz clean build-packages test-packages FORCE
+.PHONY: help run build test unit lint bench bench-peers bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -72,6 +72,9 @@ bench: build $(LIBCHDB) ## measure; see docs/benchmark-results
 
 bench-peers: ## measure the rules beside other engines, over the corpus of FENGSUI_CORPUS
 	GO=$(GO) analyzer/match/peers/compare.sh
+
+bench-ingest: test-packages ## measure taking syslog in beside rsyslog and syslog-ng
+	GO=$(GO) collector/bench/ingest.sh
 
 test-corpus: $(LIBCHDB) ## the tests over the whole corpus of FENGSUI_CORPUS
 	FENGSUI_CORPUS_ALL=1 $(GO) test -timeout 60m ./analyzer/... ./rules/... ./collector/input/packet
