@@ -111,7 +111,8 @@ func TestExitCodes(t *testing.T) {
 	f(2, "no Kafka", "replay", good)
 	f(2, "max_bach", "up", "--config", bad)
 	f(2, "max_batch 0 is not between", "up", "--config", wrong)
-	f(2, "neither .yaml nor .xlsx", "registry", "export", "x.csv")
+	f(2, "there is nothing to write", "registry", "export", "x.csv")
+	f(2, ".xlsx", "registry", "export", "x.txt")
 	f(2, `"boss"`, "user", "reset", "li", "--role", "boss")
 
 	f(3, "unknown key analyzer.max_bach; the keys here are: analyzer.correlate", "config", "check", "--config", bad)

@@ -37,7 +37,7 @@ configuration is tried on a file.`,
 
 func newMaskKey(flags *globalFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "new FILE", Short: "生成密钥文件（0600）/ make a key in a new file of mode 0600",
+		Use: "new FILE", Short: "生成密钥文件（0600） / make a key in a new file of mode 0600",
 		Long: `生成新密钥。已有的文件不会被覆盖。没有密钥就不能还原，请另外保管一份副本。
 Make a new key. A file that exists is never overwritten. Without the key nothing can
 be opened: keep a copy elsewhere.`,
