@@ -91,14 +91,15 @@ func runsOf(in *InputConfig, lines []input.Line) []run {
 	return runs
 }
 
-func (a *accounts) received(runs []run) {
+// received counts lines as received; times is -1 where they were not, after all.
+func (a *accounts) received(runs []run, times int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range runs {
 		acc := a.of(r.key)
-		acc.Received += r.lines
-		acc.Bytes += r.bytes
-		acc.Rejected += r.rejected
+		acc.Received += times * r.lines
+		acc.Bytes += times * r.bytes
+		acc.Rejected += times * r.rejected
 		if acc.First.IsZero() {
 			acc.First = r.last
 		}

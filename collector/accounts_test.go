@@ -16,7 +16,7 @@ func TestAccountsAreBounded(t *testing.T) {
 	a, in := newAccounts(), &InputConfig{Name: "udp", Unit: "41"}
 	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	for i := range maxAccounts + 500 {
-		a.received(runsOf(in, []input.Line{{Source: fmt.Sprint(i), Value: []byte("xyz"), Received: at, Reject: "short"}}))
+		a.received(runsOf(in, []input.Line{{Source: fmt.Sprint(i), Value: []byte("xyz"), Received: at, Reject: "short"}}), 1)
 	}
 	all := a.all()
 	var sum int64
@@ -35,7 +35,7 @@ func TestAccountsOfUnits(t *testing.T) {
 	a, in := newAccounts(), &InputConfig{Name: "http", Unit: "41"}
 	lines := []input.Line{{Source: "s", Unit: "4101"}, {Source: "s"}, {Source: "s"}, {Source: "s", Unit: "4101"}}
 	runs := runsOf(in, lines)
-	a.received(runs)
+	a.received(runs, 1)
 	header := func(unit string) kafka.Record {
 		return kafka.Record{Key: []byte("s"), Headers: []schemas.Header{{Key: schemas.HeaderInput, Value: []byte("http")}, {Key: schemas.HeaderUnit, Value: []byte(unit)}}}
 	}

@@ -307,14 +307,16 @@ func (s *sink) Put(ctx context.Context, lines []input.Line, done func()) error {
 			l.Value = l.Value[:input.MaxValue]
 		}
 	}
-	count, runs := s.metrics.count(lines), runsOf(&s.input, lines) // before the shipper may change them
+	runs := runsOf(&s.input, lines)
+	// Counted before, so that nothing is shipped that was not received.
 	s.queued.Add(int64(len(lines)))
-	if err := s.queue.put(ctx, batch{input: &s.input, lines: lines, done: done}); err != nil {
+	s.accounts.received(runs, 1)
+	if err := s.queue.put(ctx, batch{input: &s.input, lines: lines, runs: runs, done: done}); err != nil {
 		s.queued.Add(-int64(len(lines)))
+		s.accounts.received(runs, -1)
 		return err
 	}
-	count()
-	s.accounts.received(runs)
+	s.metrics.count(runs)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"fengsui/collector/input"
 	"fengsui/collector/spool"
 )
 
@@ -91,19 +90,11 @@ func (m *metrics) of(name string) inputMetrics {
 	return inputMetrics{m.received.WithLabelValues(name), m.bytes.WithLabelValues(name), m.rejected.WithLabelValues(name)}
 }
 
-// count looks at the lines and returns what counts them as received.
-func (m inputMetrics) count(lines []input.Line) func() {
-	var bytes, rejected int
-	for i := range lines {
-		bytes += len(lines[i].Value)
-		if lines[i].Reject != "" {
-			rejected++
-		}
-	}
-	received := float64(len(lines))
-	return func() {
-		m.received.Add(received)
-		m.bytes.Add(float64(bytes))
-		m.rejected.Add(float64(rejected))
+// count counts lines as received.
+func (m inputMetrics) count(runs []run) {
+	for _, r := range runs {
+		m.received.Add(float64(r.lines))
+		m.bytes.Add(float64(r.bytes))
+		m.rejected.Add(float64(r.rejected))
 	}
 }

@@ -28,6 +28,7 @@ type queue struct {
 type batch struct {
 	input  *InputConfig
 	lines  []input.Line
+	runs   []run // of the lines
 	done   func()
 	weight int64
 }

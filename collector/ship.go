@@ -151,7 +151,7 @@ func (s *shipper) records(batches []batch) ([]kafka.Record, []run) {
 	var runs []run
 	for _, b := range batches {
 		n += len(b.lines)
-		runs = append(runs, runsOf(b.input, b.lines)...)
+		runs = append(runs, b.runs...)
 	}
 	s.stamper.begin()
 	records := slices.Grow(s.made[:0], n)

@@ -124,8 +124,8 @@ func TestShippingModel(t *testing.T) {
 				sent[lines[len(lines)-1].Source]++
 				n++
 			}
-			records, runs := s.records([]batch{{input: in, lines: lines}})
-			s.accounts.received(runs)
+			records, runs := s.records([]batch{{input: in, lines: lines, runs: runsOf(in, lines)}})
+			s.accounts.received(runs, 1)
 			spooled, lost := s.deliver(records)
 			if len(lost) != 0 {
 				t.Fatalf("%d records left", len(lost))
