@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"fengsui/collector/input/listen/listentest"
+
 	nf "github.com/netsampler/goflow2/v2/decoders/netflow"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -388,9 +390,9 @@ func TestAllow(t *testing.T) {
 		t.Helper()
 		in := listen(t, Config{Allow: []string{allow}})
 		in.send(t, v5(sentAt, 0, 0, 0, 0, 1, 0))
-		eventually(t, "it is counted", func() bool { return valueOf(t, in.metrics.refused)+float64(len(in.all())) == 1 })
-		if len(in.all()) != want {
-			t.Errorf("%s: %d lines, want %d", allow, len(in.all()), want)
+		listentest.Eventually(t, "it is counted", func() bool { return valueOf(t, in.metrics.refused)+float64(len(in.Lines())) == 1 })
+		if len(in.Lines()) != want {
+			t.Errorf("%s: %d lines, want %d", allow, len(in.Lines()), want)
 		}
 	}
 	f("127.0.0.0/8", 1)

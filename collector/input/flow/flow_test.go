@@ -8,52 +8,19 @@ import (
 	"os/exec"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"fengsui/collector/input"
+	"fengsui/collector/input/listen/listentest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// collect is a sink that keeps everything.
-type collect struct {
-	mu    sync.Mutex
-	lines []input.Line
-}
-
-func (c *collect) Put(_ context.Context, lines []input.Line, done func()) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lines = append(c.lines, lines...)
-	if done != nil {
-		done()
-	}
-	return nil
-}
-
-func (c *collect) all() []input.Line {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]input.Line(nil), c.lines...)
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
 // listening is an input that runs.
 type listening struct {
 	*Input
-	collect
+	listentest.Sink
 	addr string
 	stop func()
 }
@@ -73,7 +40,7 @@ func listen(t testing.TB, cfg Config) *listening {
 	l := &listening{Input: in}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- in.Run(ctx, &l.collect) }()
+	go func() { ended <- in.Run(ctx, &l.Sink) }()
 	select {
 	case <-in.Ready():
 	case err := <-ended:

@@ -356,9 +356,9 @@ func TestSoftflowd(t *testing.T) {
 			if len(want) < c.min {
 				t.Fatalf("tshark reads %d flows, fewer than %d", len(want), c.min)
 			}
-			eventually(t, "all flows are there", func() bool { return len(in.all()) >= len(want) })
+			listentest.Eventually(t, "all flows are there", func() bool { return len(in.Lines()) >= len(want) })
 			in.stop()
-			for _, r := range decodeLines(t, in.all()) {
+			for _, r := range decodeLines(t, in.Lines()) {
 				got = append(got, ours(r))
 				checkTimes(t, r, began, c.off)
 			}
@@ -367,7 +367,7 @@ func TestSoftflowd(t *testing.T) {
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("tshark (-) and the input (+) differ:\n%s", d)
 			}
-			t.Logf("%d flows agree, such as\n%s", len(got), in.all()[0].Value)
+			t.Logf("%d flows agree, such as\n%s", len(got), in.Lines()[0].Value)
 		})
 	}
 }
@@ -379,7 +379,7 @@ func TestExample(t *testing.T) {
 	datagrams := softflowd(t, capture, "-v", "10")
 	in := listen(t, listentest.Example[Config](t, "flow", ":2055", "127.0.0.1:0", ":4739", "127.0.0.1:0", ":6343", "[::1]:0"))
 	in.send(t, datagrams...)
-	eventually(t, "its flows are there", func() bool { return len(in.all()) == 10 })
+	listentest.Eventually(t, "its flows are there", func() bool { return len(in.Lines()) == 10 })
 	if n := len(in.Addrs()); n != 3 {
 		t.Errorf("%d addresses", n)
 	}
