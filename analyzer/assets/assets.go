@@ -299,7 +299,7 @@ func (c *change) port() {
 // a service that stayed open; a scan's word counts more than a passive one's.
 func merge(known, seen *schemas.Service, open, passive bool) *schemas.Service {
 	switch {
-	case seen == nil || *seen == (schemas.Service{}):
+	case seen.IsZero():
 		if open {
 			return known
 		}
@@ -312,6 +312,7 @@ func merge(known, seen *schemas.Service, open, passive bool) *schemas.Service {
 	s.Name = cmp.Or(s.Name, seen.Name)
 	s.Product = cmp.Or(s.Product, seen.Product)
 	s.Version = cmp.Or(s.Version, seen.Version)
+	s.OS = cmp.Or(s.OS, seen.OS)
 	s.TLS = cmp.Or(s.TLS, seen.TLS)
 	s.HTTP = cmp.Or(s.HTTP, seen.HTTP)
 	return &s
@@ -573,19 +574,18 @@ func same(a, b *schemas.Asset) bool {
 		sameService(a.Service, b.Service)
 }
 
-func sameService(a, b *schemas.Service) bool {
-	if a == nil || b == nil {
-		return a == b
+func sameService(x, y *schemas.Service) bool {
+	if x == nil || y == nil {
+		return x == y
 	}
-	x, y := *a, *b
 	if (x.TLS == nil) != (y.TLS == nil) || x.TLS != nil && x.TLS.SHA256 != y.TLS.SHA256 {
 		return false
 	}
 	if (x.HTTP == nil) != (y.HTTP == nil) || x.HTTP != nil && *x.HTTP != *y.HTTP {
 		return false
 	}
-	x.TLS, y.TLS, x.HTTP, y.HTTP = nil, nil, nil, nil
-	return x == y
+	return x.Name == y.Name && x.Product == y.Product && x.Version == y.Version && x.OS == y.OS && x.Banner == y.Banner &&
+		slices.Equal(x.Technologies, y.Technologies) && slices.Equal(x.Exposures, y.Exposures)
 }
 
 // Ports is a set of ports as a task or a sweep writes it.

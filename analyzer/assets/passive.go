@@ -143,7 +143,7 @@ func (p *passive) service(transport string, s *schemas.Service) []schemas.Observ
 	s.Name = strings.Clone(s.Name)
 	o := p.observation(schemas.ObservedPort, schemas.ServiceKey(ip, transport, port))
 	o.IP, o.Port, o.Transport, o.Open = ip, port, strings.Clone(transport), true
-	if *s != (schemas.Service{}) {
+	if !s.IsZero() {
 		o.Service = s
 	}
 	return []schemas.Observation{o}

@@ -168,7 +168,8 @@ func TestSweepLoopback(t *testing.T) {
 		ports.Add(int(w.Port()))
 	}
 	r.Ports = ports.String()
-	before, _ := filepath.Glob(filepath.Join(os.TempDir(), Program+"-*"))
+	home := t.TempDir() // of this test alone: others, too, start helpers
+	t.Setenv("TMPDIR", home)
 	start := time.Now()
 	open, err := sweepNow(t, t.Context(), path, r)
 	if err != nil {
@@ -179,9 +180,12 @@ func TestSweepLoopback(t *testing.T) {
 			t.Errorf("%s is missing in %v", w, open)
 		}
 	}
-	after, _ := filepath.Glob(filepath.Join(os.TempDir(), Program+"-*"))
-	if len(after) > len(before) {
-		t.Errorf("homes are left: %v", after)
+	left, err := os.ReadDir(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) > 0 {
+		t.Errorf("homes are left: %v", left)
 	}
 	t.Logf("%d ports in %v", ports.Len(), time.Since(start))
 }
