@@ -9,7 +9,8 @@ DATA ?= data
 BUILD_PACKAGES := libpcap-dev gcc libc6-dev
 # The real peers that the tests speak with.
 TEST_PACKAGES := $(BUILD_PACKAGES) rsyslog rsyslog-gnutls rsyslog-elasticsearch bsdutils tshark nginx-light redis-server openssh-server openssh-client \
-	softflowd bind9 bind9-dnsutils nsd dnsperf nmap masscan libpcap0.8 iproute2 openssl curl chromium fonts-noto-cjk postgresql
+	softflowd bind9 bind9-dnsutils nsd dnsperf nmap masscan iproute2 openssl curl chromium fonts-noto-cjk postgresql \
+	mariadb-server vsftpd memcached dovecot-imapd snmpd lighttpd mosquitto
 
 # Peers that conflict with others as packages: unpacked, not installed.
 ASIDE_PACKAGES := syslog-ng-core syslog-ng-mod-rdkafka
