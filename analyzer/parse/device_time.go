@@ -65,7 +65,12 @@ func epochOf(format, s string) (time.Time, error) {
 }
 
 func allDigits(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789.") == ""
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) && s[i] != '.' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // autoFormats are tried in turn on what is none of the common forms.
