@@ -61,8 +61,14 @@ func epochOf(format, s string) (time.Time, error) {
 	default:
 		t = time.Unix(min(n, 1<<40), 0)
 	}
-	return t.UTC(), checkYear(t.UTC().Year())
+	if sec := t.Unix(); sec < firstSecond || sec >= lastSecond {
+		return t, checkYear(t.UTC().Year())
+	}
+	return t.UTC(), nil
 }
+
+// Those of the years that can be stored.
+var firstSecond, lastSecond = days(1900, 1, 1) * 86400, days(2262, 1, 1) * 86400
 
 func allDigits(s string) bool {
 	for i := 0; i < len(s); i++ {

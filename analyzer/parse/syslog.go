@@ -307,6 +307,10 @@ func said(params []sdParam, name string) bool {
 // message, unless a priority shows that it is a syslog message whose tag may be
 // looked for.
 func (h *header) rfc3164(s string, received time.Time) error {
+	if keyFirst(s) { // none of the below would find anything
+		h.message, h.content = s, s
+		return nil
+	}
 	rest, err := h.timestamp(s, received)
 	if err != nil {
 		return err
@@ -323,6 +327,19 @@ func (h *header) rfc3164(s string, received time.Time) error {
 		return nil
 	}
 	return h.hostAndTag(rest, received)
+}
+
+// keyFirst says that s begins with key=, which is neither a time nor a host nor a
+// tag.
+func keyFirst(s string) bool {
+	if s == "" || (s[0]|0x20)-'a' > 25 {
+		return false
+	}
+	i := 1
+	for i < len(s) && i < 64 && (isAlnum(s[i]) || s[i] == '_') {
+		i++
+	}
+	return i < len(s) && s[i] == '='
 }
 
 // cisco reads [HOST ": "] [SEQUENCE ": "] [TIMESTAMP ": "] %FACILITY-SEVERITY-

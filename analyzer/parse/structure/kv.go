@@ -97,7 +97,9 @@ func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 		if len(dst)-before == MaxPairs {
 			return dst, errPairs
 		}
-		p := Pair{Key: s[at.start:at.end]}
+		var p *Pair
+		dst, p = grow(dst)
+		p.Key, p.Number = s[at.start:at.end], 0
 		if lex != nil {
 			if at.number < 0 {
 				at.number = lex.numberBy(k, p.Key, last)
@@ -121,7 +123,6 @@ func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 					if escaped {
 						p.Value = strings.ReplaceAll(p.Value, `\`+s[v:v+1], s[v:v+1])
 					}
-					dst = append(dst, p)
 					at, ok = k.following(s, end+1, end+1, lex, last)
 					continue
 				}
@@ -141,12 +142,23 @@ func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 			end = at.start
 		}
 		p.Value = k.trim(s[min(v, end):end])
-		dst = append(dst, p)
 	}
 	if len(dst) == before {
 		return dst, errNoPairs
 	}
 	return dst, nil
+}
+
+// grow makes room for one pair, which may have what another left there in its Key,
+// its Value and its Number.
+func grow(dst []Pair) ([]Pair, *Pair) {
+	n := len(dst)
+	if n == cap(dst) {
+		dst = slices.Grow(dst, max(32, n))
+	}
+	dst = dst[:n+1]
+	dst[n].Alias = ""
+	return dst, &dst[n]
 }
 
 // first finds the first key.
