@@ -2,6 +2,7 @@ package structure
 
 import (
 	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -208,8 +209,8 @@ func (k *KV) expected(s string, start int, lex *Lexicon, last int) key {
 // wide one; len(s) is none.
 func (k *KV) separator(s string, i int) int {
 	if k.only != 0 {
-		if n := strings.IndexByte(s[i:], k.only); n >= 0 {
-			return i + n
+		if n := near(s, i, k.only); n >= 0 {
+			return n
 		}
 		return len(s)
 	}
@@ -333,11 +334,9 @@ var keyByte = func() (t [256]bool) {
 func (k *KV) closing(s string, i int) (end int, escaped bool) {
 	quote := s[i]
 	for j := i + 1; ; j++ {
-		n := strings.IndexByte(s[j:], quote)
-		if n < 0 {
+		if j = near(s, j, quote); j < 0 {
 			return 0, false
 		}
-		j += n
 		slashes := 0
 		for j-1-slashes > i && s[j-1-slashes] == '\\' {
 			slashes++
@@ -350,6 +349,26 @@ func (k *KV) closing(s string, i int) (end int, escaped bool) {
 			return j, escaped
 		}
 	}
+}
+
+// near is where c stands first, at i or after it, or -1: strings.IndexByte for what
+// is mostly a few bytes away.
+func near(s string, i int, c byte) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for range 2 {
+		if len(s)-i < 8 {
+			break
+		}
+		x := eight(s[i:]) ^ uint64(c)*ones
+		if zero := (x - ones) &^ x & high; zero != 0 {
+			return i + bits.TrailingZeros64(zero)/8
+		}
+		i += 8
+	}
+	if n := strings.IndexByte(s[i:], c); n >= 0 {
+		return i + n
+	}
+	return -1
 }
 
 // ends says that what stands at i may follow a quoted value.

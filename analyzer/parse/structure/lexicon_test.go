@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // TestLexicon numbers known keys, then those that are met, as many as it can hold.
@@ -99,4 +101,19 @@ func TestKeys(t *testing.T) {
 	if empty.Find("a") != -1 {
 		t.Error("found in nothing")
 	}
+}
+
+// TestNear holds eight bytes at once to one at a time.
+func TestNear(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringOfN(rapid.SampledFrom([]rune{'a', 'b', ' ', '!', 0, 1, '防', 0x7f, 0x80}), 0, 50, -1).Draw(t, "s")
+		i, c := rapid.IntRange(0, len(s)).Draw(t, "i"), rapid.SampledFrom([]byte{'a', ' ', '!', 0, 1, 0xe9, 0x80}).Draw(t, "c")
+		want := strings.IndexByte(s[i:], c)
+		if want >= 0 {
+			want += i
+		}
+		if got := near(s, i, c); got != want {
+			t.Fatalf("%q in %q from %d: %d, want %d", c, s, i, got, want)
+		}
+	})
 }
