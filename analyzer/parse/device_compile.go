@@ -16,22 +16,22 @@ import (
 // device is a device file made ready: keys are numbered, and what a kind of line
 // becomes is a list of steps over those numbers.
 type device struct {
-	file      *devices.Device
-	header    *structure.Patterns
-	reader    structure.Reader
-	nested    []nestedKey
-	keys      *structure.Keys
-	labels    []string // labels.<key>, by number
-	empty     []string
-	readers   sync.Pool // of deviceReader
+	file    *devices.Device
+	header  *structure.Patterns
+	reader  structure.Reader
+	nested  []nestedKey
+	keys    *structure.Keys
+	labels  []string // labels.<key>, by number
+	empty   []string
+	readers sync.Pool // of deviceReader
 
-	emptyLengths uint64 // bit n: a value of n bytes (the last bit: or more) may mean none
-	special   [len(specials)]int // numbers of the keys that the syslog header gives, or -1
-	constants []constant         // of every line of the device
-	base      program            // of a line that is no known message
-	messages  []message
-	byID      map[string][]int
-	byRest    []int // messages that are not told by an id
+	emptyLengths uint64             // bit n: a value of n bytes (the last bit: or more) may mean none
+	special      [len(specials)]int // numbers of the keys that the syslog header gives, or -1
+	constants    []constant         // of every line of the device
+	base         program            // of a line that is no known message
+	messages     []message
+	byID         map[string][]int
+	byRest       []int // messages that are not told by an id
 }
 
 // specials are the keys that hold what the syslog header says.

@@ -39,8 +39,14 @@ func TestLexicon(t *testing.T) {
 
 // kvOptions are ways to write pairs that differ in what a key may be.
 var kvOptions = []KVOptions{
-	{}, {Separators: " ", Assign: "="}, {Separators: ",，", Assign: ":：", Quotes: "none"}, {Separators: ",", Assign: "="},
-	{Separators: " =", Assign: "="}, {Separators: ";", Assign: "=＝", Quotes: "'"}, {Separators: "，", Assign: "：:"}, {Separators: "|", Assign: "：，"},
+	{},
+	{Separators: " ", Assign: "="},
+	{Separators: ",，", Assign: ":：", Quotes: "none"},
+	{Separators: ",", Assign: "="},
+	{Separators: " =", Assign: "="},
+	{Separators: ";", Assign: "=＝", Quotes: "'"},
+	{Separators: "，", Assign: "：:"},
+	{Separators: "|", Assign: "：，"},
 }
 
 // FuzzLexicon reads lines one after another with a lexicon that all readers share:
