@@ -20,7 +20,6 @@ const (
 	EdgePresents EdgeKind = "presents" // service → certificate
 	EdgeNames    EdgeKind = "names"    // certificate → domain: what it is good for
 	EdgeRuns     EdgeKind = "runs"     // service → technology
-	EdgeAnswers  EdgeKind = "answers"  // service → domain: a name that it answered for
 )
 
 // The kinds of edge that the registry says.
