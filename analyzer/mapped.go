@@ -7,6 +7,7 @@ import (
 
 	"fengsui/analyzer/assets"
 	"fengsui/internal/clickhouse"
+	"fengsui/internal/graph"
 	"fengsui/internal/kafka"
 	"fengsui/schemas"
 )
@@ -47,13 +48,13 @@ func (h *observations) seedMap(ctx context.Context) error {
 // mapChanges is what one batch changes in the map beside its assets.
 type mapChanges struct {
 	versions []schemas.AssetVersion
-	edges    *assets.Tally
+	edges    *graph.Tally
 	found    []schemas.Edge  // of one observation
 	lean     map[string]bool // assets whose long texts have to be read
 }
 
 func newMapChanges() mapChanges {
-	return mapChanges{edges: assets.NewTally(), lean: map[string]bool{}}
+	return mapChanges{edges: graph.NewTally(), lean: map[string]bool{}}
 }
 
 // foldMap takes an observation into the map. Edges are summed up in the store,
@@ -75,7 +76,7 @@ func (h *observations) foldMap(o *schemas.Observation, r *kafka.Record, set *cha
 		set.assets.add(&c.Asset)
 	}
 	if r.Offset > h.counted {
-		m.found = assets.AppendEdges(m.found[:0], o, r.Offset)
+		m.found = graph.AppendEdges(m.found[:0], o, r.Offset)
 		m.edges.Add(m.found)
 	}
 }

@@ -25,8 +25,9 @@ const (
 // The kinds of edge that the registry says.
 const (
 	EdgeParent     EdgeKind = "parent"     // unit → unit below it
-	EdgeOwns       EdgeKind = "owns"       // unit → network, registered domain, or an asset that is the unit's
+	EdgeOwns       EdgeKind = "owns"       // unit → network, registered domain, or asset
 	EdgeOperates   EdgeKind = "operates"   // unit → system
+	EdgeContains   EdgeKind = "contains"   // network → host
 	EdgeRegistered EdgeKind = "registered" // system → domain, host, network or service that it is registered with
 )
 

@@ -25,6 +25,7 @@ import (
 	"time"
 	"unique"
 
+	"fengsui/internal/graph"
 	"fengsui/schemas"
 )
 
@@ -799,7 +800,7 @@ func (c *change) observeName() {
 		return // a failure to answer says nothing
 	}
 	if o.RecordType == "PTR" {
-		if ip, ok := reverseAddr(name); ok {
+		if ip, ok := graph.ReverseAddr(name); ok {
 			c.reverse(ip)
 			return
 		}

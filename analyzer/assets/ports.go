@@ -1,7 +1,6 @@
 package assets
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,27 +45,4 @@ func (p Ports) First(n int) []int {
 		}
 	}
 	return out
-}
-
-// reverseAddr is the address that a name of in-addr.arpa (RFC 1035, 3.5) or
-// ip6.arpa (RFC 3596, 2.5) stands for.
-func reverseAddr(name string) (netip.Addr, bool) {
-	if text, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
-		labels := strings.Split(text, ".")
-		slices.Reverse(labels)
-		ip, err := netip.ParseAddr(strings.Join(labels, "."))
-		return ip, err == nil && ip.Is4()
-	}
-	if text, ok := strings.CutSuffix(name, ".ip6.arpa"); ok && len(text) == 63 {
-		var b strings.Builder
-		for i := 62; i >= 0; i -= 2 {
-			b.WriteByte(text[i])
-			if i%8 == 0 && i > 0 {
-				b.WriteByte(':')
-			}
-		}
-		ip, err := netip.ParseAddr(b.String())
-		return ip, err == nil
-	}
-	return netip.Addr{}, false
 }

@@ -1,14 +1,18 @@
-package assets
+package graph
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
 	"fengsui/schemas"
 )
 
-// maxCertificateNames bounds the names of one certificate that become edges.
-const maxCertificateNames = 64
+// The bounds of what one observation shows.
+const (
+	maxValues           = 64 // of one record set
+	maxCertificateNames = 64
+)
 
 // AppendEdges appends the edges that one observation shows, each counted once.
 // What says that something is gone shows none, and neither does an open port
@@ -74,11 +78,11 @@ func (e *edges) names(name, kind string, values []string) {
 	for _, v := range values[:min(len(values), maxValues)] {
 		switch kind {
 		case "A", "AAAA":
-			for _, a := range addresses([]schemas.Record{{Type: kind, Values: []string{v}}}) {
-				e.add(schemas.DomainKey(name), schemas.EdgeResolves, "host/"+a)
+			if ip, err := netip.ParseAddr(v); err == nil {
+				e.add(schemas.DomainKey(name), schemas.EdgeResolves, schemas.HostKey(ip))
 			}
 		case "PTR":
-			if ip, ok := reverseAddr(name); ok {
+			if ip, ok := ReverseAddr(name); ok {
 				e.name(schemas.HostKey(ip), schemas.EdgePTR, v)
 			}
 		default:
@@ -182,3 +186,28 @@ func (t *Tally) Add(edges []schemas.Edge) {
 
 // List is the sums, in the order of what came first.
 func (t *Tally) List() []schemas.Edge { return t.list }
+
+// ReverseAddr is the address that a name of in-addr.arpa (RFC 1035, 3.5) or
+// ip6.arpa (RFC 3596, 2.5) stands for.
+func ReverseAddr(name string) (netip.Addr, bool) {
+	if text, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
+		labels := strings.Split(text, ".")
+		slices.Reverse(labels)
+		ip, err := netip.ParseAddr(strings.Join(labels, "."))
+		return ip, err == nil && ip.Is4()
+	}
+	if text, ok := strings.CutSuffix(name, ".ip6.arpa"); ok && len(text) == 63 {
+		var b strings.Builder
+		for i := 62; i >= 0; i -= 2 {
+			b.WriteByte(text[i])
+			if i%8 == 0 && i > 0 {
+				b.WriteByte(':')
+			}
+		}
+		ip, err := netip.ParseAddr(b.String())
+		return ip, err == nil
+	}
+	return netip.Addr{}, false
+}
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
