@@ -23,6 +23,9 @@ type observations struct {
 	producer  *kafka.Producer
 	partition int
 	assets    *assets.Map
+	counted   int64  // the place up to which edges are counted in
+	full      uint64 // assets that found no room, as far as was said
+	fullSaid  time.Time
 
 	// mu keeps a batch and a reconsideration apart.
 	mu     sync.Mutex
@@ -46,13 +49,10 @@ func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
 		if partition != 0 {
 			return nil, 0, fmt.Errorf("the topic %s has more than one partition: a name and its address must be judged together", topic)
 		}
-		h := &observations{Analyzer: a, producer: producer, partition: partition, assets: assets.NewMap(), judge: drift.NewJudge(a.cfg.Drift)}
-		known, err := clickhouse.LoadDocs[schemas.Asset](ctx, a.deps.Store, "assets", "")
-		if err != nil {
-			return nil, 0, fmt.Errorf("loading the asset map: %w", err)
+		h := &observations{Analyzer: a, producer: producer, partition: partition, assets: assets.NewMapWith(a.cfg.Assets), judge: drift.NewJudge(a.cfg.Drift)}
+		if err := h.seedMap(ctx); err != nil {
+			return nil, 0, err
 		}
-		h.assets.Seed(known)
-		h.judge.SeedAssets(known)
 		drifts, err := clickhouse.LoadDocs[schemas.Drift](ctx, a.deps.Store, "drift", "")
 		if err != nil {
 			return nil, 0, fmt.Errorf("loading drifts: %w", err)
@@ -113,6 +113,7 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 type changeSet struct {
 	seen   []schemas.Observation
 	assets *changes[schemas.Asset]
+	mapped mapChanges
 	drifts *changes[schemas.Drift]
 	asked  []schemas.ScanTask
 }
@@ -127,6 +128,7 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 	snap, now := h.registry.Snapshot(), time.Now().UTC()
 	set := &changeSet{
 		assets: newChanges(func(a *schemas.Asset) string { return a.Key }),
+		mapped: newMapChanges(),
 		drifts: newChanges(func(d *schemas.Drift) string { return d.ID }),
 	}
 	for i := range records {
@@ -137,13 +139,8 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 	if err := h.askAgain(ctx, set.asked); err != nil {
 		return err
 	}
-	if changed := set.assets.list(); len(changed) > 0 {
-		err := h.persist(ctx, "assets", func(ctx context.Context) error {
-			return h.deps.Store.InsertAssets(ctx, changed, token)
-		})
-		if err != nil {
-			return err
-		}
+	if err := h.writeMap(ctx, set, records[len(records)-1].Offset, token); err != nil {
+		return err
 	}
 	if err := h.writeDrift(ctx, snap, set.drifts.list(), token); err != nil {
 		return err
@@ -167,9 +164,7 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 	if o.Kind == schemas.ObservedDone {
 		return
 	}
-	for _, a := range h.assets.Apply(&o, r.Partition, r.Offset) {
-		set.assets.add(&a)
-	}
+	h.foldMap(&o, r, set)
 	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
 	for i := range drifts {
 		set.drifts.add(&drifts[i])
