@@ -3,6 +3,7 @@ package analyzer
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"fengsui/analyzer/assets"
@@ -19,24 +20,41 @@ const seedPage = 10_000
 // would need its memory twice.
 func (h *observations) seedMap(ctx context.Context) error {
 	page := make([]schemas.Asset, 0, seedPage)
-	put := func() {
-		for i := range page {
-			h.assets.Put(&page[i])
+	put := func(a *schemas.Asset) {
+		if a != nil {
+			page = append(page, *a)
 		}
-		h.judge.SeedAssets(page)
-		clear(page)
-		page = page[:0]
+		if len(page) == seedPage || a == nil {
+			h.judge.SeedAssets(page)
+			clear(page)
+			page = page[:0]
+		}
 	}
+	// Whether a host is up by itself depends on its services: the judge is told of
+	// hosts last.
+	type up struct {
+		ip   netip.Addr
+		last time.Time
+	}
+	var hosts []up
 	err := clickhouse.ScanDocs(ctx, h.deps.Store, "assets", func(a *schemas.Asset) error {
-		if page = append(page, *a); len(page) == seedPage {
-			put()
+		h.assets.Put(a)
+		switch {
+		case a.Kind != schemas.AssetHost:
+			put(a)
+		case a.Alive:
+			hosts = append(hosts, up{a.IP, a.Last})
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("loading the asset map: %w", err)
 	}
-	put()
+	put(nil)
+	for _, u := range hosts {
+		put(&schemas.Asset{Kind: schemas.AssetHost, IP: u.ip, Alive: true, Last: u.last})
+	}
+	put(nil)
 	h.assets.Settle()
 	h.metrics.assets.Set(float64(h.assets.Len()))
 	if h.counted, err = h.deps.Store.EdgesCounted(ctx); err != nil {

@@ -32,6 +32,7 @@ type observations struct {
 	judge  *drift.Judge
 	judged *directory.Snapshot // the registry that the drifts were last judged by
 	at     time.Time           // and when
+	owed   []schemas.Drift     // judged, and not yet written
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -50,14 +51,14 @@ func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
 			return nil, 0, fmt.Errorf("the topic %s has more than one partition: a name and its address must be judged together", topic)
 		}
 		h := &observations{Analyzer: a, producer: producer, partition: partition, assets: assets.NewMapWith(a.cfg.Assets), judge: drift.NewJudge(a.cfg.Drift)}
-		if err := h.seedMap(ctx); err != nil {
-			return nil, 0, err
-		}
 		drifts, err := clickhouse.LoadDocs[schemas.Drift](ctx, a.deps.Store, "drift", "")
 		if err != nil {
 			return nil, 0, fmt.Errorf("loading drifts: %w", err)
 		}
 		h.judge.Seed(drifts)
+		if err := h.seedMap(ctx); err != nil {
+			return nil, 0, err
+		}
 		var own context.Context
 		own, h.stop = context.WithCancel(ctx)
 		h.stopped = make(chan struct{})
@@ -95,7 +96,7 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	snap := h.registry.Snapshot()
-	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway {
+	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway && len(h.owed) == 0 {
 		return nil
 	}
 	// What a scan passes over in silence, as it does a host that was switched
@@ -105,8 +106,15 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 			return err
 		}
 	}
+	drifts, asked := h.judge.Reconsider(snap, now)
 	h.judged, h.at = snap, now
-	return h.writeDrift(ctx, snap, h.judge.Reconsider(snap, now), fmt.Sprintf("reconsidered/%d", now.UnixNano()))
+	// The judge has moved on: what cannot be written now is written with the next.
+	h.owed = append(h.owed, drifts...)
+	if err := h.writeDrift(ctx, snap, h.owed, fmt.Sprintf("reconsidered/%d", now.UnixNano())); err != nil {
+		return err
+	}
+	h.owed = nil
+	return h.askAgain(ctx, asked)
 }
 
 // changeSet is what one batch changes.
@@ -161,10 +169,9 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		return
 	}
 	set.seen = append(set.seen, o)
-	if o.Kind == schemas.ObservedDone {
-		return
+	if o.Kind != schemas.ObservedDone {
+		h.foldMap(&o, r, set)
 	}
-	h.foldMap(&o, r, set)
 	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
 	for i := range drifts {
 		set.drifts.add(&drifts[i])
@@ -200,6 +207,9 @@ func (h *observations) writeDrift(ctx context.Context, snap *directory.Snapshot,
 	for i := range drifts {
 		if d := &drifts[i]; drift.IsAlert(d) {
 			alerts = append(alerts, drift.ToAlert(d, snap))
+			if late, ok := drift.LateAlert(d, snap); ok {
+				alerts = append(alerts, late)
+			}
 		}
 	}
 	if err := h.writeAlerts(ctx, h.producer, alerts, token); err != nil {
