@@ -102,7 +102,9 @@ type ScanEvent struct {
 	Instance string    `json:"instance"` // the process
 	Time     time.Time `json:"time"`     // for people; nothing is decided by it
 
-	Shares []ScanShare `json:"shares,omitempty"` // of a claim
+	// Of a claim.
+	Lease  time.Duration `json:"lease,omitempty"` // how long its scanner may be silent
+	Shares []ScanShare   `json:"shares,omitempty"`
 
 	// Of the others.
 	Outcome   ScanOutcome `json:"outcome,omitempty"`

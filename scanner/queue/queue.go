@@ -28,12 +28,14 @@ import (
 const (
 	keepAfter  = 24 * time.Hour      // an expired task, for those who ask about it
 	keepEvents = 11 * 24 * time.Hour // the events of a task that has not come
+	longest    = 10 * time.Minute    // lease
 )
 
 // Queue is the state. It is not safe for concurrent use.
 type Queue struct {
 	lease  time.Duration
 	shards map[string]*shard
+	held   map[string]*shard // those with a lease
 	turns  map[schemas.ScanClass]*turns
 	heard  map[string]time.Time // by instance, by our own clock
 	agents map[string]schemas.ScanAgent
@@ -62,6 +64,7 @@ type shard struct {
 // lease is who has a shard.
 type lease struct {
 	instance, scanner string
+	lasts             time.Duration // after its holder was last heard
 	shares            []schemas.ScanShare
 	since             time.Time // when its claim was read
 	seq               uint64
@@ -74,11 +77,11 @@ type turns struct {
 	tags map[string]float64
 }
 
-// New makes an empty queue in which a lease lasts as long as given after its
-// holder was last heard.
+// New makes an empty queue. A scanner is taken for dead when it was silent for as
+// long as given, unless its claim says otherwise.
 func New(lease time.Duration) *Queue {
 	return &Queue{
-		lease: lease, shards: map[string]*shard{}, turns: map[schemas.ScanClass]*turns{},
+		lease: lease, shards: map[string]*shard{}, held: map[string]*shard{}, turns: map[schemas.ScanClass]*turns{},
 		heard: map[string]time.Time{}, agents: map[string]schemas.ScanAgent{}, stops: map[string]schemas.ScanStop{},
 	}
 }
@@ -129,13 +132,19 @@ func (q *Queue) Event(e schemas.ScanEvent, now time.Time) bool {
 		}
 		q.seq++
 		s.epoch = e.Epoch
-		s.lease = &lease{e.Instance, e.Scanner, e.Shares, now, q.seq}
+		lasts := q.lease
+		if e.Lease > 0 {
+			lasts = min(e.Lease, longest)
+		}
+		s.lease = &lease{e.Instance, e.Scanner, lasts, e.Shares, now, q.seq}
+		q.held[e.Key()] = s
 		q.served(s)
 	case schemas.ScanReleased, schemas.ScanSettled:
 		if s.settled || s.lease == nil || e.Epoch != s.epoch || e.Instance != s.lease.instance {
 			return false
 		}
 		s.lease, s.outcome, s.notBefore = nil, e.Outcome, e.NotBefore
+		delete(q.held, e.Key())
 		if e.Outcome == schemas.ShardRetry {
 			s.failures++
 		}
@@ -206,7 +215,7 @@ func (q *Queue) lapsed(l *lease, now time.Time) bool {
 	if !q.current.IsZero() {
 		now = q.current
 	}
-	return now.Sub(last) >= q.lease
+	return now.Sub(last) >= l.lasts
 }
 
 // Shares says what of bounded rates a task needs, and whether it may be claimed
@@ -274,8 +283,8 @@ func before(a, b *shard) int {
 // used is how much of each bounded rate is taken, by leases that live.
 func (q *Queue) used(now time.Time) map[string]int {
 	out := map[string]int{}
-	for _, s := range q.shards {
-		if s.lease != nil && !q.lapsed(s.lease, now) {
+	for _, s := range q.held {
+		if !q.lapsed(s.lease, now) {
 			for _, share := range s.lease.shares {
 				out[share.Of] += share.Want
 			}
@@ -327,8 +336,8 @@ func (q *Queue) Fits(e schemas.ScanEvent, now time.Time) bool {
 	}
 	for _, share := range s.lease.shares {
 		sum := share.Want
-		for _, other := range q.shards {
-			if other.lease == nil || other.lease.seq >= s.lease.seq || q.lapsed(other.lease, now) {
+		for _, other := range q.held {
+			if other.lease.seq >= s.lease.seq || q.lapsed(other.lease, now) {
 				continue
 			}
 			for _, o := range other.lease.shares {
@@ -344,7 +353,7 @@ func (q *Queue) Fits(e schemas.ScanEvent, now time.Time) bool {
 	return true
 }
 
-// Task of a claim, and how often the shard has failed.
+// Claimed is the task of a claim, and how often the shard has failed.
 func (q *Queue) Claimed(e schemas.ScanEvent) (t schemas.ScanTask, failures int, ok bool) {
 	s := q.shards[e.Key()]
 	if s == nil || s.task == nil {
@@ -403,8 +412,10 @@ func (q *Queue) Forget(now time.Time) {
 		return now.After(s.task.Expires.Add(keepAfter)) && (s.lease == nil || q.lapsed(s.lease, now))
 	})
 	held := map[string]bool{}
-	for _, s := range q.shards {
-		if s.lease != nil {
+	for key, s := range q.held {
+		if q.shards[key] == nil {
+			delete(q.held, key)
+		} else {
 			held[s.lease.instance] = true
 		}
 	}

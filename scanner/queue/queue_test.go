@@ -97,7 +97,9 @@ func TestStops(t *testing.T) {
 			t.Errorf("job %q is next, want %q", e.Job, want)
 		}
 	}
-	stop := func(job string) *schemas.ScanState { return &schemas.ScanState{Stop: &schemas.ScanStop{Job: job, By: "me"}} }
+	stop := func(job string) *schemas.ScanState {
+		return &schemas.ScanState{Stop: &schemas.ScanStop{Job: job, By: "me"}}
+	}
 	f("j")
 	q.State("stop/j", stop("j"), start)
 	f("k")
