@@ -164,7 +164,7 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		return
 	}
 	set.seen = append(set.seen, o)
-	if o.Kind == schemas.ObservedDone {
+	if o.OfShard() {
 		return
 	}
 	for _, a := range h.assets.Apply(&o, r.Partition, r.Offset) {
