@@ -272,7 +272,9 @@ func (q *Queue) ready(s *shard, now time.Time) bool {
 	if now.After(s.task.Expires) {
 		return true // to be said
 	}
-	return !now.Before(s.notBefore) && !now.Before(s.task.NotBefore)
+	// Whether hours are open the registry says at any time, and may say otherwise
+	// than when the shard was given back.
+	return (s.outcome == schemas.ShardOffHours || !now.Before(s.notBefore)) && !now.Before(s.task.NotBefore)
 }
 
 func before(a, b *shard) int {

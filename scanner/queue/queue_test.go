@@ -132,6 +132,15 @@ func TestWaitsAndExpires(t *testing.T) {
 	back := end(e, schemas.ScanReleased, schemas.ShardOffHours)
 	back.NotBefore = start.Add(30 * time.Hour)
 	q.Event(back, start)
+	if j := q.Jobs(start.Add(2 * time.Hour))[0]; j.Waiting != 1 || !j.Next.Equal(back.NotBefore) {
+		t.Errorf("%+v", j)
+	}
+	if e, ok = take(t, q, "a", start.Add(2*time.Hour)); !ok { // whether its hours are open is asked each time
+		t.Fatal("not offered though nothing is against it any more")
+	}
+	back = end(e, schemas.ScanReleased, schemas.ShardRetry)
+	back.NotBefore = start.Add(30 * time.Hour)
+	q.Event(back, start)
 	if _, ok := q.Next(start.Add(23*time.Hour), agent("a"), free); ok {
 		t.Error("offered before what was said when it was given back")
 	}
