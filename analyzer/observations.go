@@ -169,7 +169,7 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		return
 	}
 	set.seen = append(set.seen, o)
-	if o.Kind != schemas.ObservedDone {
+	if !o.OfShard() {
 		h.foldMap(&o, r, set)
 	}
 	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)

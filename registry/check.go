@@ -118,7 +118,7 @@ func normaliseNetwork(n *schemas.Network) error {
 	if n.Unit == "" {
 		return bad("unit", "unit is missing", "缺少单位代码")
 	}
-	return nil
+	return normalisePolicy(n)
 }
 
 func normalPrefix(p netip.Prefix) netip.Prefix {
@@ -133,7 +133,10 @@ func normaliseDomain(d *schemas.Domain) error {
 	if d.Unit == "" {
 		return bad("unit", "unit is missing", "缺少单位代码")
 	}
-	return checkName("name", d.Name)
+	if err := checkName("name", d.Name); err != nil {
+		return err
+	}
+	return normaliseQuestions(d)
 }
 
 func normalName(s string) string {

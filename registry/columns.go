@@ -84,6 +84,7 @@ var (
 
 var (
 	unitColumn  = column{name: "unit", title: "单位代码", must: true, help: "所属单位，须已在台账或本文件“单位”表中", example: "10001"}
+	hoursColumn = column{name: "hours", title: "扫描时段", help: "北京时间，如 22:00-06:00，或“周一至周五 22:00-06:00；周六、周日”；留空为任何时间", example: "周一至周五 22:00-06:00；周六、周日"}
 	unitColumns = []column{
 		{name: "code", title: "单位代码", must: true, help: "唯一；最长 64 字节，不含空格与斜杠", example: "10001"},
 		{name: "name", title: "单位名称", must: true, example: "某某大学"},
@@ -97,11 +98,18 @@ var (
 		unitColumn,
 		{name: "name", title: "名称", example: "主校区"},
 		{name: "scan", title: "授权扫描", help: "填“是”即授权对该网段扫描；留空为否", example: "否", words: truthWords},
+		{name: "exclude", title: "排除地址", help: "网段内永不扫描的地址或网段，可填多个，以空格、换行、逗号或顿号分开", example: "192.0.2.250 192.0.2.64/28"},
+		hoursColumn,
+		{name: "rate", title: "扫描速率", help: "所有扫描器合计每秒发往该网段的包数上限；留空不另设限", example: "1000"},
+		{name: "host_rate", title: "单机速率", help: "每秒发往同一地址的包数上限；留空不另设限", example: "50"},
 	}
 	domainColumns = []column{
 		{name: "name", title: "域名", must: true, help: "包含其下所有名称", example: "example.edu.cn"},
 		unitColumn,
 		{name: "scan", title: "授权扫描", help: "填“是”即授权查询与扫描；留空为否", example: "否", words: truthWords},
+		{name: "exclude", title: "排除名称", help: "永不查询的名称，连同其下所有；可填多个", example: "secret.example.edu.cn"},
+		hoursColumn,
+		{name: "rate", title: "查询速率", help: "所有扫描器合计每秒查询该域名的次数上限；留空不另设限", example: "100"},
 	}
 	systemColumns = []column{
 		{name: "code", title: "系统代码", must: true, help: "唯一；最长 64 字节，不含空格与斜杠", example: "10001-portal"},

@@ -159,12 +159,21 @@ var sheets = []sheet{
 		read: func(c *Content, get func(string) string) error {
 			p, err := prefix("prefix", get("prefix"))
 			scan, errScan := truth("scan", get("scan"))
-			c.Networks = append(c.Networks, schemas.Network{Prefix: p, Unit: get("unit"), Name: get("name"), Scan: scan})
-			return errors.Join(err, errScan)
+			exclude, errExclude := prefixes("exclude", get("exclude"))
+			rate, errRate := perSecondOf("rate", get("rate"))
+			hostRate, errHostRate := perSecondOf("host_rate", get("host_rate"))
+			c.Networks = append(c.Networks, schemas.Network{
+				Prefix: p, Unit: get("unit"), Name: get("name"), Scan: scan,
+				Exclude: exclude, Hours: get("hours"), Rate: rate, HostRate: hostRate,
+			})
+			return errors.Join(err, errScan, errExclude, errRate, errHostRate)
 		},
 		rows: func(c *Content) (out [][]string) {
 			for _, n := range c.Networks {
-				out = append(out, []string{n.Prefix.String(), n.Unit, n.Name, strconv.FormatBool(n.Scan)})
+				out = append(out, []string{
+					n.Prefix.String(), n.Unit, n.Name, strconv.FormatBool(n.Scan),
+					addressList(n.Exclude), n.Hours, positive(n.Rate), positive(n.HostRate),
+				})
 			}
 			return out
 		},
@@ -174,12 +183,15 @@ var sheets = []sheet{
 		columns: domainColumns,
 		read: func(c *Content, get func(string) string) error {
 			scan, err := truth("scan", get("scan"))
-			c.Domains = append(c.Domains, schemas.Domain{Name: get("name"), Unit: get("unit"), Scan: scan})
-			return err
+			rate, errRate := perSecondOf("rate", get("rate"))
+			c.Domains = append(c.Domains, schemas.Domain{
+				Name: get("name"), Unit: get("unit"), Scan: scan, Exclude: fields(get("exclude")), Hours: get("hours"), Rate: rate,
+			})
+			return errors.Join(err, errRate)
 		},
 		rows: func(c *Content) (out [][]string) {
 			for _, d := range c.Domains {
-				out = append(out, []string{d.Name, d.Unit, strconv.FormatBool(d.Scan)})
+				out = append(out, []string{d.Name, d.Unit, strconv.FormatBool(d.Scan), strings.Join(d.Exclude, "\n"), d.Hours, positive(d.Rate)})
 			}
 			return out
 		},

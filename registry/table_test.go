@@ -13,8 +13,8 @@ import (
 
 // everything is one of each kind.
 const everything = portal + `
-networks: [{prefix: 192.0.2.0/24, unit: "10001", name: "=主校区", scan: true}]
-domains: [{name: example.edu.cn, unit: "10001", scan: false}]
+networks: [{prefix: 192.0.2.0/24, unit: "10001", name: "=主校区", scan: true, exclude: [192.0.2.64/28, 192.0.2.250/32], hours: "周一至周五 22:00-6:00；周六、周日", rate: 1000, host_rate: 50}]
+domains: [{name: example.edu.cn, unit: "10001", scan: false, exclude: [Secret.example.edu.cn.], hours: "22:00-06:00", rate: 100}]
 contacts: [{unit: "10001", duty: security_officer, name: 李四, phone: "+86 139 0000 0000"}]
 `
 

@@ -26,8 +26,7 @@ import (
 
 // Config is the scanner's configuration.
 type Config struct {
-	ID    string `koanf:"id"`    // in observations; empty: the machine's name
-	Group string `koanf:"group"` // consumer group: its members share the shards
+	ID    string `koanf:"id"`    // in observations and the journal; empty: the machine's name
 	Sweep string `koanf:"sweep"` // path of fengsui-sweep; empty: beside this program, or in PATH
 	// Mode is connect, or syn where the process has CAP_NET_RAW. Whole connections
 	// are the default with the privilege too: naabu captures the answers to its
@@ -38,27 +37,25 @@ type Config struct {
 	Timeout      time.Duration `koanf:"timeout"`       // for one connection; at least 1.5 s lets the kernel repeat its SYN
 	Workers      int           `koanf:"workers"`       // connections at the same time for confirming and identifying
 	Resolvers    []string      `koanf:"resolvers"`     // DNS servers; empty: those of /etc/resolv.conf
-	ShardTimeout time.Duration `koanf:"shard_timeout"` // a shard that takes longer is given up
+	ShardTimeout time.Duration `koanf:"shard_timeout"` // a shard that takes longer is left, to be tried again; after three times it has failed
+	Lease        time.Duration `koanf:"lease"`         // a scanner that is silent for so long is taken for dead, and its shard goes to another
 }
 
 // DefaultConfig is for one scanner on a network of its own.
 func DefaultConfig() Config {
 	return Config{
-		Group:        "scanner",
 		Mode:         sweep.Connect,
 		Rate:         5000,
 		Timeout:      1500 * time.Millisecond,
 		Workers:      64,
 		ShardTimeout: 30 * time.Minute,
+		Lease:        15 * time.Second,
 	}
 }
 
 // Validate says what is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
-	if c.Group == "" {
-		errs = append(errs, errors.New("group: is empty"))
-	}
 	if c.Mode != sweep.Connect && c.Mode != sweep.SYN {
 		errs = append(errs, fmt.Errorf("mode: %q is neither connect nor syn", c.Mode))
 	}
@@ -73,6 +70,9 @@ func (c Config) Validate() error {
 	}
 	if c.ShardTimeout < time.Second || c.ShardTimeout > 24*time.Hour {
 		errs = append(errs, fmt.Errorf("shard_timeout: %v is not between 1s and 24h", c.ShardTimeout))
+	}
+	if c.Lease < 3*time.Second || c.Lease > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("lease: %v is not between 3s and 10m", c.Lease))
 	}
 	for _, r := range c.Resolvers {
 		if _, err := resolve.ParseServer(r); err != nil {

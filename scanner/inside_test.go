@@ -249,8 +249,8 @@ func serve(ctx context.Context, in inside) (s said, err error) {
 			if strings.HasPrefix(name, "fengsui_scanner_shards_total") {
 				settled += v
 			}
-			if strings.HasPrefix(name, "fengsui_scanner_observations_total") || strings.HasSuffix(name, "result=done}") {
-				made += v // a shard that is done says so
+			if strings.HasPrefix(name, "fengsui_scanner_observations_total") {
+				made += v
 			}
 		}
 		mu.Lock()

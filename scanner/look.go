@@ -121,6 +121,8 @@ func check(t *schemas.ScanTask) (ports portset.Set, err error) {
 		return ports, refuse("neither targets nor names")
 	case t.Kind == schemas.TaskSweep && len(t.Names) > 0:
 		return ports, refuse("a sweep of names")
+	case min(t.HostRate, t.NetworkRate) < 0:
+		return ports, refuse("a rate is below 0")
 	case t.Rate < 0 || t.Rate > sweep.MaxRate:
 		return ports, refuse("rate %d is not 0 to %d", t.Rate, sweep.MaxRate)
 	}
@@ -180,6 +182,7 @@ type look struct {
 	targets []netip.Prefix // authorised, in order, none inside another
 	single  []netip.Addr   // those that were given one by one
 	names   []string       // authorised
+	paces   paces
 }
 
 func (k *look) what() string { return "shard " + k.task.Job + "/" + k.task.Shard }
@@ -255,10 +258,14 @@ func (k *look) send(o schemas.Observation) error {
 	return k.emit(o)
 }
 
-// rate is the packets a second that this task may send.
+// rate is the packets a second that this task may send: the least of what the
+// scanner, the task, its network and its hosts together allow.
 func (k *look) rate() int {
-	if k.task.Rate > 0 && k.task.Rate < k.cfg.Rate {
-		return k.task.Rate
+	rate := k.cfg.Rate
+	for _, r := range []int{k.task.Rate, k.task.NetworkRate, k.task.HostRate * k.addresses()} {
+		if r > 0 {
+			rate = min(rate, r)
+		}
 	}
-	return k.cfg.Rate
+	return rate
 }

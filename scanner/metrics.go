@@ -31,7 +31,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, labels))
 	}
 	return &metrics{
-		shards: counter("shards_total", "Shards by how they ended: done, failed, refused, expired, stopped, unreadable.", "kind", "result"),
+		shards: counter("shards_total", "Attempts at shards by how they ended: done, failed, refused, expired; given back: retry, off_hours, stopped, abandoned; unreadable.", "kind", "result"),
 		seconds: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "fengsui", Subsystem: "scanner", Name: "shard_seconds",
 			Help: "Time that a shard took.", Buckets: prometheus.ExponentialBuckets(0.1, 3, 9),

@@ -94,6 +94,10 @@ func (k *look) askAll(ctx context.Context, client *resolve.Client, questions []q
 	for range min(len(questions), 512) { // the client itself bounds what is in flight
 		workers.Go(func() {
 			for q := range todo {
+				if err := k.toAsk(ctx); err != nil {
+					replies <- reply{question: q, err: err}
+					continue
+				}
 				a, err := client.Ask(ctx, q.name, q.qtype)
 				replies <- reply{q, a, err}
 			}

@@ -191,6 +191,7 @@ func (k *look) sweep(ctx context.Context) ([]netip.AddrPort, error) {
 		return nil, err
 	}
 	var scope, exclude []netip.Prefix
+	exclude = append(exclude, k.snap.Exclusions()...)
 	for _, n := range k.snap.AllNetworks() {
 		if n.Scan {
 			scope = append(scope, n.Prefix)
@@ -414,7 +415,10 @@ func (k *look) dial(ctx context.Context, at netip.AddrPort, limit *rate.Limiter)
 	if err := limit.Wait(ctx); err != nil {
 		return nil, err
 	}
-	if err := k.snap.MayScan(at.Addr()); err != nil {
+	if err := k.toHost(ctx, at.Addr()); err != nil {
+		return nil, err
+	}
+	if err := k.mayDial(at.Addr()); err != nil {
 		k.refused("connection", err)
 		return nil, err
 	}

@@ -16,21 +16,21 @@ import (
 const (
 	attemptsPerShard = 3
 	retryPause       = 5 * time.Second
-	scopeCheck       = time.Second     // how soon a withdrawn authorisation stops a shard
+	scopeCheck       = time.Second / 4 // how soon a withdrawn authorisation, or the end of its hours, stops a shard
 	scopeGrace       = 3 * time.Second // how long a new task may be ahead of the registry
 	scopeWait        = 50 * time.Millisecond
 	batchOut         = 200 // observations in one call of the producer
 )
 
-// Scanner takes shards from the topic scan.tasks, one at a time, and puts what
-// it sees on the topic observations. A shard's offset is committed when it is
-// done, so that of a scanner that dies the group gives the shard to another.
+// Scanner claims shards of the topic scan.tasks, one at a time, and puts what it
+// sees on the topic observations. Which shard it may have it knows from the topics
+// alone (see scanner/queue), so scanners need nobody to share them out.
 type Scanner struct {
 	*Looker
-	deps  Deps
-	group *kafka.Group
-	ready chan struct{}
-	slot  chan struct{} // one shard at a time, so that Rate is the whole scanner's
+	deps   Deps
+	leases *leases
+	book   book
+	ready  chan struct{}
 }
 
 // New checks the configuration and connects to nothing.
@@ -42,19 +42,13 @@ func New(cfg Config, deps Deps) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scanner{Looker: looker, deps: deps, ready: make(chan struct{}), slot: make(chan struct{}, 1)}
-	gc := kafka.DefaultGroupConfig()
-	gc.Group, gc.Topics = cfg.Group, []string{schemas.TopicScanTasks}
-	gc.MaxBatch = 1 // a shard is committed by itself
-	gc.MaxWait = 0
-	s.group, err = kafka.NewGroup(deps.Kafka, kafka.Deps{Log: deps.Log, Metrics: deps.Metrics}, gc,
-		func(context.Context, string, int, int64) (kafka.Handler, int64, error) {
-			return handler{s}, kafka.Committed, nil
-		})
-	if err != nil {
+	if err := deps.Kafka.Validate(); err != nil {
 		return nil, fmt.Errorf("scanner: %w", err)
 	}
-	return s, nil
+	return &Scanner{
+		Looker: looker, deps: deps, ready: make(chan struct{}), book: book{rate: cfg.Rate},
+		leases: newLeases(cfg, deps, looker.id, looker.m, looker.log),
+	}, nil
 }
 
 // Ready is closed when the registry is known and shards are taken.
@@ -70,46 +64,72 @@ func (s *Scanner) Run(ctx context.Context) error {
 	if _, err := sweep.Find(s.cfg.Sweep); err != nil {
 		s.deps.log().Warn("ports cannot be swept: names alone are looked at", "error", err)
 	}
-	close(s.ready)
-	if err := s.group.Run(ctx); err != nil {
+	// What is said last, that a shard is given back, comes before that this
+	// scanner is gone.
+	following, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	followed := make(chan error, 1)
+	go func() { followed <- s.leases.run(following) }()
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	worked := make(chan struct{})
+	go func() {
+		defer close(worked)
+		s.work(working)
+	}()
+	var err error
+	select {
+	case err = <-followed:
+		stop()
+		<-worked
+	case <-worked:
+		end()
+		err = <-followed
+	}
+	if err != nil {
 		return fmt.Errorf("scanner: %w", err)
 	}
 	return nil
 }
 
-// handler is the handler of one partition; all share the scanner's slot.
-type handler struct{ s *Scanner }
-
-func (h handler) Close() error { return nil }
-
-func (h handler) Handle(ctx context.Context, records []kafka.Record) error {
-	for _, r := range records {
-		select {
-		case h.s.slot <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+// work carries shards out, one after the other, until ctx ends.
+func (s *Scanner) work(ctx context.Context) {
+	select {
+	case <-s.leases.caught:
+	case <-ctx.Done():
+		return
+	}
+	close(s.ready)
+	for {
+		claim, err := s.leases.next(ctx, func(t *schemas.ScanTask) ([]schemas.ScanShare, bool) {
+			return s.book.shares(s.deps.Directory.Snapshot(), t, time.Now())
+		})
+		mine := false
+		if err == nil {
+			mine, err = s.leases.claim(ctx, claim)
 		}
-		err := h.s.shard(ctx, r.Value)
-		<-h.s.slot
-		if err != nil {
-			return err
+		if mine {
+			s.leases.at(claim.Key())
+			err = s.shard(ctx, claim)
+			s.leases.at("")
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil { // the lease lapses, and the shard is somebody's
+			s.log.warn("a shard is left as it is", "error", err)
 		}
 	}
-	return nil
 }
 
-// shard settles one record: done, refused, expired or, after some attempts,
-// failed. It returns an error only when the shard must be given back: ctx ended,
-// or Kafka does not take the observations.
-func (s *Scanner) shard(ctx context.Context, value []byte) error {
-	log := s.deps.log()
-	var task schemas.ScanTask
-	if err := json.Unmarshal(value, &task); err != nil {
-		s.m.shards.WithLabelValues("", "unreadable").Inc()
-		s.log.warn("a record of scan.tasks is no task", "error", err)
-		return nil
+// shard carries out what was claimed: once, and says how it ended. An error says
+// that this could not be said.
+func (s *Scanner) shard(ctx context.Context, claim schemas.ScanEvent) error {
+	task, failures, ok := s.leases.claimed(claim)
+	if !ok {
+		return fmt.Errorf("shard %s was forgotten", claim.Key())
 	}
-	log = log.With("job", task.Job, "shard", task.Shard, "of", task.Shards, "kind", task.Kind, "unit", task.Unit)
+	log := s.deps.log().With("job", task.Job, "shard", task.Shard, "of", task.Shards, "kind", task.Kind, "unit", task.Unit)
 	kind := string(task.Kind)
 	switch task.Kind {
 	case schemas.TaskNames, schemas.TaskSweep, schemas.TaskConfirm:
@@ -118,46 +138,76 @@ func (s *Scanner) shard(ctx context.Context, value []byte) error {
 	}
 	s.m.busy.Set(1)
 	defer s.m.busy.Set(0)
-	if _, err := check(&task); err == nil {
-		s.awaitScope(ctx, &task)
-	}
-	for attempt := 1; ; attempt++ {
-		if !time.Now().Before(task.Expires) {
-			s.m.shards.WithLabelValues(kind, "expired").Inc()
-			log.Warn("a shard has expired and is dropped", "expires", task.Expires)
-			return nil
+	start := time.Now()
+	var how ended
+	journal := s.attempt(claim, &task, start)
+	if start.Before(task.Expires) {
+		if _, err := check(&task); err == nil {
+			s.awaitScope(ctx, &task)
 		}
-		start := time.Now()
-		seen, err := s.lookOnce(ctx, task)
+		how.seen, how.err = s.lookOnce(ctx, claim, task, journal)
 		s.m.seconds.WithLabelValues(kind).Observe(time.Since(start).Seconds())
-		var lost *unsent
-		switch {
-		case err == nil:
-			s.m.shards.WithLabelValues(kind, "done").Inc()
-			log.Info("a shard is done", "observations", seen, "seconds", time.Since(start).Seconds())
-			return nil
-		case ctx.Err() != nil:
-			s.m.shards.WithLabelValues(kind, "stopped").Inc()
-			return context.Cause(ctx)
-		case errors.As(err, &lost):
-			return err
-		case errors.Is(err, ErrRefused), errors.Is(err, directory.ErrOutOfScope):
-			s.m.shards.WithLabelValues(kind, "refused").Inc()
-			s.m.refused.WithLabelValues("task").Inc()
-			s.log.warn("a shard is refused", "job", task.Job, "shard", task.Shard, "by", task.By, "error", err)
-			return nil
-		case attempt == attemptsPerShard:
-			s.m.shards.WithLabelValues(kind, "failed").Inc()
-			log.Error("a shard failed and is given up", "attempts", attempt, "observations", seen, "error", err)
-			return nil
-		}
-		log.Warn("a shard failed and is tried again", "attempt", attempt, "error", err)
-		select {
-		case <-time.After(retryPause):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	} else {
+		how.err = errExpired
 	}
+	how.seconds = time.Since(start).Seconds()
+	event, outcome := s.judge(ctx, &task, &how, failures)
+	defer s.m.shards.WithLabelValues(kind, string(outcome)).Inc() // once it was said
+	log.Info("a shard ends", "outcome", outcome, "observations", how.seen, "seconds", how.seconds, "error", how.err)
+
+	// The last words of a scanner that is to end are said, too.
+	saying, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience(ctx))
+	defer cancel()
+	journal.Ended, journal.Outcome, journal.Seen = time.Now().UTC(), outcome, how.seen
+	if how.err != nil {
+		journal.Error = short(how.err.Error())
+	}
+	observed := schemas.ObservedEnded
+	if event == schemas.ScanSettled {
+		observed = schemas.ObservedDone
+	}
+	if err := s.record(saying, s.entry(observed, &task, *journal)); err != nil {
+		return err
+	}
+	return s.leases.end(saying, claim, event, outcome, how)
+}
+
+// patience is how long may be waited for Kafka to take the last words about a
+// shard: while nothing else is to be done, until others have the shard anyway.
+func (s *Scanner) patience(ctx context.Context) time.Duration {
+	if ctx.Err() != nil {
+		return lastWords
+	}
+	return s.cfg.Lease
+}
+
+var errExpired = errors.New("nobody came to it in time")
+
+// judge says what becomes of a shard after an attempt.
+func (s *Scanner) judge(ctx context.Context, task *schemas.ScanTask, how *ended, failures int) (schemas.ScanEventKind, schemas.ScanOutcome) {
+	var stopped *stoppedError
+	switch {
+	case how.err == nil:
+		return schemas.ScanSettled, schemas.ShardDone
+	case errors.Is(how.err, errExpired):
+		return schemas.ScanSettled, schemas.ShardExpired
+	case errors.As(how.err, &stopped):
+		return schemas.ScanReleased, schemas.ShardStopped
+	case errors.Is(how.err, errLeaseLost), ctx.Err() != nil:
+		return schemas.ScanReleased, schemas.ShardAbandoned
+	case errors.Is(how.err, directory.ErrOutOfHours):
+		p := policyOf(s.deps.Directory.Snapshot(), task, s.cfg.Rate)
+		how.notBefore = p.opens(time.Now()).UTC()
+		return schemas.ScanReleased, schemas.ShardOffHours
+	case errors.Is(how.err, ErrRefused), errors.Is(how.err, directory.ErrOutOfScope):
+		s.m.refused.WithLabelValues("task").Inc()
+		s.log.warn("a shard is refused", "job", task.Job, "shard", task.Shard, "by", task.By, "error", how.err)
+		return schemas.ScanSettled, schemas.ShardRefused
+	case failures+1 >= attemptsPerShard:
+		return schemas.ScanSettled, schemas.ShardFailed
+	}
+	how.notBefore = time.Now().Add(retryPause).UTC()
+	return schemas.ScanReleased, schemas.ShardRetry
 }
 
 // awaitScope gives the registry time to authorise a new task. The two come by
@@ -199,10 +249,33 @@ type unsent struct{ err error }
 func (u *unsent) Error() string { return "handing over observations: " + u.err.Error() }
 func (u *unsent) Unwrap() error { return u.err }
 
-// lookOnce carries a shard out in bounded time and produces what is seen. It
-// stops when the registry withdraws an authorisation that the shard began with.
-func (s *Scanner) lookOnce(ctx context.Context, task schemas.ScanTask) (seen int, err error) {
+// record puts one observation on the topic.
+func (s *Scanner) record(ctx context.Context, o schemas.Observation) error {
+	value, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encoding an observation: %w", err)
+	}
+	if err := s.deps.Producer.Produce(ctx, schemas.TopicObservations, []kafka.Record{{Key: []byte(o.Key()), Value: value}}); err != nil {
+		return &unsent{err}
+	}
+	return nil
+}
+
+// lookOnce carries a shard out in bounded time and produces what is seen, after
+// it has put down why. It stops when the registry withdraws an authorisation that
+// the shard began with, when the hours end, when somebody stops the job, and when
+// the lease cannot be kept.
+func (s *Scanner) lookOnce(ctx context.Context, claim schemas.ScanEvent, task schemas.ScanTask, journal *schemas.Attempt) (seen int, err error) {
+	if _, err := check(&task); err != nil { // before it is bounded
+		return 0, err
+	}
 	snap := s.deps.Directory.Snapshot()
+	p := policyOf(snap, &task, s.cfg.Rate)
+	if err := p.closed(time.Now()); err != nil {
+		return 0, err
+	}
+	p.bound(&task, s.cfg.Rate, claim.Shares)
+	journal.Rate = task.Rate
 	looking, cancel := context.WithTimeoutCause(ctx, s.cfg.ShardTimeout,
 		fmt.Errorf("took longer than %v", s.cfg.ShardTimeout))
 	defer cancel()
@@ -213,11 +286,14 @@ func (s *Scanner) lookOnce(ctx context.Context, task schemas.ScanTask) (seen int
 	defer stop(nil)
 	go func() {
 		defer close(watched)
-		s.watchScope(looking, &task, snap, stop)
+		s.watch(looking, claim, &task, snap, p, stop)
 	}()
+	if err := s.record(looking, s.entry(schemas.ObservedBegun, &task, *journal)); err != nil {
+		return 0, errors.Join(err, context.Cause(looking))
+	}
 
 	var out []kafka.Record
-	flush := func() error {
+	flush := func(ctx context.Context) error {
 		if len(out) == 0 {
 			return nil
 		}
@@ -237,54 +313,42 @@ func (s *Scanner) lookOnce(ctx context.Context, task schemas.ScanTask) (seen int
 		if len(out) < batchOut {
 			return nil
 		}
-		return flush()
+		return flush(looking)
 	}
-	if err = s.Look(looking, task, snap, emit); err == nil {
-		err = emit(done(&task, s.id))
+	err = s.Look(looking, task, snap, emit)
+	if cause := context.Cause(looking); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = errors.Join(cause, err) // why it was stopped is what it is judged by
 	}
 	// What was seen before an error was seen.
-	return seen, errors.Join(err, flush())
+	saying, cancelSaying := context.WithTimeout(context.WithoutCancel(ctx), s.patience(ctx))
+	defer cancelSaying()
+	return seen, errors.Join(err, flush(saying))
 }
 
-// done is the observation that a shard was worked through, by which whoever asked
-// for it knows.
-func done(task *schemas.ScanTask, scanner string) schemas.Observation {
-	name := task.Job + "/" + task.Shard
-	return schemas.Observation{
-		ID: name + "/done", Kind: schemas.ObservedDone, Time: time.Now().UTC(), Source: "scan",
-		Job: task.Job, Shard: task.Shard, Scanner: scanner, Unit: task.Unit, Name: name,
-	}
-}
-
-// watchScope stops the shard when something that was authorised at its
-// beginning is no longer. Every connection is checked against the shard's
-// snapshot; this keeps the snapshot true.
-func (s *Scanner) watchScope(ctx context.Context, task *schemas.ScanTask, began *directory.Snapshot, stop context.CancelCauseFunc) {
+// watch stops a shard that must not go on. Every connection is checked against the
+// shard's snapshot; this keeps the snapshot true.
+func (s *Scanner) watch(ctx context.Context, claim schemas.ScanEvent, task *schemas.ScanTask, began *directory.Snapshot, p policy, stop context.CancelCauseFunc) {
 	ticker := time.NewTicker(scopeCheck)
 	defer ticker.Stop()
 	last := began
 	for {
+		changed, err := s.leases.standing(claim)
+		if err == nil {
+			err = p.closed(time.Now())
+		}
+		if now := s.deps.Directory.Snapshot(); err == nil && now != last {
+			last, p = now, policyOf(now, task, s.cfg.Rate)
+			err = withdrawn(began, now, task)
+		}
+		if err != nil {
+			stop(err)
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		now := s.deps.Directory.Snapshot()
-		if now == last {
-			continue
-		}
-		last = now
-		for _, t := range task.Targets {
-			if err := now.MayScanPrefix(t); err != nil && began.MayScanPrefix(t) == nil {
-				stop(fmt.Errorf("authorisation withdrawn: %w", err))
-				return
-			}
-		}
-		for _, n := range task.Names {
-			if err := now.MayResolve(n); err != nil && began.MayResolve(n) == nil {
-				stop(fmt.Errorf("authorisation withdrawn: %w", err))
-				return
-			}
+		case <-changed:
 		}
 	}
 }

@@ -14,7 +14,9 @@ const (
 	ObservedHost  ObservationKind = "host"  // an address answers, or does not
 	ObservedPort  ObservationKind = "port"  // a port is open, with what runs there, or is closed
 	ObservedSweep ObservationKind = "sweep" // these ports of an address were looked at: those without a port observation of the same shard are closed
-	ObservedDone  ObservationKind = "done"  // a shard was worked through; Name is its job and shard
+	ObservedDone  ObservationKind = "done"  // a shard is settled, as Attempt says; Name is its job and shard
+	ObservedBegun ObservationKind = "begun" // a scanner is about to send a shard's packets; Name likewise
+	ObservedEnded ObservationKind = "ended" // it sends no more of them, and the shard is not settled
 )
 
 // Observation is one fact that a scanner or a log saw, at one time. It never
@@ -44,6 +46,8 @@ type Observation struct {
 	Ports     string     `json:"ports,omitempty"`     // of a sweep, as "22,80,1000-2000"
 	Service   *Service   `json:"service,omitempty"`
 
+	Attempt *Attempt `json:"attempt,omitempty"` // of begun, ended and done
+
 	// How it was come by, so that a fact can be traced to a packet.
 	Method string `json:"method,omitempty"` // connect, syn, icmp, arp, ndp, axfr, words, nsec, ptr, certificate, record …
 	Via    string `json:"via,omitempty"`    // what led there: a parent zone, another name, an address
@@ -53,10 +57,16 @@ type Observation struct {
 
 // Key is the Kafka key: the host or name that the observation is about.
 func (o *Observation) Key() string {
-	if o.Kind == ObservedName || o.Kind == ObservedDone {
+	if o.Kind == ObservedName || o.OfShard() {
 		return o.Name
 	}
 	return o.IP.String()
+}
+
+// OfShard says that the observation tells of a shard, and of nothing that a
+// scanner looked at.
+func (o *Observation) OfShard() bool {
+	return o.Kind == ObservedDone || o.Kind == ObservedBegun || o.Kind == ObservedEnded
 }
 
 // Service is what answered on an open port.

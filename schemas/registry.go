@@ -49,20 +49,29 @@ type Unit struct {
 }
 
 // Network is an address block that belongs to a unit. With Scan it is also
-// authorised to be scanned.
+// authorised to be scanned, in the way that the rest says.
 type Network struct {
 	Prefix netip.Prefix `json:"prefix" yaml:"prefix"` // unique
 	Unit   string       `json:"unit" yaml:"unit"`
 	Name   string       `json:"name,omitempty" yaml:"name,omitempty"`
 	Scan   bool         `json:"scan" yaml:"scan"`
+
+	Exclude  []netip.Prefix `json:"exclude,omitempty" yaml:"exclude,omitempty"`     // parts that are never scanned, whatever network inside them says
+	Hours    string         `json:"hours,omitempty" yaml:"hours,omitempty"`         // when it may be scanned, as internal/hours reads it; empty: always
+	Rate     int            `json:"rate,omitempty" yaml:"rate,omitempty"`           // packets a second into it, of all scanners together; 0: as many as they send
+	HostRate int            `json:"host_rate,omitempty" yaml:"host_rate,omitempty"` // packets a second to one of its addresses
 }
 
 // Domain is a domain that belongs to a unit, with every name under it. With
-// Scan it may be asked about.
+// Scan it may be asked about, in the way that the rest says.
 type Domain struct {
 	Name string `json:"name" yaml:"name"` // lower case, no final dot; unique
 	Unit string `json:"unit" yaml:"unit"`
 	Scan bool   `json:"scan" yaml:"scan"`
+
+	Exclude []string `json:"exclude,omitempty" yaml:"exclude,omitempty"` // names that are never asked about, each with all below it
+	Hours   string   `json:"hours,omitempty" yaml:"hours,omitempty"`
+	Rate    int      `json:"rate,omitempty" yaml:"rate,omitempty"` // questions a second about it, of all scanners together
 }
 
 // WhitelistKind is what an entry allows.

@@ -19,6 +19,8 @@ const (
 	TopicDeadLetters  = "dead-letters" // raw records that could not be parsed, whole, with Origin and the header "reason"
 	TopicObservations = "observations" // Observation, keyed by host; one partition, since a name and its address are judged together
 	TopicScanTasks    = "scan.tasks"   // ScanTask, keyed by shard
+	TopicScanLeases   = "scan.leases"  // ScanEvent, keyed by shard; one partition, since the first of two claims wins
+	TopicScanState    = "scan.state"   // ScanState, keyed by ScanState.Key; an empty value deletes
 	TopicRegistry     = "registry"     // RegistryRecord, keyed by kind/id; an empty value deletes
 	TopicIndicators   = "indicators"   // for joint warning
 )
@@ -37,7 +39,11 @@ func Topics() []Topic {
 		{Name: TopicAlerts, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 4},
 		{Name: TopicDeadLetters, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 2},
 		{Name: TopicObservations, Partitions: 1, Retention: 7 * day, RetentionBytes: gib / 4},
-		{Name: TopicScanTasks, Partitions: 4, Retention: 1 * day, RetentionBytes: gib / 16},
+		// A shard waits for its network's hours up to a week, and a day more; its
+		// leases must not be forgotten before it is.
+		{Name: TopicScanTasks, Partitions: 4, Retention: 9 * day, RetentionBytes: gib / 8},
+		{Name: TopicScanLeases, Partitions: 1, Retention: 10 * day, RetentionBytes: gib / 2},
+		{Name: TopicScanState, Partitions: 1, Compact: true},
 		{Name: TopicRegistry, Partitions: 1, Compact: true},
 		{Name: TopicIndicators, Partitions: 1, Compact: true},
 	}

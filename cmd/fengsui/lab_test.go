@@ -51,18 +51,21 @@ func whitelistPort(ip string, port int, service string) string {
 // campus is a system on a scanner of its own, and the hosts around it.
 type campus struct {
 	*system
-	lab       *lab.Lab
-	web, data *lab.Host
+	lab                *lab.Lab
+	scanner, web, data *lab.Host
 }
 
-func newCampus(t *testing.T) *campus {
+func newCampus(t *testing.T) *campus { return newCampusWith(t, "") }
+
+// newCampusWith is newCampus with more words in the scanner's configuration.
+func newCampusWith(t *testing.T, scanning string) *campus {
 	t.Helper()
 	lab.Require(t, "nginx", "redis-server", "sshd", "named")
-	s := newSystem(t, loopback+fmt.Sprintf("scanner: {sweep: %q, resolvers: [10.60.1.20]}\n", lab.SweepHelper(t)))
+	s := newSystem(t, loopback+fmt.Sprintf("scanner: {sweep: %q, resolvers: [10.60.1.20]%s}\n", lab.SweepHelper(t), scanning))
 	l := lab.New(t)
 	scanner := l.Host("scanner", "10.50.0.2", "fd00:50::2")
 	s.wrap = []string{"ip", "netns", "exec", scanner.NS}
-	return &campus{system: s, lab: l, web: l.Host("web", "10.60.1.10", "fd00:60::10"), data: l.Host("data", "10.60.1.20", "fd00:60::20")}
+	return &campus{system: s, lab: l, scanner: scanner, web: l.Host("web", "10.60.1.10", "fd00:60::10"), data: l.Host("data", "10.60.1.20", "fd00:60::20")}
 }
 
 func (c *campus) bind(records string) *lab.Service {

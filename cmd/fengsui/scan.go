@@ -18,8 +18,9 @@ import (
 
 func newScan(flags *globalFlags) *cobra.Command {
 	var (
-		req  plan.Request
-		wait time.Duration
+		req        plan.Request
+		wait       time.Duration
+		background bool
 	)
 	cmd := &cobra.Command{
 		Use: "scan --unit U", Short: "扫描一个单位的授权范围 / scan a unit's authorised networks and domains",
@@ -30,6 +31,9 @@ networks and domains that the registry authorises are looked at.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if req.Unit == "" {
 				return usageError{errors.New("--unit is missing: the code of the unit to scan")}
+			}
+			if background {
+				req.Class = schemas.ScanPeriodic
 			}
 			p, err := newProcess(flags)
 			if err != nil {
@@ -50,7 +54,9 @@ networks and domains that the registry authorises are looked at.`,
 	cmd.Flags().StringVar(&req.Ports, "ports", "", `ports, such as 22,80,1000-2000, or "all" (default: the usual ones and all that are whitelisted)`)
 	cmd.Flags().IntVar(&req.Rate, "rate", 0, "packets a second (default: the scanner's)")
 	cmd.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the job")
+	cmd.Flags().BoolVar(&background, "background", false, "let jobs that somebody waits for, and second looks, pass this one")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long at most for the scan to be folded into the map")
+	cmd.AddCommand(newScanList(flags), newScanStatus(flags), newScanStop(flags), newScanResume(flags), newScanAgents(flags), newScanWhy(flags))
 	return cmd
 }
 
@@ -80,7 +86,7 @@ func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB,
 	}
 	job := tasks[0].Job
 	if wait > 0 {
-		if err := waitForJob(ctx, cmd, flags, db, job, len(tasks), wait); err != nil {
+		if err := waitForJob(ctx, cmd, flags, p, db, job, len(tasks), wait); err != nil {
 			return err
 		}
 	}
@@ -127,26 +133,55 @@ func sendTasks(ctx context.Context, p *process, tasks []schemas.ScanTask) error 
 	return producer.Produce(ctx, schemas.TopicScanTasks, records)
 }
 
-// waitForJob waits until every shard has been reported done.
-func waitForJob(ctx context.Context, cmd *cobra.Command, flags *globalFlags, db *clickhouse.DB, job string, shards int, wait time.Duration) error {
+// waitForJob waits until every shard is settled and what it saw is in the map. It
+// is an error when some were not done, or when somebody stops the job.
+func waitForJob(ctx context.Context, cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB, job string, shards int, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	view, err := openScanView(ctx, p)
+	if err != nil {
+		return fmt.Errorf("waiting for job %s: %w", job, err)
+	}
+	defer view.Close()
 	show := newProgress(cmd.ErrOrStderr(), flags)
 	defer show.done()
 	for {
-		var done uint64
-		err := db.QueryRow(ctx, "SELECT uniqExact(shard) FROM observations WHERE job = ? AND kind = ?", job, string(schemas.ObservedDone)).Scan(&done)
-		if err == nil && int(done) >= shards { //nolint:gosec // a count of shards
-			return nil
+		var settled uint64
+		err := db.QueryRow(ctx, "SELECT uniqExact(shard) FROM observations WHERE job = ? AND kind = ?", job, string(schemas.ObservedDone)).Scan(&settled)
+		if err == nil && int(settled) >= shards { //nolint:gosec // a count of shards
+			return endOfJob(ctx, db, job)
 		}
-		show.line("分片 %d/%d / shards %d of %d", done, shards, done, shards)
+		j, _ := view.job(job)
+		if j.Stopped != nil && j.Running == 0 {
+			return fmt.Errorf("job %s was stopped by %s %s: %d of %d shards are done", job, j.Stopped.By, j.Stopped.Reason, j.Done, shards)
+		}
+		show.line("分片 %d/%d，%.0f%%，约剩 %v / %d of %d shards, %v left", j.Done, shards, j.Percent, j.Left, j.Done, shards, j.Left)
 		select {
 		case <-ctx.Done():
 			if err != nil {
 				return fmt.Errorf("waiting for job %s: %w", job, err)
 			}
-			return fmt.Errorf("job %s: %d of %d shards were done within %v", job, done, shards, wait)
+			return fmt.Errorf("job %s: %d of %d shards were done within %v", job, settled, shards, wait)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// endOfJob is an error where shards were settled without having been done.
+func endOfJob(ctx context.Context, db *clickhouse.DB, job string) error {
+	ends, err := clickhouse.LoadDocs[schemas.Observation](ctx, db, "observations", "job = ? AND kind = ?", job, string(schemas.ObservedDone))
+	if err != nil {
+		return fmt.Errorf("asking how job %s ended: %w", job, err)
+	}
+	undone, why := map[string]bool{}, ""
+	for _, o := range ends {
+		if o.Attempt != nil && o.Attempt.Outcome != schemas.ShardDone {
+			undone[o.Shard] = true
+			why = fmt.Sprintf("shard %s: %s: %s", o.Shard, o.Attempt.Outcome, o.Attempt.Error)
+		}
+	}
+	if len(undone) > 0 {
+		return fmt.Errorf("任务结束，%d 个分片未完成 / job %s is over, and %d shards were not done: %s", len(undone), job, len(undone), printable(why))
+	}
+	return nil
 }

@@ -46,9 +46,9 @@ func (s *Snapshot) Since(before *Snapshot) Changes {
 
 func (c *Changes) owned(before, s *places) {
 	differences(before.byPrefix, s.byPrefix, func(a, b *schemas.Network) int { return comparePrefix(a.Prefix, b.Prefix) },
-		func(a, b *schemas.Network) bool { return *a == *b }, func(n *schemas.Network) { c.Prefixes = append(c.Prefixes, n.Prefix) })
+		sameNetwork, func(n *schemas.Network) { c.Prefixes = append(c.Prefixes, n.Prefix) })
 	differences(before.byName, s.byName, func(a, b *schemas.Domain) int { return strings.Compare(a.Name, b.Name) },
-		func(a, b *schemas.Domain) bool { return *a == *b }, func(d *schemas.Domain) { c.Belows = append(c.Belows, d.Name) })
+		sameDomain, func(d *schemas.Domain) { c.Belows = append(c.Belows, d.Name) })
 	differences(before.systems.order, s.systems.order, func(a, b *schemas.System) int { return strings.Compare(a.Code, b.Code) }, sameSystem, c.system)
 	differences(before.order, s.order, func(a, b *schemas.Unit) int { return strings.Compare(a.Code, b.Code) },
 		func(a, b *schemas.Unit) bool { return *a == *b }, func(*schemas.Unit) { c.Units = true })
@@ -91,6 +91,15 @@ func (c *Changes) system(s *schemas.System) {
 			c.Names = append(c.Names, name)
 		}
 	}
+}
+
+func sameNetwork(a, b *schemas.Network) bool {
+	return a.Prefix == b.Prefix && a.Unit == b.Unit && a.Name == b.Name && a.Scan == b.Scan && slices.Equal(a.Exclude, b.Exclude) &&
+		a.Hours == b.Hours && a.Rate == b.Rate && a.HostRate == b.HostRate
+}
+
+func sameDomain(a, b *schemas.Domain) bool {
+	return a.Name == b.Name && a.Unit == b.Unit && a.Scan == b.Scan && slices.Equal(a.Exclude, b.Exclude) && a.Hours == b.Hours && a.Rate == b.Rate
 }
 
 func sameSystem(a, b *schemas.System) bool {

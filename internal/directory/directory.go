@@ -227,9 +227,9 @@ func check(r *schemas.RegistryRecord) error {
 			return fmt.Errorf("unit %q is its own parent", r.Unit.Code)
 		}
 	case r.Network != nil:
-		return checkPrefix("network", r.Network.Prefix)
+		return checkNetwork(r.Network)
 	case r.Domain != nil:
-		return checkName(r.Domain.Name)
+		return checkDomain(r.Domain)
 	case r.Whitelist != nil:
 		return checkEntry(r.Whitelist)
 	case r.System != nil:

@@ -15,9 +15,6 @@ import (
 	"fengsui/schemas"
 )
 
-// ErrOutOfScope says that the registry does not authorise a target.
-var ErrOutOfScope = errors.New("out of scope")
-
 // Snapshot is the registry at one moment. It is safe for concurrent use; what
 // it returns must not be changed.
 type Snapshot struct {
@@ -34,6 +31,7 @@ type places struct {
 	byPrefix []schemas.Network // in CIDR order
 	domains  map[string]*schemas.Domain
 	byName   []schemas.Domain // by name
+	policies
 
 	systems systems
 }
@@ -125,9 +123,11 @@ func newPlaces(records map[string]schemas.RegistryRecord) *places {
 	s.link()
 	for i := range s.byPrefix {
 		s.networks.Insert(s.byPrefix[i].Prefix, &s.byPrefix[i])
+		s.policies.network(&s.byPrefix[i])
 	}
 	for i := range s.byName {
 		s.domains[s.byName[i].Name] = &s.byName[i]
+		s.policies.domain(&s.byName[i])
 	}
 	return s
 }
@@ -234,12 +234,20 @@ func (s *Snapshot) UnitOf(ip netip.Addr) string {
 
 // DomainOf is the most specific registered domain that is the name or above it.
 func (s *Snapshot) DomainOf(name string) (schemas.Domain, bool) {
-	for name = canonical(name); name != ""; _, name, _ = strings.Cut(name, ".") {
-		if d := s.domains[name]; d != nil {
+	for above := range upwards(canonical(name)) {
+		if d := s.domains[above]; d != nil {
 			return *d, true
 		}
 	}
 	return schemas.Domain{}, false
+}
+
+// upwards goes through a name and the names above it.
+func upwards(name string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for ; name != "" && yield(name); _, name, _ = strings.Cut(name, ".") {
+		}
+	}
 }
 
 // Networks is the networks of a unit, with below also those of all units under
@@ -273,88 +281,6 @@ func owned[T any](s *Snapshot, all []T, code string, below bool, owner func(*T) 
 		}
 	}
 	return out
-}
-
-// MayScan is nil when packets may be sent to the address: the most specific
-// network that holds it is registered for scanning. Otherwise it is an
-// ErrOutOfScope that says why.
-func (s *Snapshot) MayScan(ip netip.Addr) error {
-	ip = plain(ip)
-	if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() {
-		return fmt.Errorf("%w: %s is not a host's address", ErrOutOfScope, ip)
-	}
-	n, ok := s.networks.Lookup(ip)
-	if !ok {
-		return fmt.Errorf("%w: %s is in no registered network", ErrOutOfScope, ip)
-	}
-	if !n.Scan {
-		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, ip, n.Prefix, n.Unit)
-	}
-	return nil
-}
-
-// MayScanPrefix is nil when every address of the block may be scanned. The
-// block may lie in several networks that fill it without a gap.
-func (s *Snapshot) MayScanPrefix(p netip.Prefix) error {
-	if !p.IsValid() || p.Addr().Is4In6() {
-		return fmt.Errorf("%w: %s is not an address block", ErrOutOfScope, p)
-	}
-	p = p.Masked()
-	for _, never := range neverHosts {
-		if p.Overlaps(never) {
-			return fmt.Errorf("%w: %s holds addresses of %s, which are not hosts'", ErrOutOfScope, p, never)
-		}
-	}
-	return s.mayScanPrefix(p)
-}
-
-// neverHosts are the addresses that MayScan refuses whatever is registered.
-var neverHosts = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/32"), netip.MustParsePrefix("224.0.0.0/4"),
-	netip.MustParsePrefix("::/128"), netip.MustParsePrefix("ff00::/8"),
-}
-
-// mayScanPrefix halves the block while registered networks lie inside it, so it
-// takes at most 128 steps for each of them.
-func (s *Snapshot) mayScanPrefix(p netip.Prefix) error {
-	for inner := range s.networks.Subnets(p) {
-		if inner.Bits() == p.Bits() {
-			continue
-		}
-		low, high := halves(p)
-		if err := s.mayScanPrefix(low); err != nil {
-			return err
-		}
-		return s.mayScanPrefix(high)
-	}
-	n, ok := s.networks.LookupPrefix(p)
-	if !ok {
-		return fmt.Errorf("%w: %s is in no registered network", ErrOutOfScope, p)
-	}
-	if !n.Scan {
-		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, p, n.Prefix, n.Unit)
-	}
-	return nil
-}
-
-func halves(p netip.Prefix) (low, high netip.Prefix) {
-	bytes := p.Addr().AsSlice()
-	bytes[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
-	upper, _ := netip.AddrFromSlice(bytes)
-	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(upper, p.Bits()+1)
-}
-
-// MayResolve is nil when the name may be asked about: the most specific
-// registered domain above it, or itself, is registered for scanning.
-func (s *Snapshot) MayResolve(name string) error {
-	d, ok := s.DomainOf(name)
-	if !ok {
-		return fmt.Errorf("%w: %s is in no registered domain", ErrOutOfScope, name)
-	}
-	if !d.Scan {
-		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, name, d.Name, d.Unit)
-	}
-	return nil
 }
 
 // Internal says whether an address is on our side: in a registered network, or

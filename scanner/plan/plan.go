@@ -1,8 +1,10 @@
 // Package plan cuts a scan of a unit into small tasks that scanners can share,
 // repeat and give back.
 //
-// It plans only what the registry authorises, and every address and name of it.
-// It sends nothing and reads no clock.
+// It plans only what the registry authorises and does not exclude, and every
+// address and name of it; what may be looked at in some hours alone waits for them,
+// and where a rate is bounded shards are smaller. It sends nothing and reads no
+// clock.
 //
 // IPv4 blocks are planned whole. An IPv6 block of more than a few thousand
 // addresses cannot be swept; of those only known addresses are planned: the
@@ -35,6 +37,12 @@ const (
 	maxShards    = 10_000
 	sweepable6   = 116 // an IPv6 block shorter than this is not swept
 	lifetime     = 24 * time.Hour
+	// A shard that has to wait for hours may need those of several days. Topics
+	// keep tasks a day longer (schemas.Topics).
+	lifetimeHours = 8 * 24 * time.Hour
+	// shardSeconds is how long a shard takes at most where a rate is bounded: with
+	// repeated probes three times as long, which is less than scanners allow.
+	shardSeconds = 300
 )
 
 // ErrNoScope says that a unit has nothing that may be scanned.
@@ -56,6 +64,8 @@ type Request struct {
 	Reason string
 	Ports  string // as portset.Parse reads it; "all"; empty: DefaultPorts; the whitelist's are always added
 	Rate   int    // packets a second; 0 is the scanner's own
+	Class  schemas.ScanClass
+	Job    string // empty: one made from the request
 	Now    time.Time
 	// Known is addresses that were seen before. Those inside the scope are looked
 	// at one by one, so that one that is gone is noticed.
@@ -82,7 +92,7 @@ func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 	if err := p.collect(); err != nil {
 		return nil, fmt.Errorf("planning a scan of unit %q: %w", r.Unit, err)
 	}
-	if len(p.blocks) == 0 && len(p.singles) == 0 && len(p.names) == 0 {
+	if len(p.networks) == 0 && len(p.domains) == 0 {
 		return nil, fmt.Errorf("planning a scan of unit %q: %w: neither it nor a unit below it has a network or domain registered for it, "+
 			"or only IPv6 networks without a known address", r.Unit, ErrNoScope)
 	}
@@ -93,13 +103,62 @@ func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 }
 
 type planner struct {
-	snap    *directory.Snapshot
-	request Request
-	ports   portset.Set
+	snap     *directory.Snapshot
+	request  Request
+	ports    portset.Set
+	networks []*group // of addresses; the first is that of networks without a policy
+	domains  []*group // of names, likewise
+	out      []schemas.ScanTask
+}
+
+// group is what is looked at in one way: of one network or domain, where that has
+// hours or rates of its own, and otherwise of all others.
+type group struct {
+	of             string // the network or domain; empty: of those without a policy
+	hours          string
+	rate, hostRate int
+
 	blocks  []netip.Prefix // to be swept whole; disjoint, in order
 	singles []netip.Addr   // known addresses in the scope, in order
 	names   []string
-	out     []schemas.ScanTask
+}
+
+// groupOf finds the group of a network or domain, or makes it.
+func groupOf(groups *[]*group, of, hours string, rate, hostRate int) *group {
+	if hours == "" && rate == 0 && hostRate == 0 {
+		of = ""
+	}
+	i := slices.IndexFunc(*groups, func(g *group) bool { return g.of == of })
+	if i < 0 {
+		g := &group{of: of}
+		if of != "" {
+			g.hours, g.rate, g.hostRate = hours, rate, hostRate
+		}
+		if of == "" {
+			*groups = slices.Insert(*groups, 0, g)
+			return g
+		}
+		*groups = append(*groups, g)
+		return g
+	}
+	return (*groups)[i]
+}
+
+func (p *planner) networkGroup(n *schemas.Network) *group {
+	return groupOf(&p.networks, n.Prefix.String(), n.Hours, n.Rate, n.HostRate)
+}
+
+// name adds a name that may be asked about.
+func (p *planner) name(name string) {
+	d, _ := p.snap.DomainOf(name)
+	g := groupOf(&p.domains, d.Name, d.Hours, d.Rate, 0)
+	g.names = append(g.names, name)
+}
+
+func (p *planner) single(ip netip.Addr) {
+	n, _ := p.snap.NetworkOf(ip)
+	g := p.networkGroup(&n)
+	g.singles = append(g.singles, ip)
 }
 
 // collect finds everything that is authorised and asked for.
@@ -116,7 +175,7 @@ func (p *planner) collect() error {
 	for _, n := range p.snap.Networks(p.request.Unit, true) {
 		mine[n.Prefix] = n.Scan
 		if n.Scan && (n.Prefix.Addr().Is4() || n.Prefix.Bits() >= sweepable6) {
-			p.authorised(n.Prefix, p.moreSpecific(n.Prefix))
+			p.authorised(&n, n.Prefix, p.moreSpecific(n.Prefix))
 		}
 	}
 	own := func(ip netip.Addr) bool { // in the scope, and the unit's
@@ -125,7 +184,7 @@ func (p *planner) collect() error {
 	}
 	for _, ip := range p.request.Known {
 		if ip = ip.Unmap().WithZone(""); own(ip) {
-			p.singles = append(p.singles, ip)
+			p.single(ip)
 		}
 	}
 	below := func(name string) bool {
@@ -133,8 +192,8 @@ func (p *planner) collect() error {
 		return ok && p.snap.Under(d.Unit, p.request.Unit) && p.snap.MayResolve(name) == nil
 	}
 	for _, d := range p.snap.Domains(p.request.Unit, true) {
-		if d.Scan {
-			p.names = append(p.names, d.Name)
+		if d.Scan && p.snap.MayResolve(d.Name) == nil {
+			p.name(d.Name)
 		}
 	}
 	for _, w := range p.snap.Whitelist() {
@@ -144,25 +203,27 @@ func (p *planner) collect() error {
 		switch {
 		case w.Kind == schemas.WhitelistDomain:
 			if name := strings.TrimPrefix(w.Domain, "*."); below(name) {
-				p.names = append(p.names, name)
+				p.name(name)
 			}
 			continue
 		case w.Kind == schemas.WhitelistPort && w.Transport != "udp" && p.overlaps(w.Host, mine):
 			p.ports.Add(w.Port)
 		}
 		if w.Host.IsSingleIP() && own(w.Host.Addr()) {
-			p.singles = append(p.singles, w.Host.Addr())
+			p.single(w.Host.Addr())
 		}
 	}
 	for _, n := range p.request.Names {
 		if n = strings.ToLower(strings.TrimSuffix(n, ".")); below(n) {
-			p.names = append(p.names, n)
+			p.name(n)
 		}
 	}
-	slices.SortFunc(p.singles, netip.Addr.Compare)
-	p.singles = slices.Compact(p.singles)
-	slices.Sort(p.names)
-	p.names = slices.Compact(p.names)
+	for _, g := range slices.Concat(p.networks, p.domains) {
+		slices.SortFunc(g.singles, netip.Addr.Compare)
+		g.singles = slices.Compact(g.singles)
+		slices.Sort(g.names)
+		g.names = slices.Compact(g.names)
+	}
 	return nil
 }
 
@@ -179,8 +240,9 @@ func (p *planner) overlaps(block netip.Prefix, mine map[netip.Prefix]bool) bool 
 
 // authorised adds the parts of a network for which the network itself decides:
 // what a more specific registration inside it covers is that one's to add, or
-// nobody's. more is the more specific ones that may overlap the part.
-func (p *planner) authorised(part netip.Prefix, more []netip.Prefix) {
+// nobody's, and what is excluded is nobody's. more is those that may overlap the
+// part.
+func (p *planner) authorised(of *schemas.Network, part netip.Prefix, more []netip.Prefix) {
 	var inside []netip.Prefix
 	for _, n := range more {
 		switch {
@@ -192,20 +254,27 @@ func (p *planner) authorised(part netip.Prefix, more []netip.Prefix) {
 		}
 	}
 	if len(inside) == 0 {
-		p.blocks = append(p.blocks, part)
+		g := p.networkGroup(of)
+		g.blocks = append(g.blocks, part)
 		return
 	}
 	low, high := sweep.Halves(part)
-	p.authorised(low, inside)
-	p.authorised(high, inside)
+	p.authorised(of, low, inside)
+	p.authorised(of, high, inside)
 }
 
-// moreSpecific is the registered networks inside another, whoever owns them.
+// moreSpecific is the registered networks inside another, whoever owns them, and
+// whatever is excluded there.
 func (p *planner) moreSpecific(network netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for _, n := range p.snap.AllNetworks() {
 		if n.Prefix.Bits() > network.Bits() && network.Contains(n.Prefix.Addr()) {
 			out = append(out, n.Prefix)
+		}
+	}
+	for _, e := range p.snap.Exclusions() {
+		if e.Overlaps(network) {
+			out = append(out, e)
 		}
 	}
 	return out
@@ -227,33 +296,81 @@ func (p *planner) tasks() error {
 // nameTasks asks for the names and, where a block is small enough, for the
 // PTR of every address that will be looked at.
 func (p *planner) nameTasks() error {
-	for names := range slices.Chunk(p.names, maxNames) {
-		if err := p.add(schemas.ScanTask{Kind: schemas.TaskNames, Names: names}); err != nil {
+	for _, g := range p.domains {
+		for names := range slices.Chunk(g.names, maxNames) {
+			if err := p.add(g, schemas.ScanTask{Kind: schemas.TaskNames, Names: names}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range p.networks {
+		size := maxAddresses
+		if g.rate > 0 {
+			size = min(size, g.rate*shardSeconds)
+		}
+		err := p.shards(g.blocks, g.singles, size, func(targets []netip.Prefix) error {
+			return p.add(g, schemas.ScanTask{Kind: schemas.TaskNames, Targets: targets})
+		})
+		if err != nil {
 			return err
 		}
 	}
-	return p.shards(p.blocks, p.singles, maxAddresses, func(targets []netip.Prefix) error {
-		return p.add(schemas.ScanTask{Kind: schemas.TaskNames, Targets: targets})
-	})
+	return nil
 }
 
 func (p *planner) sweepTasks(v4 bool) error {
-	var blocks []netip.Prefix
-	for _, b := range p.blocks {
-		if b.Addr().Is4() == v4 {
-			blocks = append(blocks, b)
+	for _, g := range p.networks {
+		var blocks []netip.Prefix
+		for _, b := range g.blocks {
+			if b.Addr().Is4() == v4 {
+				blocks = append(blocks, b)
+			}
+		}
+		var singles []netip.Addr
+		for _, ip := range g.singles {
+			if ip.Is4() == v4 {
+				singles = append(singles, ip)
+			}
+		}
+		size, ports := p.size(g)
+		err := p.shards(blocks, singles, size, func(targets []netip.Prefix) error {
+			for _, some := range ports {
+				if err := p.add(g, schemas.ScanTask{Kind: schemas.TaskSweep, Targets: targets, Ports: some}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	var singles []netip.Addr
-	for _, ip := range p.singles {
-		if ip.Is4() == v4 {
-			singles = append(singles, ip)
+	return nil
+}
+
+// size is of how many addresses a sweep of a group may be, and the ports of each:
+// all of them at once, unless so few packets a second are allowed that they are
+// looked at in parts.
+func (p *planner) size(g *group) (addresses int, ports []string) {
+	probes, each := MaxProbes, p.ports.Len()
+	for _, rate := range []int{p.request.Rate, g.rate} {
+		if rate > 0 {
+			probes = min(probes, rate*shardSeconds)
 		}
 	}
-	size := min(MaxProbes/p.ports.Len(), maxAddresses)
-	return p.shards(blocks, singles, size, func(targets []netip.Prefix) error {
-		return p.add(schemas.ScanTask{Kind: schemas.TaskSweep, Targets: targets, Ports: p.ports.String()})
-	})
+	if g.hostRate > 0 {
+		each = min(each, g.hostRate*shardSeconds)
+	}
+	each = min(each, probes)
+	addresses = min(probes/each, maxAddresses)
+	if each == p.ports.Len() {
+		return addresses, []string{p.ports.String()}
+	}
+	for part := range slices.Chunk(slices.Collect(p.ports.Each()), each) {
+		some := portset.Of(part...)
+		ports = append(ports, some.String())
+	}
+	return addresses, ports
 }
 
 // shards cuts blocks and single addresses into lists of at most size addresses.
@@ -338,9 +455,22 @@ func last(p netip.Prefix) netip.Addr {
 	return ip
 }
 
-func (p *planner) add(t schemas.ScanTask) error {
+// add takes a shard, as its group is to be looked at.
+func (p *planner) add(g *group, t schemas.ScanTask) error {
 	if len(p.out) == maxShards {
 		return fmt.Errorf("more than %d shards: scan a smaller unit, or fewer ports", maxShards)
+	}
+	t.NetworkRate, t.HostRate = g.rate, g.hostRate
+	t.Expires = p.request.Now.Add(lifetime)
+	if g.hours != "" {
+		begin := directory.NextHours(p.request.Now, g.hours)
+		if begin.IsZero() {
+			return fmt.Errorf("the hours of %s never come", g.of)
+		}
+		if begin.After(p.request.Now) {
+			t.NotBefore = begin.UTC()
+		}
+		t.Expires = p.request.Now.Add(lifetimeHours)
 	}
 	p.out = append(p.out, t)
 	return nil
@@ -354,12 +484,15 @@ func (p *planner) finish() []schemas.ScanTask {
 	for _, t := range p.out {
 		fmt.Fprintln(h, t.Kind, t.Targets, t.Names)
 	}
-	job := r.Now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(h.Sum(nil)[:6])
+	job := r.Job
+	if job == "" {
+		job = r.Now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(h.Sum(nil)[:6])
+	}
 	for i := range p.out {
 		t := &p.out[i]
 		t.Job, t.Shard, t.Shards = job, strconv.Itoa(i+1), len(p.out)
-		t.Unit, t.By, t.Reason, t.Rate = r.Unit, r.By, r.Reason, r.Rate
-		t.Created, t.Expires = r.Now, r.Now.Add(lifetime)
+		t.Unit, t.By, t.Reason, t.Rate, t.Class = r.Unit, r.By, r.Reason, r.Rate, r.Class
+		t.Created = r.Now
 	}
 	return p.out
 }

@@ -151,10 +151,17 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 				continue
 			}
 			seen[p] = true
-			networks = append(networks, schemas.Network{
+			n := schemas.Network{
 				Prefix: p, Scan: rapid.Bool().Draw(t, "scan"),
-				Unit: rapid.SampledFrom([]string{"p", "a", "a1", "b"}).Draw(t, "unit"),
-			})
+				Unit:     rapid.SampledFrom([]string{"p", "a", "a1", "b"}).Draw(t, "unit"),
+				Hours:    rapid.SampledFrom([]string{"", "", "22:00-06:00", "sat,sun", "15:00-17:00"}).Draw(t, "hours"),
+				Rate:     rapid.SampledFrom([]int{0, 0, 1, 50, 3000}).Draw(t, "rate"),
+				HostRate: rapid.SampledFrom([]int{0, 0, 20}).Draw(t, "host rate"),
+			}
+			if rapid.Bool().Draw(t, "excludes") {
+				n.Exclude = []netip.Prefix{netip.PrefixFrom(p.Addr(), min(p.Bits()+rapid.IntRange(0, 3).Draw(t, "excluded"), p.Addr().BitLen())).Masked()}
+			}
+			networks = append(networks, n)
 		}
 		snap := snapshot(t, networks, nil, nil)
 		unit := rapid.SampledFrom([]string{"p", "a", "a1", "b"}).Draw(t, "asked")
@@ -162,12 +169,16 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 		known := []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, 7}), netip.AddrFrom16([16]byte{0: 0xfd, 14: 1, 15: 7})}
 		mine := func(ip netip.Addr) bool {
 			n, ok := snap.NetworkOf(ip)
-			return ok && n.Scan && snap.Under(n.Unit, unit)
+			return ok && n.Scan && snap.Under(n.Unit, unit) && snap.MayScan(ip) == nil
 		}
 		tasks, err := Plan(snap, Request{Unit: unit, By: "test", Now: now, Ports: ports, Known: known})
+		if err != nil && strings.Contains(err.Error(), "shards") {
+			return // all ports at one packet a second
+		}
 		if err != nil && !errors.Is(err, ErrNoScope) {
 			t.Fatal(err)
 		}
+		looked := map[netip.Addr]int{} // ports
 		covered := map[schemas.ScanTaskKind]map[netip.Addr]bool{schemas.TaskSweep: {}, schemas.TaskNames: {}}
 		for _, task := range tasks {
 			addresses := 0
@@ -181,6 +192,7 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 					}
 					covered[task.Kind][ip] = true
 					addresses++
+					checkPolicy(t, snap, &task, ip)
 				}
 			}
 			if task.Kind == schemas.TaskSweep {
@@ -191,6 +203,27 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 				if addresses*set.Len() > MaxProbes || addresses > maxAddresses {
 					t.Fatalf("a shard of %d addresses × %d ports", addresses, set.Len())
 				}
+				if rate := task.NetworkRate; rate > 0 && addresses*set.Len() > max(rate*shardSeconds, 2*set.Len()) {
+					t.Fatalf("a shard of %d addresses × %d ports at %d packets a second", addresses, set.Len(), rate)
+				}
+				if task.HostRate > 0 && set.Len() > task.HostRate*shardSeconds {
+					t.Fatalf("%d ports at %d packets a second to a host", set.Len(), task.HostRate)
+				}
+				once := map[netip.Addr]bool{}
+				for _, p := range task.Targets {
+					for ip := p.Addr(); p.Contains(ip); ip = ip.Next() {
+						if !once[ip] {
+							once[ip] = true
+							looked[ip] += set.Len()
+						}
+					}
+				}
+			}
+		}
+		for ip, n := range looked {
+			set, _ := portset.Parse(ports)
+			if ports != "" && n != set.Len() {
+				t.Fatalf("%d ports of %s are looked at, %d are asked for", n, ip, set.Len())
 			}
 		}
 		for _, n := range networks {
@@ -214,6 +247,27 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkPolicy: a shard is of addresses that are looked at in one way.
+func checkPolicy(t interface{ Fatalf(string, ...any) }, snap *directory.Snapshot, task *schemas.ScanTask, ip netip.Addr) {
+	n, _ := snap.NetworkOf(ip)
+	if task.NetworkRate != n.Rate || task.HostRate != n.HostRate {
+		t.Fatalf("%s is planned at %d and %d packets a second, not %d and %d", ip, task.NetworkRate, task.HostRate, n.Rate, n.HostRate)
+	}
+	begin := task.NotBefore
+	if begin.IsZero() {
+		begin = now
+	}
+	if err := snap.MayScanAt(ip, begin); err != nil {
+		t.Fatalf("%s from %v: %v", ip, begin, err)
+	}
+	if begin.After(now) && snap.MayScanAt(ip, begin.Add(-time.Minute)) == nil {
+		t.Fatalf("%s is to wait until %v", ip, begin)
+	}
+	if !task.Expires.After(begin) {
+		t.Fatalf("expires %v before it begins, %v", task.Expires, begin)
+	}
 }
 
 func TestDefaultPorts(t *testing.T) {

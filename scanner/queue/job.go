@@ -1,0 +1,204 @@
+package queue
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"fengsui/scanner/portset"
+	"fengsui/schemas"
+)
+
+const (
+	usualRate  = 5000 // probes a second, where nobody says
+	usualNames = 1000 // questions a second
+	perName    = 6    // questions
+	overhead   = 3    // seconds of a shard, whatever its size
+	someErrors = 5    // that a job tells
+)
+
+// Cost is about how many seconds a shard takes, before any was measured.
+func Cost(t *schemas.ScanTask) float64 {
+	addresses := 0
+	for _, p := range t.Targets {
+		addresses += 1 << min(p.Addr().BitLen()-p.Bits(), 24)
+	}
+	if t.Kind == schemas.TaskNames {
+		rate := usualNames
+		if t.NetworkRate > 0 {
+			rate = min(rate, t.NetworkRate)
+		}
+		return overhead + float64(addresses+perName*len(t.Names))/float64(rate)
+	}
+	ports := 1
+	if set, err := portset.Parse(t.Ports); err == nil {
+		ports = set.Len()
+	}
+	return overhead + float64(addresses*ports+perName*len(t.Names))/float64(Rate(t, addresses))
+}
+
+// Rate is the packets a second that a shard of so many addresses may send, as far
+// as the task itself says.
+func Rate(t *schemas.ScanTask, addresses int) int {
+	rate := usualRate
+	for _, r := range []int{t.Rate, t.NetworkRate, t.HostRate * max(addresses, 1)} {
+		if r > 0 {
+			rate = min(rate, r)
+		}
+	}
+	return rate
+}
+
+// Job is how far a job is.
+type Job struct {
+	ID      string            `json:"job"`
+	Class   schemas.ScanClass `json:"class"`
+	Unit    string            `json:"unit"`
+	By      string            `json:"by"`
+	Reason  string            `json:"reason,omitempty"`
+	Created time.Time         `json:"created"`
+	Expires time.Time         `json:"expires"`
+
+	Shards  int `json:"shards"`
+	Queued  int `json:"queued"`  // could be done now
+	Waiting int `json:"waiting"` // for their hours, or for another attempt
+	Running int `json:"running"`
+	Done    int `json:"done"`
+	Failed  int `json:"failed"`
+	Refused int `json:"refused"`
+	Expired int `json:"expired"`
+
+	Seen    int                `json:"observations"`
+	Percent float64            `json:"percent"`
+	Left    time.Duration      `json:"-"` // an estimate; 0 when it is over or stopped
+	Seconds float64            `json:"seconds_left,omitempty"`
+	Next    time.Time          `json:"next,omitzero"` // of those that wait, the first
+	Agents  []string           `json:"agents,omitempty"`
+	Stopped *schemas.ScanStop  `json:"stopped,omitempty"`
+	Errors  []string           `json:"errors,omitempty"`
+	rest    map[string]float64 // cost by kind
+	ran     float64            // seconds of those that run
+}
+
+// Over says that nothing more will be done.
+func (j *Job) Over() bool {
+	return j.Shards > 0 && j.Done+j.Failed+j.Refused+j.Expired >= j.Shards
+}
+
+// pace is what shards of a kind took, against what they should cost.
+type pace struct{ seconds, cost float64 }
+
+// Jobs is every job that is known, the newest first.
+func (q *Queue) Jobs(now time.Time) []Job {
+	jobs, paces := map[string]*Job{}, map[string]pace{}
+	total, over := map[string]float64{}, map[string]float64{}
+	for _, key := range slices.Sorted(maps.Keys(q.shards)) {
+		s := q.shards[key]
+		if s.task == nil {
+			continue
+		}
+		j := jobs[s.task.Job]
+		if j == nil {
+			t := s.task
+			j = &Job{
+				ID: t.Job, Class: t.ClassOf(), Unit: t.Unit, By: t.By, Reason: t.Reason, Created: t.Created, Expires: t.Expires,
+				Shards: t.Shards, rest: map[string]float64{},
+			}
+			if stop, ok := q.Stopped(t.Job); ok {
+				j.Stopped = &stop
+			}
+			jobs[t.Job] = j
+		}
+		total[j.ID] += s.cost
+		j.count(q, s, now)
+		if s.settled {
+			over[j.ID] += s.cost
+		}
+		if s.settled && s.outcome == schemas.ShardDone {
+			for _, of := range []string{string(s.task.Kind), j.ID + " " + string(s.task.Kind)} {
+				paces[of] = pace{paces[of].seconds + s.last.Seconds, paces[of].cost + s.cost}
+			}
+		}
+	}
+	out := make([]Job, 0, len(jobs))
+	for _, j := range jobs {
+		if total[j.ID] > 0 {
+			j.Percent = 100 * over[j.ID] / total[j.ID]
+		}
+		j.estimate(paces, len(q.Agents(now)))
+		out = append(out, *j)
+	}
+	slices.SortFunc(out, func(a, b Job) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
+	return out
+}
+
+func (j *Job) count(q *Queue, s *shard, now time.Time) {
+	if s.settled {
+		j.Seen += s.last.Seen
+		switch s.outcome {
+		case schemas.ShardDone:
+			j.Done++
+		case schemas.ShardRefused:
+			j.Refused++
+		case schemas.ShardExpired:
+			j.Expired++
+		default:
+			j.Failed++
+		}
+	}
+	if s.last.Error != "" && s.outcome != schemas.ShardDone && len(j.Errors) < someErrors {
+		j.Errors = append(j.Errors, "shard "+s.task.Shard+": "+string(s.outcome)+": "+s.last.Error)
+	}
+	if s.settled {
+		return
+	}
+	j.rest[string(s.task.Kind)] += s.cost
+	wait := s.notBefore
+	if s.task.NotBefore.After(wait) {
+		wait = s.task.NotBefore
+	}
+	switch {
+	case s.lease != nil && !q.lapsed(s.lease, now):
+		j.Running++
+		j.ran += now.Sub(s.lease.since).Seconds()
+		if !slices.Contains(j.Agents, s.lease.scanner) {
+			j.Agents = append(j.Agents, s.lease.scanner)
+		}
+	case now.After(s.task.Expires):
+		j.Expired++
+	case now.Before(wait):
+		j.Waiting++
+		if j.Next.IsZero() || wait.Before(j.Next) {
+			j.Next = wait
+		}
+	default:
+		j.Queued++
+	}
+}
+
+// estimate says how long the rest takes, at the pace of the job's own shards of
+// the same kind, or else of all, with as many scanners as work on it.
+func (j *Job) estimate(paces map[string]pace, agents int) {
+	if j.Over() || j.Stopped != nil {
+		return
+	}
+	seconds := 0.0
+	for kind, cost := range j.rest {
+		p := paces[j.ID+" "+kind]
+		if p.cost == 0 {
+			p = paces[kind]
+		}
+		if p.cost > 0 {
+			cost *= p.seconds / p.cost
+		}
+		seconds += cost
+	}
+	side := j.Running
+	if side == 0 {
+		side = max(agents, 1)
+	}
+	side = min(side, max(j.Running+j.Queued, 1))
+	j.Seconds = max(seconds-j.ran, 0) / float64(side)
+	j.Left = time.Duration(j.Seconds * float64(time.Second)).Round(time.Second)
+}
