@@ -180,6 +180,8 @@ type look struct {
 	targets []netip.Prefix // authorised, in order, none inside another
 	single  []netip.Addr   // those that were given one by one
 	names   []string       // authorised
+
+	everywhere portset.Set // ports that nearly every address of the task answers on (see doubts)
 }
 
 func (k *look) what() string { return "shard " + k.task.Job + "/" + k.task.Shard }
@@ -255,7 +257,7 @@ func (k *look) send(o schemas.Observation) error {
 	return k.emit(o)
 }
 
-// rate is the packets a second that this task may send.
+// rate is the probes a second that this task may send.
 func (k *look) rate() int {
 	if k.task.Rate > 0 && k.task.Rate < k.cfg.Rate {
 		return k.task.Rate
