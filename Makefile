@@ -19,7 +19,7 @@ LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html
 KAFKA := deploy/kafka/target/dependency/.done
 
-.PHONY: help run build test unit lint bench bench-peers bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
+.PHONY: help run build test unit lint bench bench-peers bench-sweep bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -76,6 +76,9 @@ bench: build $(LIBCHDB) ## measure; see docs/benchmark-results
 
 bench-peers: ## measure the rules beside other engines, over the corpus of FENGSUI_CORPUS
 	GO=$(GO) analyzer/match/peers/compare.sh
+
+bench-sweep: test-packages ## measure sweeps of ports beside nmap and masscan
+	GO=$(GO) scanner/bench/sweep.sh
 
 bench-ingest: test-packages ## measure taking syslog in beside rsyslog and syslog-ng
 	GO=$(GO) collector/bench/ingest.sh
