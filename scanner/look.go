@@ -183,6 +183,8 @@ type look struct {
 	single  []netip.Addr   // those that were given one by one
 	names   []string       // authorised
 	paces   paces
+
+	everywhere portset.Set // ports that nearly every address of the task answers on (see doubts)
 }
 
 func (k *look) what() string { return "shard " + k.task.Job + "/" + k.task.Shard }
@@ -268,4 +270,13 @@ func (k *look) rate() int {
 		}
 	}
 	return rate
+}
+
+// hostRate is the probes a second to one address: the lesser of what the scanner
+// and the task allow; 0 is no bound.
+func (k *look) hostRate() int {
+	if k.task.HostRate > 0 && (k.cfg.HostRate == 0 || k.task.HostRate < k.cfg.HostRate) {
+		return k.task.HostRate
+	}
+	return k.cfg.HostRate
 }

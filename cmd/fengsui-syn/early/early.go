@@ -23,7 +23,7 @@ const prSetPdeathsig = 1 // linux/prctl.h
 
 func init() {
 	if err := prepare(); err != nil {
-		fmt.Fprintf(os.Stderr, "fengsui-sweep: %v\n", err)
+		fmt.Fprintf(os.Stderr, "fengsui-syn: %v\n", err)
 		os.Exit(1)
 	}
 }
@@ -48,7 +48,7 @@ func prepare() error {
 	}
 	dir := os.Getenv("HOME")
 	if dir == "" || dir != os.Getenv("TMPDIR") { // not the parent's temporary home
-		if dir, err = os.MkdirTemp("", "fengsui-sweep-"); err != nil {
+		if dir, err = os.MkdirTemp("", "fengsui-syn-"); err != nil {
 			return fmt.Errorf("making a home: %w", err)
 		}
 		home = dir
