@@ -392,13 +392,13 @@ func (k *look) connect(ctx context.Context, j job, limit *rate.Limiter, identifi
 	if !identified {
 		return o
 	}
-	o.service, err = identify.Service(ctx, at.Addr().String(), j.port, func(ctx context.Context) (net.Conn, error) {
+	o.service, err = identify.Service(ctx, identify.Target{Host: at.Addr().String(), Port: j.port, Now: time.Now(), Dial: func(ctx context.Context) (net.Conn, error) {
 		if c := first; c != nil {
 			first = nil
 			return c, nil
 		}
 		return dial(ctx)
-	})
+	}})
 	if ctx.Err() != nil {
 		return outcome{err: context.Cause(ctx)}
 	}
