@@ -64,6 +64,17 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 		return hosts[ip]
 	}
 	direct := k.task.Kind == schemas.TaskConfirm && k.probes() <= directProbes
+	answered, err := k.askUDP(ctx)
+	if err != nil {
+		return err
+	}
+	for ip, open := range answered {
+		h := at(ip)
+		h.up, h.known, h.open = true, true, open
+	}
+	if k.ports.Len() == 0 {
+		return k.reportAll(hosts)
+	}
 	var jobs []job
 	if direct {
 		for _, p := range k.targets {
@@ -344,11 +355,14 @@ func (k *look) report(h *host) error {
 	if err := k.send(schemas.Observation{Kind: schemas.ObservedHost, IP: h.ip, Open: h.up}); err != nil {
 		return err
 	}
-	slices.SortFunc(h.open, func(a, b schemas.Observation) int { return a.Port - b.Port })
+	slices.SortStableFunc(h.open, func(a, b schemas.Observation) int { return a.Port - b.Port })
 	for _, o := range h.open {
 		if err := k.send(o); err != nil {
 			return err
 		}
+	}
+	if k.ports.Len() == 0 { // silence closes no UDP port
+		return nil
 	}
 	return k.send(schemas.Observation{Kind: schemas.ObservedSweep, IP: h.ip, Transport: "tcp", Ports: k.ports.String()})
 }

@@ -118,7 +118,7 @@ func (s *Scanner) shard(ctx context.Context, value []byte) error {
 	}
 	s.m.busy.Set(1)
 	defer s.m.busy.Set(0)
-	if _, err := check(&task); err == nil {
+	if _, _, err := check(&task); err == nil {
 		s.awaitScope(ctx, &task)
 	}
 	for attempt := 1; ; attempt++ {

@@ -14,9 +14,17 @@ import (
 	"fengsui/schemas"
 )
 
+// greetingWait is how long a greeting is waited for where one is usual: servers
+// look for the caller's name in DNS first.
+const greetingWait = 4 * time.Second
+
 // tryBanner listens to a service that speaks first.
 func tryBanner(ctx context.Context, t *Target) (s *schemas.Service, silent bool, err error) {
-	silent, err = t.with(ctx, time.Second, func(c net.Conn) {
+	wait := time.Second
+	if hints[t.Port] == "banner" {
+		wait = greetingWait
+	}
+	silent, err = t.with(ctx, wait, func(c net.Conn) {
 		s = bannerService(readSome(c), t.Port)
 	})
 	return s, silent, err

@@ -173,7 +173,7 @@ func helloFor(version uint16, name string) clientHello {
 	h.extensions = append(h.extensions, extension(0x0a, 0, 10, 0, 0x1d, 0, 0x17, 0, 0x18, 0, 0x19, 0, 0x29)...)
 	h.extensions = append(h.extensions, extension(0x0b, 1, 0)...)
 	if version >= versionTLS12 {
-		h.extensions = append(h.extensions, extension(0x0d, 0, 20, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1, 2, 1, 7, 8)...)
+		h.extensions = append(h.extensions, extension(0x0d, 0, 20, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1, 2, 1, 8, 7)...)
 	}
 	h.extensions = append(h.extensions, extension(0xff01, 0)...)
 	if version == versionTLS13 {

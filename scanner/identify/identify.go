@@ -72,6 +72,8 @@ var probes = []probe{
 // hints is the protocol to try first on a usual port. On others the side that
 // speaks first is let speak first.
 var hints = map[int]string{
+	21: "banner", 22: "banner", 23: "banner", 25: "banner", 110: "banner", 143: "banner", 587: "banner", 873: "banner", 2121: "banner", 2222: "banner",
+	2525: "banner", 3306: "banner", 3307: "banner", 5900: "banner", 5901: "banner",
 	53: "dns", 6379: "redis", 6380: "redis", 11211: "memcached", 27017: "mongodb", 27018: "mongodb", 27019: "mongodb",
 	5432: "postgresql", 5433: "postgresql", 5672: "amqp", 1883: "mqtt", 2181: "zookeeper", 2182: "zookeeper", 8009: "ajp", 6000: "x11", 6001: "x11",
 	80: "http", 81: "http", 591: "http", 2375: "http", 2379: "http", 3000: "http", 5000: "http", 5601: "http", 5984: "http",

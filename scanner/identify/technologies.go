@@ -8,9 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
-	wappalyzer "github.com/projectdiscovery/wappalyzergo"
 	"gopkg.in/yaml.v3"
 
 	"fengsui/schemas"
@@ -65,23 +63,9 @@ var knownProducts = func() []knownProduct {
 	return out
 }()
 
-// library compiles wappalyzergo's fingerprints, when the first page is seen.
-var library = sync.OnceValue(func() *wappalyzer.Wappalyze {
-	w, err := wappalyzer.New()
-	if err != nil {
-		panic(fmt.Sprintf("identify: wappalyzergo's own fingerprints: %v", err)) // a mistake in the module
-	}
-	return w
-})
-
 // technologies is what a page is made with, as far as it shows.
 func technologies(p *page) []schemas.Technology {
-	var out []schemas.Technology
-	for found := range library().Fingerprint(p.header, p.text) {
-		name, version, _ := strings.Cut(found, ":")
-		out = append(out, schemas.Technology{Name: Printable([]byte(name)), Version: printable([]byte(version), maxVersion, "")})
-	}
-	out = append(out, fromHeaders(p)...)
+	out := append(fingerprint(p.header, p.text), fromHeaders(p)...)
 	head, body := strings.ToLower(string(p.head)), bytes.ToLower(p.text)
 	heading := strings.ToLower(title(p.text))
 	for _, k := range knownProducts {
