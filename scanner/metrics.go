@@ -16,6 +16,7 @@ type metrics struct {
 	refused      *prometheus.CounterVec // what
 	probes       prometheus.Counter
 	connections  prometheus.Counter
+	datagrams    prometheus.Counter
 	questions    *prometheus.CounterVec // result
 	open         prometheus.Counter
 	unconfirmed  prometheus.Counter
@@ -46,6 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused:      counter("refused_total", "What was not sent because the registry does not authorise it.", "what"),
 		probes:       counter("probes_total", "Addresses × ports that were swept.").WithLabelValues(),
 		connections:  counter("connections_total", "Connections that the scanner itself tried.").WithLabelValues(),
+		datagrams:    counter("udp_questions_total", "Questions that were put to UDP ports, one datagram each.").WithLabelValues(),
 		questions:    counter("dns_questions_total", "DNS questions by what came of them.", "result"),
 		open:         counter("open_ports_total", "Open ports that were confirmed.").WithLabelValues(),
 		unconfirmed:  counter("unconfirmed_ports_total", "Ports that a sweep found open and that did not take our connection.").WithLabelValues(),

@@ -71,6 +71,17 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 		return hosts[ip]
 	}
 	direct := k.task.Kind == schemas.TaskConfirm && k.probes() <= directProbes
+	answered, err := k.askUDP(ctx)
+	if err != nil {
+		return err
+	}
+	for ip, open := range answered {
+		h := at(ip)
+		h.up, h.known, h.open = true, true, open
+	}
+	if k.ports.Len() == 0 {
+		return k.reportIdle(hosts, nil)
+	}
 	var jobs []job
 	if direct {
 		for _, p := range k.targets {
@@ -101,7 +112,7 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 	for ip := range listed {
 		at(ip).known = true
 	}
-	jobs, err := k.doubts(ctx, listed, jobs, direct)
+	jobs, err = k.doubts(ctx, listed, jobs, direct)
 	if err != nil {
 		return err
 	}
@@ -405,7 +416,7 @@ func (k *look) report(h *host) error {
 	}); err != nil {
 		return err
 	}
-	slices.SortFunc(h.open, func(a, b schemas.Observation) int { return a.Port - b.Port })
+	slices.SortStableFunc(h.open, func(a, b schemas.Observation) int { return a.Port - b.Port })
 	for _, o := range h.open {
 		if err := k.send(o); err != nil {
 			return err
@@ -457,13 +468,13 @@ func (k *look) connect(ctx context.Context, j job, limit *rate.Limiter, identifi
 	if !identified {
 		return o
 	}
-	o.service, err = identify.Service(ctx, at.Addr().String(), j.port, func(ctx context.Context) (net.Conn, error) {
+	o.service, err = identify.Service(ctx, identify.Target{Host: at.Addr().String(), Port: j.port, Now: time.Now(), Dial: func(ctx context.Context) (net.Conn, error) {
 		if c := first; c != nil {
 			first = nil
 			return c, nil
 		}
 		return dial(ctx)
-	})
+	}})
 	if ctx.Err() != nil {
 		return outcome{err: context.Cause(ctx)}
 	}

@@ -32,8 +32,8 @@ func Cost(t *schemas.ScanTask) float64 {
 		return overhead + float64(addresses+perName*len(t.Names))/float64(rate)
 	}
 	ports := 1
-	if set, err := portset.Parse(t.Ports); err == nil {
-		ports = set.Len()
+	if tcp, udp, err := portset.ParseBoth(t.Ports); err == nil {
+		ports = tcp.Len() + udp.Len()
 	}
 	return overhead + float64(addresses*ports+perName*len(t.Names))/float64(Rate(t, addresses))
 }
