@@ -20,6 +20,7 @@ import (
 
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
+	"fengsui/scanner/discover"
 	"fengsui/scanner/resolve"
 	"fengsui/scanner/sweep"
 )
@@ -39,6 +40,8 @@ type Config struct {
 	Workers      int           `koanf:"workers"`       // connections at the same time for confirming and identifying
 	Resolvers    []string      `koanf:"resolvers"`     // DNS servers; empty: those of /etc/resolv.conf
 	ShardTimeout time.Duration `koanf:"shard_timeout"` // a shard that takes longer is given up
+
+	Discover discover.Config `koanf:"discover"` // how names are looked for
 }
 
 // DefaultConfig is for one scanner on a network of its own.
@@ -50,6 +53,7 @@ func DefaultConfig() Config {
 		Timeout:      1500 * time.Millisecond,
 		Workers:      64,
 		ShardTimeout: 30 * time.Minute,
+		Discover:     discover.DefaultConfig(),
 	}
 }
 
@@ -78,6 +82,9 @@ func (c Config) Validate() error {
 		if _, err := resolve.ParseServer(r); err != nil {
 			errs = append(errs, fmt.Errorf("resolvers: %w", err))
 		}
+	}
+	if err := c.Discover.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("discover: %w", err))
 	}
 	return errors.Join(errs...)
 }
