@@ -60,7 +60,7 @@ func (k *look) lookAtNames(ctx context.Context) error {
 	if err != nil || k.task.Kind == schemas.TaskConfirm {
 		return err
 	}
-	reverse, err := asker.Reverse(ctx, k.addresses)
+	reverse, err := asker.Reverse(ctx, k.eachTarget)
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func (k *look) lookAtNames(ctx context.Context) error {
 	return err
 }
 
-// addresses goes through the targets.
-func (k *look) addresses(yield func(netip.Addr) bool) {
+// eachTarget goes through the addresses of the targets.
+func (k *look) eachTarget(yield func(netip.Addr) bool) {
 	for _, p := range k.targets {
 		for ip := p.Addr(); ip.IsValid() && p.Contains(ip); ip = ip.Next() {
 			if !yield(ip) {

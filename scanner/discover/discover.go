@@ -84,6 +84,7 @@ type explorer struct {
 	Deps
 	cfg  Config
 	zone string
+	of   string // the registered domain that the zone is in
 	port uint16 // of name servers
 
 	known   map[string]bool // found and told, or about to be
@@ -118,6 +119,8 @@ func explore(ctx context.Context, cfg Config, deps Deps, zone string, certificat
 		known: map[string]bool{}, tried: map[string]bool{}, told: map[string]bool{}, opened: map[string]bool{}, gone: map[string]bool{},
 		signed: map[string]bool{}, wilds: map[string]*wildcard{},
 	}
+	d, _ := e.Snap.DomainOf(zone)
+	e.of = d.Name
 	for _, c := range certificates {
 		e.lead(Lead{resolve.Canonical(strings.TrimPrefix(c, "*.")), "certificate", zone})
 	}
@@ -154,10 +157,16 @@ func (e *explorer) depth(name string) int {
 	return strings.Count(name, ".") - strings.Count(e.zone, ".")
 }
 
+// ours says whether a name is this domain's to look at: it is authorised, and no
+// registered domain below has it, whose own discovery that is.
+func (e *explorer) ours(name string) bool {
+	d, _ := e.Snap.DomainOf(name)
+	return d.Name == e.of && resolve.Within(name, e.zone) && ValidName(name) && e.Snap.MayResolve(name) == nil
+}
+
 // lead notes a name that may be there.
 func (e *explorer) lead(l Lead) {
-	if !resolve.Within(l.Name, e.zone) || e.known[l.Name] || e.tried[l.Name] || len(e.tried) >= maxLeads ||
-		!ValidName(l.Name) || e.Snap.MayResolve(l.Name) != nil {
+	if e.known[l.Name] || e.tried[l.Name] || len(e.tried) >= maxLeads || !e.ours(l.Name) {
 		return
 	}
 	e.tried[l.Name] = true
@@ -189,7 +198,7 @@ func (e *explorer) know(l Lead) bool {
 
 // cut notes a zone below.
 func (e *explorer) cut(zone string) {
-	if !e.opened[zone] && len(e.opened) < maxZones && resolve.Within(zone, e.zone) && ValidName(zone) && e.Snap.MayResolve(zone) == nil {
+	if !e.opened[zone] && len(e.opened) < maxZones && e.ours(zone) {
 		e.opened[zone] = true
 		e.cuts = append(e.cuts, zone)
 	}
@@ -357,7 +366,7 @@ func (e *explorer) try(ctx context.Context, p place) error {
 	return e.look(ctx, func(yield func(Lead) bool) {
 		for _, word := range words {
 			l := Lead{word + "." + p.name, "words", p.name}
-			if !e.known[l.Name] && !yield(l) {
+			if !e.known[l.Name] && e.ours(l.Name) && !yield(l) {
 				return
 			}
 		}
