@@ -12,9 +12,13 @@ import (
 )
 
 const (
-	probes     = 3  // random labels below a parent
-	fewProbes  = 8  // without anything new, before a changing wildcard is believed to be known
-	mostProbes = 64 // of one parent
+	probes = 3 // random labels below a parent
+	// enough is how many without anything new tell that all of a wildcard's answers
+	// are known: one that it gives a quarter of the time is missed once in ten
+	// thousand.
+	enough     = 32
+	someProbes = 8
+	mostProbes = 256 // of one parent
 )
 
 // wildcard is what a parent answers about names that nobody made.
@@ -98,7 +102,7 @@ func (e *explorer) probe(ctx context.Context, parent string, w *wildcard, n int)
 // extend asks on until nothing new has come for a while: a wildcard may answer in
 // turns.
 func (e *explorer) extend(ctx context.Context, parent string, w *wildcard) error {
-	for w.probes-w.news < fewProbes {
+	for w.probes-w.news < enough {
 		if w.probes >= mostProbes {
 			if !w.endless {
 				w.endless = true
@@ -106,7 +110,7 @@ func (e *explorer) extend(ctx context.Context, parent string, w *wildcard) error
 			}
 			return nil
 		}
-		if err := e.probe(ctx, parent, w, fewProbes); err != nil || w.unknown {
+		if err := e.probe(ctx, parent, w, someProbes); err != nil || w.unknown {
 			return err
 		}
 	}
