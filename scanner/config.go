@@ -20,6 +20,7 @@ import (
 
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
+	"fengsui/scanner/discover"
 	"fengsui/scanner/resolve"
 	"fengsui/scanner/sweep"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	Resolvers    []string      `koanf:"resolvers"`     // DNS servers; empty: those of /etc/resolv.conf
 	ShardTimeout time.Duration `koanf:"shard_timeout"` // a shard that takes longer is left, to be tried again; after three times it has failed
 	Lease        time.Duration `koanf:"lease"`         // a scanner that is silent for so long is taken for dead, and its shard goes to another
+
+	Discover discover.Config `koanf:"discover"` // how names are looked for
 }
 
 // DefaultConfig is for one scanner on a network of its own.
@@ -64,6 +67,7 @@ func DefaultConfig() Config {
 		Workers:      64,
 		ShardTimeout: 30 * time.Minute,
 		Lease:        15 * time.Second,
+		Discover:     discover.DefaultConfig(),
 	}
 }
 
@@ -107,6 +111,9 @@ func (c Config) Validate() error {
 		if _, err := resolve.ParseServer(r); err != nil {
 			errs = append(errs, fmt.Errorf("resolvers: %w", err))
 		}
+	}
+	if err := c.Discover.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("discover: %w", err))
 	}
 	return errors.Join(errs...)
 }

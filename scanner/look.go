@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fengsui/internal/directory"
+	"fengsui/scanner/discover"
 	"fengsui/scanner/portset"
 	"fengsui/scanner/resolve"
 	"fengsui/scanner/sweep"
@@ -45,6 +46,7 @@ type Looker struct {
 	cfg       Config
 	id        string
 	resolvers []netip.AddrPort // nil: ask the system each time
+	words     *discover.Words
 	m         *metrics
 	log       *seldom
 }
@@ -69,6 +71,10 @@ func NewLooker(cfg Config, deps Deps) (*Looker, error) {
 		}
 		l.resolvers = append(l.resolvers, at)
 	}
+	var err error
+	if l.words, err = discover.LoadWords(cfg.Discover.WordList); err != nil {
+		return nil, fmt.Errorf("scanner: %w", err)
+	}
 	return l, nil
 }
 
@@ -88,6 +94,9 @@ func (l *Looker) Look(ctx context.Context, task schemas.ScanTask, snap *director
 	k.inScope()
 	if len(k.targets) == 0 && len(k.names) == 0 {
 		return refuse("none of its %d targets and %d names is authorised", len(task.Targets), len(task.Names))
+	}
+	if task.Kind == schemas.TaskDiscover {
+		return k.discover(ctx)
 	}
 	if task.Kind == schemas.TaskNames || len(k.names) > 0 {
 		if err := k.lookAtNames(ctx); err != nil {
@@ -111,7 +120,7 @@ func check(t *schemas.ScanTask) (ports, udp portset.Set, err error) {
 		}
 	}
 	switch {
-	case t.Kind != schemas.TaskNames && t.Kind != schemas.TaskSweep && t.Kind != schemas.TaskConfirm:
+	case t.Kind != schemas.TaskNames && t.Kind != schemas.TaskSweep && t.Kind != schemas.TaskConfirm && t.Kind != schemas.TaskDiscover:
 		return ports, udp, refuse("kind %.20q is not known", t.Kind)
 	case len(t.Targets) > MaxTargets:
 		return ports, udp, refuse("%d targets, at most %d", len(t.Targets), MaxTargets)
@@ -119,6 +128,8 @@ func check(t *schemas.ScanTask) (ports, udp portset.Set, err error) {
 		return ports, udp, refuse("%d names, at most %d", len(t.Names), MaxNames)
 	case len(t.Targets)+len(t.Names) == 0:
 		return ports, udp, refuse("neither targets nor names")
+	case t.Kind == schemas.TaskDiscover && len(t.Targets) > 0:
+		return ports, udp, refuse("a discovery of addresses")
 	case t.Kind == schemas.TaskSweep && len(t.Names) > 0:
 		return ports, udp, refuse("a sweep of names")
 	case min(t.HostRate, t.NetworkRate) < 0:
@@ -147,28 +158,11 @@ func check(t *schemas.ScanTask) (ports, udp portset.Set, err error) {
 		}
 	}
 	for _, n := range t.Names {
-		if n != resolve.Canonical(n) || !validName(n) {
+		if n != resolve.Canonical(n) || !discover.ValidName(n) {
 			return ports, udp, refuse("%.80q is not a name in lower case without a final dot", n)
 		}
 	}
 	return ports, udp, nil
-}
-
-func validName(n string) bool {
-	if n == "" || len(n) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(n, ".") {
-		if label == "" || len(label) > 63 {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if c <= ' ' || c >= 0x7f || c == '\\' {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // look is one task at work.

@@ -18,6 +18,8 @@ type metrics struct {
 	connections  prometheus.Counter
 	datagrams    prometheus.Counter
 	questions    *prometheus.CounterVec // result
+	found        *prometheus.CounterVec // method
+	transfers    *prometheus.CounterVec // result
 	open         prometheus.Counter
 	unconfirmed  prometheus.Counter
 	overloaded   prometheus.Counter
@@ -49,6 +51,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		connections:  counter("connections_total", "Connections that the scanner itself tried.").WithLabelValues(),
 		datagrams:    counter("udp_questions_total", "Questions that were put to UDP ports, one datagram each.").WithLabelValues(),
 		questions:    counter("dns_questions_total", "DNS questions by what came of them.", "result"),
+		found:        counter("names_found_total", "Names that discovery found, by how.", "method"),
+		transfers:    counter("zone_transfers_total", "Zone transfers that were asked for: open, refused, failed.", "result"),
 		open:         counter("open_ports_total", "Open ports that were confirmed.").WithLabelValues(),
 		unconfirmed:  counter("unconfirmed_ports_total", "Ports that a sweep found open and that did not take our connection.").WithLabelValues(),
 		overloaded:   counter("overloaded_sweeps_total", "Sweeps repeated because this machine did not keep up with their rate.").WithLabelValues(),

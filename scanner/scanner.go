@@ -132,7 +132,7 @@ func (s *Scanner) shard(ctx context.Context, claim schemas.ScanEvent) error {
 	log := s.deps.log().With("job", task.Job, "shard", task.Shard, "of", task.Shards, "kind", task.Kind, "unit", task.Unit)
 	kind := string(task.Kind)
 	switch task.Kind {
-	case schemas.TaskNames, schemas.TaskSweep, schemas.TaskConfirm:
+	case schemas.TaskNames, schemas.TaskSweep, schemas.TaskConfirm, schemas.TaskDiscover:
 	default:
 		kind = "unknown" // a label must not grow with what others write
 	}

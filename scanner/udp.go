@@ -145,4 +145,3 @@ func (l *loose) Read(b []byte) (int, error) {
 		}
 	}
 }
-

@@ -10,9 +10,12 @@ type ScanTaskKind string
 
 // The kinds of scan task.
 const (
-	TaskNames   ScanTaskKind = "names"   // resolve Names and the PTRs of Targets
-	TaskSweep   ScanTaskKind = "sweep"   // find open Ports of Targets and identify them
-	TaskConfirm ScanTaskKind = "confirm" // look once more at exactly these Targets and Ports, or Names
+	TaskNames ScanTaskKind = "names" // resolve Names and the PTRs of Targets
+	TaskSweep ScanTaskKind = "sweep" // find open Ports of Targets and identify them
+	// TaskDiscover finds the names of a zone, the first of Names. The others are
+	// names in it that certificates showed.
+	TaskDiscover ScanTaskKind = "discover"
+	TaskConfirm  ScanTaskKind = "confirm" // look once more at exactly these Targets and Ports, or Names
 )
 
 // ScanClass is what passes what.

@@ -75,9 +75,13 @@ type Request struct {
 	// at one by one, so that one that is gone is noticed.
 	Known []netip.Addr
 	Names []string // names that were seen before, likewise
+	// Discover has each authorised domain looked through for names, with those that
+	// certificates showed to begin with.
+	Discover     bool
+	Certificates []string
 }
 
-// Plan makes the tasks: names first, then sweeps of IPv4, then of IPv6. They
+// Plan makes the tasks: names first, then discoveries, then sweeps of IPv4, then of IPv6. They
 // have one job id, from all of the request.
 func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 	if _, ok := snap.Unit(r.Unit); !ok {
@@ -288,6 +292,9 @@ func (p *planner) moreSpecific(network netip.Prefix) []netip.Prefix {
 // tasks makes the shards.
 func (p *planner) tasks() error {
 	if err := p.nameTasks(); err != nil {
+		return err
+	}
+	if err := p.discoverTasks(); err != nil {
 		return err
 	}
 	for _, v4 := range []bool{true, false} {
