@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -38,6 +39,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerWhitelist()
 	c.registerRegistry()
 	c.registerRegistryFiles()
+	c.registerSearch()
 	c.registerStream()
 }
 
@@ -56,6 +58,7 @@ func operation(method, path, summary string, who access, errors ...int) huma.Ope
 }
 
 func operationID(method, path string) string {
+	path = strings.ReplaceAll(path, "/", "-")
 	switch method {
 	case http.MethodGet:
 		return "get-" + path

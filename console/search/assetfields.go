@@ -74,8 +74,8 @@ var assetFields = []*AssetField{
 	{Name: "domain", Aliases: []string{"域名"}, Type: typeList, Chinese: "域名：= 为其本身及以下所有名字，== 仅其本身", English: "domain: = it and every name below, == it alone", Example: "domain = example.edu.cn", compare: compareDomain, group: `if(empty(domain), '', concat('\n', arrayStringConcat(domain, '\n'), '\n'))`},
 	{Name: "host", Aliases: []string{"主机名"}, Type: typeList, Chinese: "解析到该地址的名字", English: "names that lead to it", Example: `host = "www."`, compare: list("host", true)},
 	{Name: "title", Aliases: []string{"标题"}, Type: typeText, Chinese: "网页标题", English: "title of the first page", Example: `title = "教务"`, compare: text("title", true)},
-	{Name: "header", Aliases: []string{"响应头"}, Type: typeText, Chinese: "HTTP 响应头", English: "HTTP header", Example: `header = "X-Powered-By: PHP"`, compare: text("header", true)},
-	{Name: "body", Aliases: []string{"正文"}, Type: typeText, Chinese: "网页正文开头（4 KiB）", English: "the beginning of the page, 4 KiB", Example: `body = "技术支持"`, compare: text("body", true)},
+	{Name: "header", Aliases: []string{"响应头"}, Type: typeText, Chinese: "HTTP 响应头", English: "HTTP header", Example: `header = "X-Powered-By: PHP"`, compare: text("header", false)},
+	{Name: "body", Aliases: []string{"正文"}, Type: typeText, Chinese: "网页正文开头（4 KiB）", English: "the beginning of the page, 4 KiB", Example: `body = "技术支持"`, compare: text("body", false)},
 	{Name: "cert", Aliases: []string{"证书"}, Type: typeList, Chinese: "证书的主体、颁发者、名字、SHA-256、序列号", English: "certificate: subject, issuer, names, SHA-256, serial", Example: `cert = "example.edu.cn"`, compare: list("cert", true)},
 	{Name: "icon_hash", Aliases: []string{"图标"}, Type: typeHash, Chinese: "网站图标的 mmh3，与 FOFA、Shodan 同", English: "mmh3 of the favicon, as FOFA and Shodan write it", Example: "icon_hash = -247388890", compare: compareIcon},
 	{Name: "app", Aliases: []string{"应用", "组件"}, Type: typeList, Chinese: "产品与组件", English: "product and technologies", Example: "app = nginx", compare: list("app", false)},
@@ -174,7 +174,7 @@ func (assetSyntax) Text() query.Field {
 				any = append(any, sql)
 			}
 		}
-		for _, compare := range []func(*query.Comparison) (string, error){text("title", true), list("host", true), text("banner", true), text("header", true)} {
+		for _, compare := range []func(*query.Comparison) (string, error){text("title", true), list("host", true), text("banner", true), text("server", false), list("app", false)} {
 			sql, err := compare(c)
 			if err != nil {
 				return "", err

@@ -87,6 +87,12 @@ type AssetPage struct {
 	Next  string // After of the next page; empty when this is the last
 }
 
+// Check says what is wrong with the query's text.
+func (q *AssetQuery) Check() error {
+	_, err := q.where()
+	return err
+}
+
 // where is the condition of a query, within what its asker may see.
 func (q *AssetQuery) where() (query.Condition, error) {
 	c, err := query.Compile(q.Text, assetSyntax{}, q.Now)
@@ -278,7 +284,7 @@ func (q *AssetQuery) after(c *query.Condition) error {
 		at.IP = netip.IPv6Unspecified()
 	}
 	c.SQL += " AND ip >= toIPv6({at_ip:String}) AND (ip, port, transport, name) > (toIPv6({at_ip:String}), {at_port:UInt16}, {at_transport:String}, {at_name:String})"
-	c.Params["at_ip"], c.Params["at_port"], c.Params["at_transport"], c.Params["at_name"] = in6(at.IP.WithZone("")), strconv.Itoa(int(at.Port)), at.Transport, at.Name
+	c.Params["at_ip"], c.Params["at_port"], c.Params["at_transport"], c.Params["at_name"] = in6(at.IP.WithZone("")), strconv.Itoa(int(at.Port)), query.EscapeParam(at.Transport), query.EscapeParam(at.Name)
 	return nil
 }
 

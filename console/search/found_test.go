@@ -287,7 +287,7 @@ func anyQuestion(t *rapid.T, depth int) question {
 		return question{"(" + v + " || " + a.text + ")", func(x *schemas.NotedAsset) bool {
 			ip, err := netip.ParseAddr(v)
 			has := func(s string) bool { return strings.Contains(lower(s), lower(v)) }
-			return has(page(x).Title) || has(page(x).Header) || has(service(x).Banner) || slices.ContainsFunc(x.Notes.Names, has) || err == nil && x.IP == ip || a.holds(x)
+			return has(page(x).Title) || has(page(x).Server) || slices.ContainsFunc(listsOf["app"](x), has) || has(service(x).Banner) || slices.ContainsFunc(x.Notes.Names, has) || err == nil && x.IP == ip || a.holds(x)
 		}}
 	}
 	return a

@@ -86,6 +86,18 @@ type Condition struct {
 	Params map[string]string
 }
 
+// Error is a mistake in a query, with the place where it is.
+type Error struct {
+	Query string
+	At    int // byte offset
+	Msg   string
+}
+
+// Column is the place as a person counts it: in characters, from 1.
+func (e *Error) Column() int { return utf8.RuneCountInString(e.Query[:min(e.At, len(e.Query))]) + 1 }
+
+func (e *Error) Error() string { return fmt.Sprintf("query, character %d: %s", e.Column(), e.Msg) }
+
 // Caret shows the place under the query, in two lines: a query that is longer
 // than a line by its part around the mistake.
 func (e *Error) Caret() string {
@@ -115,18 +127,6 @@ func (e *Error) Caret() string {
 	}
 	return string(before) + string(after) + "\n" + strings.Repeat(" ", width) + "^"
 }
-
-// Error is a mistake in a query, with the place where it is.
-type Error struct {
-	Query string
-	At    int // byte offset
-	Msg   string
-}
-
-// Column is the place as a person counts it: in characters, from 1.
-func (e *Error) Column() int { return utf8.RuneCountInString(e.Query[:min(e.At, len(e.Query))]) + 1 }
-
-func (e *Error) Error() string { return fmt.Sprintf("query, character %d: %s", e.Column(), e.Msg) }
 
 // Compile makes the condition of a query. An empty query is "1". Ages in the
 // query are counted back from now.
@@ -418,8 +418,17 @@ func (f Field) text() string {
 	return f.SQL
 }
 
+// inParameter writes a text as ClickHouse reads a parameter: with escapes.
+var inParameter = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+
+// EscapeParam is for texts that a caller makes parameters of a Condition itself.
+func EscapeParam(s string) string { return inParameter.Replace(s) }
+
 func (p *parser) param(typ, value string) string {
 	name := "p" + strconv.Itoa(len(p.cond.Params))
+	if typ == "String" {
+		value = inParameter.Replace(value)
+	}
 	p.cond.Params[name] = value
 	return "{" + name + ":" + typ + "}"
 }

@@ -6,6 +6,8 @@
 -- they are LowCardinality, and a condition is asked of the dictionary alone.
 -- Texts that differ have an index of their pieces of two or three characters
 -- (lower case), which finds what a text contains; names have one of whole names.
+-- Headers and bodies have none: it would be larger than they are, and cost more
+-- than all else of writing a row.
 --
 -- Newer rows replace older ones of the same place. Reading them with FINAL merges
 -- all of the table at every question, so there is to be one large part, and what
@@ -53,8 +55,6 @@ CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
     INDEX in_host lower(host) TYPE text(tokenizer = ngrams(3)),
     INDEX in_domain domain TYPE text(tokenizer = array),
     INDEX in_title lower(title) TYPE text(tokenizer = ngrams(2)),
-    INDEX in_header lower(header) TYPE text(tokenizer = ngrams(3)),
-    INDEX in_body lower(body) TYPE text(tokenizer = ngrams(3)),
     INDEX in_banner lower(banner) TYPE text(tokenizer = ngrams(3)),
     INDEX in_cert lower(cert) TYPE text(tokenizer = ngrams(3)),
     INDEX in_icon icon_hash TYPE bloom_filter(0.001) GRANULARITY 1
