@@ -36,6 +36,7 @@ func (c *Console) describe(api huma.API) {
 	api.UseMiddleware(c.count, c.authorise)
 	c.registerLogin()
 	c.registerReads()
+	c.registerMap()
 	c.registerWhitelist()
 	c.registerRegistry()
 	c.registerRegistryFiles()

@@ -31,4 +31,9 @@ type ScanTask struct {
 	Reason  string         `json:"reason,omitempty"`
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires"` // not started after this
+
+	// NotBy is the scanner that has seen what is asked about: another one should
+	// take the shard if one can, since a second vantage tells more than a second
+	// look. It is a wish, not a ban.
+	NotBy string `json:"not_by,omitempty"`
 }

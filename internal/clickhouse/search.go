@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,20 +21,33 @@ func (db *DB) InsertSearch(ctx context.Context, rows []schemas.NotedAsset, token
 	return insertRows(ctx, db, "asset_search", searchColumns, false, rows, token)
 }
 
-// SearchMarks calls f for every row's key and mark.
-func (db *DB) SearchMarks(ctx context.Context, f func(key string, mark uint64)) error {
-	rows, err := db.Query(ctx, "SELECT key, mark FROM asset_search FINAL")
+// SearchMarks calls f for every row's key and mark, until f fails.
+func (db *DB) SearchMarks(ctx context.Context, f func(key string, mark uint64) error) error {
+	return db.searchKeys(ctx, "SELECT key, mark FROM asset_search FINAL", f)
+}
+
+// Unsearched calls f for every asset that has no row to be searched by: those
+// that were stored before there were such rows.
+func (db *DB) Unsearched(ctx context.Context, f func(key string) error) error {
+	return db.searchKeys(ctx, "SELECT key, toUInt64(0) FROM assets LEFT ANTI JOIN asset_search USING (key) GROUP BY key SETTINGS join_algorithm = 'grace_hash,hash'",
+		func(key string, _ uint64) error { return f(key) })
+}
+
+func (db *DB) searchKeys(ctx context.Context, query string, f func(string, uint64) error) (err error) {
+	rows, err := db.Query(ctx, query)
 	if err != nil {
 		return fmt.Errorf("reading what is searched: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is asked below
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var key string
 		var mark uint64
 		if err := rows.Scan(&key, &mark); err != nil {
 			return fmt.Errorf("reading what is searched: %w", err)
 		}
-		f(key, mark)
+		if err := f(key, mark); err != nil {
+			return err
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("reading what is searched: %w", err)
