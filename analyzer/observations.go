@@ -33,6 +33,7 @@ type observations struct {
 	judged *directory.Snapshot // the registry that the drifts were last judged by
 	at     time.Time           // and when
 	owed   []schemas.Drift     // judged, and not yet written
+	noted  noted
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -56,12 +57,14 @@ func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
 			return nil, 0, fmt.Errorf("loading drifts: %w", err)
 		}
 		h.judge.Seed(drifts)
+		h.noted.seed(drifts)
 		if err := h.seedMap(ctx); err != nil {
 			return nil, 0, err
 		}
 		var own context.Context
 		own, h.stop = context.WithCancel(ctx)
 		h.stopped = make(chan struct{})
+		go h.keepNoted(own)
 		go h.reconsider(own)
 		return h, kafka.Committed, nil
 	}
@@ -71,6 +74,7 @@ func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
 func (h *observations) Close() error {
 	h.stop()
 	<-h.stopped
+	<-h.noted.stopped
 	return nil
 }
 
@@ -110,7 +114,11 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 	h.judged, h.at = snap, now
 	// The judge has moved on: what cannot be written now is written with the next.
 	h.owed = append(h.owed, drifts...)
-	if err := h.writeDrift(ctx, snap, h.owed, fmt.Sprintf("reconsidered/%d", now.UnixNano())); err != nil {
+	token := fmt.Sprintf("reconsidered/%d", now.UnixNano())
+	if err := h.writeDrift(ctx, snap, h.owed, token); err != nil {
+		return err
+	}
+	if err := h.note(ctx, snap, nil, h.owed, now, token); err != nil {
 		return err
 	}
 	h.owed = nil
@@ -151,6 +159,9 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 		return err
 	}
 	if err := h.writeDrift(ctx, snap, set.drifts.list(), token); err != nil {
+		return err
+	}
+	if err := h.note(ctx, snap, set.assets.list(), set.drifts.list(), now, token); err != nil {
 		return err
 	}
 	if len(set.seen) == 0 {

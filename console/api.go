@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -39,6 +40,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerWhitelist()
 	c.registerRegistry()
 	c.registerRegistryFiles()
+	c.registerSearch()
 	c.registerStream()
 }
 
@@ -57,6 +59,7 @@ func operation(method, path, summary string, who access, errors ...int) huma.Ope
 }
 
 func operationID(method, path string) string {
+	path = strings.ReplaceAll(path, "/", "-")
 	switch method {
 	case http.MethodGet:
 		return "get-" + path

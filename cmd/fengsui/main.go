@@ -81,7 +81,7 @@ Know what you own, who answers for it, what changed, who attacks or mines, and t
 		newUp(flags), newCollector(flags), newScanner(flags), newAnalyzer(flags), newConsole(flags),
 		newStore(flags), newBroker(flags), newMigrate(flags),
 		newReplay(flags), newParse(flags),
-		newEvents(flags), newAlerts(flags), newMining(flags), newAssets(flags), newGraph(flags), newDrift(flags), newWho(flags),
+		newEvents(flags), newAlerts(flags), newMining(flags), newAssets(flags), newGraph(flags), newSearch(flags), newDrift(flags), newWho(flags),
 		newScan(flags), newRegistry(flags), newRules(flags), newMask(flags), newConfigCommand(flags), newUser(flags),
 	)
 	checkCalls(root)
