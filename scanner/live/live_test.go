@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"fengsui/internal/testkit/lab"
 )
@@ -77,6 +78,19 @@ func TestWhoIsThere(t *testing.T) {
 	})
 	check("echo over IPv6", []string{"fd00:60::10 icmp ", "fd00:70::11 icmp "}, func(ctx context.Context) ([]Sign, error) {
 		return Ping(ctx, []netip.Addr{s.addr("fd00:60::10"), s.addr("fd00:60::11"), s.addr("fd00:70::11"), s.addr("fd00:70::13")}, 1000)
+	})
+	// The same by the kernel's own socket for everybody's ping, where it is allowed.
+	if out, err := s.scanner.Command("sh", "-c", "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	check("everybody's echo", []string{"10.60.1.10 icmp "}, func(ctx context.Context) ([]Sign, error) {
+		if p, err := newPinger(false); err != nil || p.ip || unix.Close(p.fd) != nil {
+			t.Errorf("a raw socket, or none: %v", err)
+		}
+		return Ping(ctx, block("10.60.1.%d", 1, 30), 1000)
+	})
+	check("everybody's echo over IPv6", []string{"fd00:60::10 icmp "}, func(ctx context.Context) ([]Sign, error) {
+		return Ping(ctx, []netip.Addr{s.addr("fd00:60::10"), s.addr("fd00:60::11")}, 1000)
 	})
 	check("all nodes", []string{"fd00:70::11 ndp ", "fd00:70::12 ndp "}, func(ctx context.Context) ([]Sign, error) {
 		return AllNodes(ctx, lan(), netip.MustParsePrefix("fd00:70::/64"))
