@@ -183,7 +183,7 @@ type loop struct {
 	start   time.Time
 	drained time.Duration // when all answers were last read
 	pace    pace
-	stats Stats
+	stats   Stats
 }
 
 func (l *loop) now() time.Duration { return time.Since(l.start) }
