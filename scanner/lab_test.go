@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -507,7 +508,13 @@ func TestStopEndsTraffic(t *testing.T) {
 // The helper itself refuses, whoever starts it.
 func TestHelperRefusesByItself(t *testing.T) {
 	c := newCampus(t)
-	helper := lab.SweepHelper(t)
+	ours := lab.SweepHelper(t)
+	for _, helper := range []string{ours, filepath.Join(filepath.Dir(ours), sweep.ProgramSYN)} {
+		t.Run(filepath.Base(helper), func(t *testing.T) { refusesByItself(t, c, helper) })
+	}
+}
+
+func refusesByItself(t *testing.T, c *campus, helper string) {
 	sniffer := c.scanner.Sniff()
 	f := func(request, reason string) {
 		t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,9 +22,11 @@ var usual = []uint16{22, 80, 443, 445, 3389}
 const (
 	// discoveryRate bounds discovery's packets of each kind.
 	discoveryRate = 1000
-	// neighbourWait is until the kernel has given a neighbour up: it asks three
-	// times, a second apart.
+	// neighbourWait is until the kernel has given up a neighbour that it did not
+	// know: it asks three times, a second apart. One that it knew of old it trusts
+	// for five seconds more, until settleWait.
 	neighbourWait = 3500 * time.Millisecond
+	settleWait    = 9 * time.Second
 	// neighbours is how many of them are left to the kernel at once, whose table
 	// holds 1,024 by default.
 	neighbours = 256
@@ -244,12 +247,17 @@ func (l *looker) asked(hosts []netip.Addr, signs []live.Sign) {
 func (l *looker) neighbours(ctx context.Context, hosts []netip.Addr) error {
 	cfg := l.config(max(l.share(), 1), 1, neighbourWait)
 	answered := map[netip.Addr]bool{}
+	until := time.Now().Add(settleWait)
 	if _, err := probe.Run(ctx, hosts, usual[1:2], cfg, func(at netip.AddrPort, _ probe.Answer) {
 		answered[at.Addr()] = true
 	}); err != nil {
 		return err
 	}
 	table, err := live.Table()
+	for err == nil && time.Now().Before(until) && slices.ContainsFunc(hosts, func(ip netip.Addr) bool { return table[ip].Pending }) {
+		time.Sleep(200 * time.Millisecond) // this process is ended from outside
+		table, err = live.Table()
+	}
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@
 # Measures sweeps of ports beside nmap and masscan, inside network namespaces
 # that it makes, and prints tables in Markdown:
 #
-#   sweep.sh [-rounds 3] [-only NAME]
+#   sweep.sh [-rounds 3] [-only EXPRESSION]
 #
 # Wants root, and the machine for itself.
 set -eu

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ import (
 var (
 	asked  = flag.Bool("sweep-beside", false, "measure")
 	rounds = flag.Int("rounds", 3, "of each")
-	only   = flag.String("only", "", "measure what has this in its name")
+	only   = flag.String("only", "", "measure what matches this expression")
 )
 
 // scene is a network, with what is really open there.
@@ -73,12 +74,16 @@ func TestSweepBeside(t *testing.T) {
 		{"nmap -sT -T4", b.nmap("-sT")},
 		{"masscan --rate 20000", b.masscan},
 	}
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
 	results := map[string][]outcome{}
 	for round := range *rounds {
 		for i := range scenes {
 			for _, p := range programs {
 				name := scenes[i].name + " · " + p.name
-				if !strings.Contains(name, *only) {
+				if !wanted.MatchString(name) {
 					continue
 				}
 				o := b.measure(&scenes[i], p)

@@ -15,6 +15,7 @@ type Neighbour struct {
 	MAC       string // "" where nobody has said
 	Reachable bool   // it has answered within the last half minute or so
 	Failed    bool   // the kernel has asked three times and nobody answered
+	Pending   bool   // the kernel is about to ask, or waits for an answer
 }
 
 // Table is the kernel's table of neighbours. Reading it needs no privilege and
@@ -46,7 +47,10 @@ func neighbour(b []byte) (netip.Addr, Neighbour, bool) {
 		return netip.Addr{}, Neighbour{}, false
 	}
 	nud := binary.NativeEndian.Uint16(b[state:])
-	n := Neighbour{Reachable: nud&unix.NUD_REACHABLE != 0, Failed: nud&unix.NUD_FAILED != 0}
+	n := Neighbour{
+		Reachable: nud&unix.NUD_REACHABLE != 0, Failed: nud&unix.NUD_FAILED != 0,
+		Pending: nud&(unix.NUD_INCOMPLETE|unix.NUD_DELAY|unix.NUD_PROBE) != 0,
+	}
 	var ip netip.Addr
 	for b = b[header:]; len(b) >= 4; {
 		length, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])

@@ -25,9 +25,11 @@ func (p *pace) begin(now time.Duration, asked float64, later bool) {
 }
 
 // may is how many probes may be sent now. What is saved up is at most that of
-// five milliseconds, so that a pause is not followed by a burst.
+// twenty milliseconds, so that a pause is followed by no burst to speak of, and a
+// busy machine, which gives a process its turn not more often, still keeps to the
+// rate.
 func (p *pace) may(now time.Duration) int {
-	p.tokens = min(p.tokens+p.rate*(now-p.filled).Seconds(), max(p.rate/200, 1))
+	p.tokens = min(p.tokens+p.rate*(now-p.filled).Seconds(), max(p.rate/50, 1))
 	p.filled = now
 	return int(p.tokens)
 }

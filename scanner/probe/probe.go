@@ -180,9 +180,10 @@ type loop struct {
 	back   []uint32 // what this machine could not begin
 	silent []uint32 // of this pass
 
-	start time.Time
-	pace  pace
-	stats Stats
+	start   time.Time
+	drained time.Duration // when all answers were last read
+	pace    pace
+	stats   Stats
 }
 
 func (l *loop) now() time.Duration { return time.Since(l.start) }
@@ -427,6 +428,7 @@ func meaning(err error) (Answer, error) {
 // answers reads what has come of the connections under way, all of it.
 func (l *loop) answers(events []unix.EpollEvent, wait int) error {
 	for {
+		now := l.now()
 		n, err := unix.EpollWait(l.epoll, events, wait)
 		if errors.Is(err, unix.EINTR) {
 			return nil
@@ -457,6 +459,7 @@ func (l *loop) answers(events []unix.EpollEvent, wait int) error {
 			l.end(s, host, at, answer)
 		}
 		if n < len(events) {
+			l.drained = now
 			return nil
 		}
 		wait = 0
@@ -507,7 +510,7 @@ func (l *loop) end(s int32, host int, at netip.AddrPort, answer Answer) {
 		return
 	}
 	t.answered++
-	late := l.now()-c.began >= lateAfter
+	late := l.drained-c.began >= lateAfter // it had not come when they were last read, however long ago
 	l.pace.answer(late)
 	if late {
 		t.late++

@@ -271,7 +271,7 @@ func TestPace(t *testing.T) {
 			if p.rate > rate || p.rate < rate*slowest {
 				t.Fatalf("rate %v of %v", p.rate, rate)
 			}
-			if most := 1 + rate*now.Seconds() + max(rate/200, 1); float64(sent) > most {
+			if most := 1 + rate*now.Seconds() + max(rate/50, 1); float64(sent) > most {
 				t.Fatalf("%d sent in %v at %v a second", sent, now, rate)
 			}
 		}
@@ -292,7 +292,11 @@ func TestStops(t *testing.T) {
 	if err == nil || err.Error() != "enough" {
 		t.Errorf("%v", err)
 	}
-	if left := openFiles(t); left > files {
+	left := openFiles(t)
+	for deadline := time.Now().Add(10 * time.Second); left > files && time.Now().Before(deadline); left = openFiles(t) {
+		time.Sleep(10 * time.Millisecond) // the lab itself closes two when its thread has come back
+	}
+	if left > files {
 		t.Errorf("%d files are left open", left-files)
 	}
 }
