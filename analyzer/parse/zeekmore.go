@@ -327,10 +327,17 @@ func finishDHCP(z *zeekRecord) {
 	}
 }
 
+// preauthRequired is what every client is told first: no failure, and no login yet.
+const preauthRequired = "KDC_ERR_PREAUTH_REQUIRED"
+
 // finishKerberos says what was asked for: a ticket for oneself, as at a login, or
 // one for a service.
 func finishKerberos(z *zeekRecord) {
 	ev := z.ev
+	if ev.Str(schemas.FieldEventReason) == preauthRequired {
+		ev.SetString(schemas.FieldEventOutcome, "unknown")
+		return
+	}
 	switch kind := ev.Lookup("zeek.extra.request_type").Text(); {
 	case kind == "AS" && ev.Has(schemas.FieldEventOutcome):
 		ev.SetString(schemas.FieldEventAction, "kerberos_ticket_requested")
