@@ -51,6 +51,36 @@ func FuzzDevices(f *testing.F) {
 	})
 }
 
+// FuzzW3C reads lines under any header lines: an error that says something, or an
+// event that comes out the same again, whatever columns were known before.
+func FuzzW3C(f *testing.F) {
+	f.Add("#Fields: date time s-ip cs-method cs(User-Agent) sc-status", "2026-12-10 04:00:01 192.0.2.10 GET Mozilla/5.0+(X11) 200", true)
+	f.Add("#Software: x\n#Fields:\n#Fields: a b", "1 2", false)
+	f.Add("#Fields: date-time,client-ip,source", "2026-12-10T04:00:01Z,192.0.2.1,\"a, \"\"b\"", false)
+	f.Add("", "", true)
+	f.Fuzz(func(t *testing.T, preamble, line string, iis bool) {
+		format := "microsoft-exchange"
+		if iis {
+			format = "microsoft-iis"
+		}
+		read := func(preamble string) (string, error) {
+			ev := sampleEvent(format, line)
+			ev.Preamble = preamble
+			err := Parse(ev)
+			return eventText(ev), err
+		}
+		text, err := read(preamble)
+		if err != nil && err.Error() == "" {
+			t.Fatal("an error that says nothing")
+		}
+		_, _ = read("#Fields: x y z")
+		again, err2 := read(preamble)
+		if (err == nil) != (err2 == nil) || err == nil && (again != text || !json.Valid([]byte(text))) {
+			t.Fatalf("not the same again: %v, %v\n%s\n%s", err, err2, text, again)
+		}
+	})
+}
+
 // FuzzTimeFormat reads any text by any pattern: a time that can be stored, or
 // none.
 func FuzzTimeFormat(f *testing.F) {

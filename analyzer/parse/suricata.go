@@ -2,6 +2,7 @@ package parse
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type eve struct {
 	grouped []schemas.Value // DNS, grouped by type: the same again
 	ttls    []schemas.Value
 	first   bool // the first question has been read
+	facts   eveFacts
 }
 
 type eveReader struct {
@@ -207,6 +209,14 @@ func init() {
 			e.ev.SetString(schemas.FieldRuleName, v.text)
 		},
 	}
+	maps.Copy(eveFields, furtherEVEFields())
+	for name, w := range furtherEVEKinds {
+		protocol := name
+		if p := eveProtocols[name]; p != "" {
+			protocol = p
+		}
+		eveKinds[name] = eveKind{"suricata." + name, protocol, w}
+	}
 }
 
 func eveDNSType(e *eve, v *jsonValue) {
@@ -228,12 +238,14 @@ func eveTTL(e *eve, v *jsonValue) {
 	}
 }
 
-// eveKinds are what the types of event mean.
-var eveKinds = map[string]struct {
+// eveKind is what a type of event means.
+type eveKind struct {
 	dataset  string
 	protocol string
 	what     what
-}{
+}
+
+var eveKinds = map[string]eveKind{
 	"alert":    {"suricata.alert", "", what{"intrusion_detection", "info", "", ""}},
 	"drop":     {"suricata.drop", "", what{"network", "denied", "", ""}},
 	"anomaly":  {"suricata.anomaly", "", what{"network", "info", "", ""}},
@@ -267,6 +279,7 @@ func (e *eve) end() error {
 		ev.SetString(schemas.FieldNetworkProtocol, kind.protocol)
 	}
 	e.endDNS()
+	e.endFurther()
 	setNetworkType(ev)
 	setSum(ev, schemas.FieldNetworkBytes, schemas.FieldSourceBytes, schemas.FieldDestinationBytes)
 	setSum(ev, schemas.FieldNetworkPackets, schemas.FieldSourcePackets, schemas.FieldDestinationPackets)

@@ -3,6 +3,7 @@ package parse
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -234,6 +235,7 @@ func init() {
 			"direction": zeekText(schemas.FieldStratumDirection),
 		}},
 	}
+	maps.Copy(zeekPaths, furtherZeekPaths())
 }
 
 // zeekTime reads ts: seconds since 1970, or ISO 8601 in UTC.
@@ -252,11 +254,11 @@ func zeekTime(z *zeekRecord, v *jsonValue) {
 
 // zeekService names the protocol that Zeek saw; several are kept as it lists them.
 func zeekService(z *zeekRecord, v *jsonValue) {
-	service := v.text
+	service := lower(v.first())
 	if service == "ssl" {
 		service = "tls"
 	}
-	z.ev.SetString(schemas.FieldNetworkProtocol, lower(service))
+	z.ev.SetString(schemas.FieldNetworkProtocol, service)
 }
 
 func zeekClass(z *zeekRecord, v *jsonValue) {

@@ -45,7 +45,7 @@ func TestZeekTwins(t *testing.T) {
 		{"flag", "bool"},
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		path := rapid.SampledFrom([]string{"conn", "dns", "ssl", "http", "ssh", "notice", "stratum", "made_up"}).Draw(t, "path")
+		path := rapid.SampledFrom([]string{"conn", "dns", "ssl", "http", "ssh", "notice", "stratum", "files", "dhcp", "kerberos", "ntlm", "smb_files", "socks", "websocket", "known_services", "made_up"}).Draw(t, "path")
 		var fields, types, row []string
 		object := []string{`"_path":"` + path + `"`}
 		for _, c := range columns {
