@@ -9,7 +9,7 @@ DATA ?= data
 BUILD_PACKAGES := libpcap-dev gcc libc6-dev
 # The real peers that the tests speak with.
 TEST_PACKAGES := $(BUILD_PACKAGES) rsyslog rsyslog-gnutls rsyslog-elasticsearch bsdutils tshark nginx-light redis-server openssh-server openssh-client \
-	softflowd bind9 bind9-dnsutils nsd dnsperf nmap masscan iproute2 nftables openssl curl chromium fonts-noto-cjk postgresql \
+	softflowd bind9 bind9-dnsutils bind9-utils nsd dnsperf nmap masscan iproute2 nftables openssl curl chromium fonts-noto-cjk postgresql \
 	mariadb-server vsftpd memcached dovecot-imapd snmpd lighttpd mosquitto
 
 # Peers that conflict with others as packages: unpacked, not installed.
@@ -19,7 +19,7 @@ LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html
 KAFKA := deploy/kafka/target/dependency/.done
 
-.PHONY: help run build test unit lint bench bench-peers bench-sweep bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
+.PHONY: help run build test unit lint bench bench-peers bench-sweep bench-dns bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -82,6 +82,9 @@ bench-sweep: test-packages ## measure sweeps of ports beside nmap and masscan
 
 bench-ingest: test-packages ## measure taking syslog in beside rsyslog and syslog-ng
 	GO=$(GO) collector/bench/ingest.sh
+
+bench-dns: test-packages ## measure resolving names beside dnsperf
+	GO=$(GO) scanner/bench/dns.sh
 
 test-corpus: $(LIBCHDB) ## the tests over the whole corpus of FENGSUI_CORPUS
 	FENGSUI_CORPUS_ALL=1 $(GO) test -timeout 60m ./analyzer/... ./rules/... ./collector/input/packet

@@ -95,7 +95,7 @@ func (k *look) discover(ctx context.Context) error {
 	}
 	defer asker.Client.Close()
 	return discover.Explore(ctx, k.cfg.Discover, discover.Deps{
-		Asker: asker, Words: k.words,
+		Asker: asker, Words: k.words, MayDial: k.mayDial,
 		Transferred: func(how string) { k.m.transfers.WithLabelValues(how).Inc() },
 		Found: func(method string) {
 			if method == "" {

@@ -2,7 +2,7 @@
 # Resolves the same names at a local NSD and a local bind9, by scanner/resolve and
 # by dnsperf in turns, and prints what each says:
 #
-#   dns.sh [names [rounds]]
+#   dns.sh [names [rounds [times through the names]]]
 #
 # All of it runs in a network namespace of its own with nothing but loopback, so
 # wants root. The machine should have nothing else to do: the server, dnsperf and
@@ -15,6 +15,7 @@ if [ "${FENGSUI_DNS_BENCH:-}" != inside ]; then
 fi
 names=${1:-100000}
 rounds=${2:-3}
+times=${3:-5}
 cd "$(dirname "$0")/../.."
 bench=$PWD/bin/fengsui-dnsbench
 ip link set lo up
@@ -79,22 +80,36 @@ for server in 5301:NSD 5302:bind9; do
 	for file in present absent; do
 		i=0
 		while [ $i -lt "$rounds" ]; do
-			echo "== ${server#*:}, $names names, $file, 5 times through, round $i"
-			echo "ours:            $(ours "${server%:*}" $file 5 | tr '\n' ' ')"
-			echo "dnsperf -q 100: $(theirs "${server%:*}" $file 5 100)"
-			echo "dnsperf -q 500: $(theirs "${server%:*}" $file 5 500)"
+			echo "== ${server#*:}, $names names, $file, $times times through, round $i"
+			echo "ours:            $(ours "${server%:*}" $file $times | tr '\n' ' ')"
+			echo "dnsperf -q 100: $(theirs "${server%:*}" $file $times 100)"
+			echo "dnsperf -q 500: $(theirs "${server%:*}" $file $times 500)"
 			i=$((i + 1))
 		done
 	done
 done
-# What is dropped on the way: a twentieth of all packets, in both directions.
-if tc qdisc add dev lo root netem loss 5% limit 100000 2>/dev/null; then
+both() {
 	for server in 5301:NSD 5302:bind9; do
-		echo "== ${server#*:}, $names names, present, once through, 5 % of all packets lost"
-		echo "ours:            $(ours "${server%:*}" present 1 | tr '\n' ' ')"
-		echo "dnsperf -q 100, time-out 1 s: $(dnsperf -s 127.0.0.1 -p "${server%:*}" -d present -n 1 -t 1 2>&1 | grep -E 'completed|lost|per second' | tr -s ' ' | tr '\n' ';')"
+		echo "== ${server#*:}, $names names, present, once through, $1"
+		echo "ours:                        $(ours "${server%:*}" present 1 | tr '\n' ' ')"
+		for q in 100 500; do
+			echo "dnsperf -q $q, time-out 1 s: $(dnsperf -s 127.0.0.1 -p "${server%:*}" -d present -n 1 -q $q -t 1 2>&1 | grep -E 'completed|lost|per second' | tr -s ' ' | tr '\n' ';')"
+		done
 	done
+}
+# What is dropped on the way: one packet in twenty to the server and one in twenty
+# back; and a link that holds little.
+if nft add table drops 2>/dev/null; then
+	nft 'add chain drops input { type filter hook input priority 0; }'
+	nft 'add rule drops input udp dport { 5301, 5302 } numgen random mod 20 0 drop'
+	nft 'add rule drops input udp sport { 5301, 5302 } numgen random mod 20 0 drop'
+	both '5 % of all packets lost in each direction'
+	nft delete table drops
 else
-	echo "no netem here: nothing is lost on purpose"
+	echo "no nftables here: nothing is lost on purpose"
+fi
+if tc qdisc add dev lo root tbf rate 16mbit burst 10kb limit 20kb 2>/dev/null; then
+	both 'a link of 16 Mbit/s that queues 20 kB'
+	tc qdisc del dev lo root
 fi
 machine

@@ -114,6 +114,8 @@ func (a *Asker) Names(ctx context.Context, leads []Lead, types []uint16, empty b
 			return nil
 		case q.Type == dns.TypeA && len(answer.Chain) > 0:
 			of(q.Name).leads = &answer
+		case q.Type == dns.TypeNS && len(answer.Chain) > 0:
+			answer.Values = nil // another zone's: an alias is none
 		}
 		return a.tell(by[q.Name], q.Type, answer, empty, &out)
 	})

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -74,6 +75,7 @@ var services = []string{
 type Deps struct {
 	Asker
 	Words       *Words
+	MayDial     func(netip.Addr) error        // nil when packets may be sent to an address at this moment
 	Transferred func(how string)              // counts transfers: open, refused, failed
 	Found       func(method string)           // counts names
 	Say         func(msg string, args ...any) // what is worth knowing and no trouble

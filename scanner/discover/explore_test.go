@@ -116,7 +116,7 @@ func run(t testing.TB, cfg Config, words string, certificates []string, servers 
 			Client: client, Snap: snap, Count: func(string) {}, Warn: nothing,
 			Emit: func(o schemas.Observation) error { out = append(out, o); return nil },
 		},
-		Words: list, Transferred: func(string) {}, Found: func(string) {}, Say: nothing,
+		Words: list, MayDial: snap.MayScan, Transferred: func(string) {}, Found: func(string) {}, Say: nothing,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -366,5 +366,42 @@ func TestZonesThatAreNotThere(t *testing.T) {
 	out, err = run(t, DefaultConfig(), "www", nil, newWorld(t, func(_ dns.Question, m *dns.Msg) { m.Rcode = dns.RcodeServerFailure }))
 	if err != nil || len(out) != 0 {
 		t.Errorf("failing: %+v, %v", out, err)
+	}
+}
+
+// An alias of a zone is not a zone: nothing is looked for below it.
+func TestAliasOfAZone(t *testing.T) {
+	w := newWorld(t, func(q dns.Question, m *dns.Msg) {
+		name := resolve.Canonical(q.Name)
+		switch {
+		case name == "u.example" && q.Qtype == dns.TypeSOA:
+			put(t, m, "u.example. 1 SOA ns.test. h.test. 1 2 3 4 5")
+		case name == "u.example" && q.Qtype == dns.TypeNS:
+			put(t, m, "u.example. 1 NS ns.test.")
+		case name == "u.example":
+		case name == "old.u.example":
+			put(t, m, "old.u.example. 1 CNAME u.example.")
+			if q.Qtype == dns.TypeNS {
+				put(t, m, "u.example. 1 NS ns.test.")
+			}
+		default:
+			m.Rcode = dns.RcodeNameError
+		}
+	})
+	out, err := run(t, DefaultConfig(), "old www", nil, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range out {
+		if o.Name == "old.u.example" && o.RecordType != "CNAME" {
+			t.Errorf("%+v", o)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range w.got {
+		if strings.HasSuffix(name, ".old.u.example") {
+			t.Errorf("asked for %s", name)
+		}
 	}
 }

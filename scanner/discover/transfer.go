@@ -118,7 +118,7 @@ func (e *explorer) nameServers(ctx context.Context, zone string) ([]netip.Addr, 
 	}
 	var out []netip.Addr
 	for ip := range found {
-		if e.Snap.MayScan(ip) == nil {
+		if e.MayDial(ip) == nil {
 			out = append(out, ip)
 		}
 	}
@@ -128,6 +128,9 @@ func (e *explorer) nameServers(ctx context.Context, zone string) ([]netip.Addr, 
 
 // axfr asks one server for a zone.
 func (e *explorer) axfr(ctx context.Context, zone string, ip netip.Addr) (records []dns.RR, how string, err error) {
+	if err := e.MayDial(ip); err != nil {
+		return nil, transferFailed, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, transferTime)
 	defer cancel()
 	conn, err := (&net.Dialer{Timeout: transferIdle}).DialContext(ctx, "tcp", netip.AddrPortFrom(ip, e.port).String())

@@ -53,11 +53,12 @@ func (a Answer) Settled() bool { return a.RCode == "NOERROR" || a.RCode == "NXDO
 
 // pack writes the packet of a question, with the id left 0.
 func pack(q Question) ([]byte, error) {
-	wire := make([]byte, headerSize+257+4+11)
+	name := dns.Fqdn(q.Name)
+	wire := make([]byte, headerSize+len(name)+1+4+11)
 	wire[2] = 1  // recursion desired
 	wire[5] = 1  // one question
 	wire[11] = 1 // one additional record: EDNS
-	n, err := dns.PackDomainName(dns.Fqdn(q.Name), wire, headerSize, nil, false)
+	n, err := dns.PackDomainName(name, wire, headerSize, nil, false)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the question: %w", err)
 	}

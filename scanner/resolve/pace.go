@@ -7,7 +7,7 @@ const (
 	leastWait = 250 * time.Millisecond
 	mostWait  = 3 * time.Second
 
-	firstWindow = 32
+	firstWindow = 64 // and the least while most questions are answered
 	leastWindow = 4
 	mostWindow  = 1000
 	// A server should always have something to do and never more than its socket
@@ -76,14 +76,19 @@ func (p *pace) answered(took time.Duration, now time.Time) {
 }
 
 // lost counts a question that was not answered in time. One in fifty, or the
-// only ones there are, halve the window.
+// only ones there are, halve the window; but while most are answered not below
+// what any server's socket holds, since then it is the way that loses them.
 func (p *pace) lost(time.Time) {
 	p.used--
 	p.losses++
 	if p.losses*50 <= p.answers {
 		return
 	}
-	p.size, p.slow = max(p.size/2, leastWindow), true
+	least := float64(leastWindow)
+	if p.answers > p.losses {
+		least = firstWindow
+	}
+	p.size, p.slow = max(p.size/2, least), true
 	p.answers, p.losses = 0, -int(p.size) // what was sent before this is not judged again
 }
 
