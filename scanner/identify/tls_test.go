@@ -38,6 +38,7 @@ func secured(t *testing.T, config *tls.Config) (address string) {
 
 // Each version that a server speaks is found, and none besides.
 func TestVersionsOfTLS(t *testing.T) {
+	t.Parallel()
 	f := func(low, high uint16, want string, weak bool) {
 		t.Helper()
 		s, _ := identify(t, secured(t, &tls.Config{MinVersion: low, MaxVersion: high}))
@@ -58,6 +59,7 @@ func TestVersionsOfTLS(t *testing.T) {
 }
 
 func TestCertificateFacts(t *testing.T) {
+	t.Parallel()
 	s, _ := identify(t, secured(t, nil))
 	c := s.TLS
 	if c.Key != "RSA 2048" || !c.SelfSigned || c.Subject != "O=Acme Co" || len(c.SHA256) != 64 || c.Serial == "" || !slices.Contains(c.Names, "example.com") {
@@ -110,6 +112,7 @@ func openssl(t *testing.T, key []string, args ...string) (address string) {
 
 // A real OpenSSL: keys, self-signed, and versions down to TLS 1.0.
 func TestBesideOpenSSL(t *testing.T) {
+	t.Parallel()
 	f := func(key []string, want, versions string, args ...string) {
 		t.Helper()
 		s, _ := identify(t, openssl(t, key, args...))
@@ -134,6 +137,7 @@ func TestBesideOpenSSL(t *testing.T) {
 // A gateway for TLCP alone, with certificates of SM2 keys, as the national
 // standard has it.
 func TestTLCP(t *testing.T) {
+	t.Parallel()
 	pair := func(name string) gmtls.Certificate {
 		t.Helper()
 		key, err := sm2.GenerateKey(nil)
