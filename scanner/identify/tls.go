@@ -3,7 +3,8 @@ package identify
 import (
 	"bytes"
 	"context"
-	"crypto/dsa" //nolint:staticcheck // old certificates have such keys
+	//lint:ignore SA1019 old certificates have such keys, and their size is told
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
