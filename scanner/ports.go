@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -468,7 +469,7 @@ func (k *look) connect(ctx context.Context, j job, limit *rate.Limiter, identifi
 	if !identified {
 		return o
 	}
-	o.service, err = identify.Service(ctx, identify.Target{Host: at.Addr().String(), Port: j.port, Now: time.Now(), Dial: func(ctx context.Context) (net.Conn, error) {
+	o.service, err = identify.Service(ctx, identify.Target{Host: at.Addr().String(), Name: k.nameOf(at), Port: j.port, Now: time.Now(), Dial: func(ctx context.Context) (net.Conn, error) {
 		if c := first; c != nil {
 			first = nil
 			return c, nil
@@ -483,6 +484,21 @@ func (k *look) connect(ctx context.Context, j job, limit *rate.Limiter, identifi
 		k.log.warn("a service could not be identified", "at", at, "job", k.task.Job, "error", err)
 	}
 	return o
+}
+
+// nameOf is the name by which the registry knows what is on a port: the first of
+// its system, unless that has whole blocks. TLS and HTTP answer by it.
+func (k *look) nameOf(at netip.AddrPort) string {
+	system, _ := k.snap.SystemOfPort(at.Addr(), "tcp", int(at.Port()))
+	if !slices.Contains(system.Addresses, netip.PrefixFrom(at.Addr(), at.Addr().BitLen())) {
+		return ""
+	}
+	for _, name := range system.Domains {
+		if !strings.HasPrefix(name, "*.") {
+			return name
+		}
+	}
+	return ""
 }
 
 // dial makes a connection, if the registry authorises it and the rate allows.

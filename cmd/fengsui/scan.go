@@ -53,7 +53,7 @@ for in these domains, too, unless --discover=false.`,
 		},
 	}
 	cmd.Flags().StringVar(&req.Unit, "unit", "", "code of the unit")
-	cmd.Flags().StringVar(&req.Ports, "ports", "", `ports, such as 22,80,1000-2000, or "all" (default: the usual ones and all that are whitelisted)`)
+	cmd.Flags().StringVar(&req.Ports, "ports", "", `ports, such as 22,80,1000-2000,u:53,161 (after u: those of UDP), or "all" (default: the usual ones and all that are whitelisted)`)
 	cmd.Flags().IntVar(&req.Rate, "rate", 0, "packets a second (default: the scanner's)")
 	cmd.Flags().BoolVar(&req.Discover, "discover", true, "look for names in the authorised domains, too")
 	cmd.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the job")

@@ -12,7 +12,6 @@ package identify
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"time"
@@ -196,6 +195,3 @@ func exchange(c net.Conn, send []byte, enough func([]byte) bool) []byte {
 	}
 	return got
 }
-
-// bounded is a connection of which no more than maxRead is read.
-func bounded(c net.Conn) io.Reader { return io.LimitReader(c, maxRead) }

@@ -133,6 +133,7 @@ func identify(t *testing.T, address string) (*schemas.Service, time.Duration) {
 var quiet = log.New(io.Discard, "", 0)
 
 func TestHTTPS(t *testing.T) {
+	t.Parallel()
 	elsewhere := 0
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
 	defer other.Close()
@@ -154,6 +155,7 @@ func TestHTTPS(t *testing.T) {
 
 // An old server with TLS 1.0 and a cipher of its time is a finding.
 func TestOldTLS(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = quiet
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}
@@ -167,6 +169,7 @@ func TestOldTLS(t *testing.T) {
 
 // What we do not know ourselves, fingerprintx may.
 func TestKafkaByTheLibrary(t *testing.T) {
+	t.Parallel()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +184,7 @@ func TestKafkaByTheLibrary(t *testing.T) {
 
 // Peers that want to keep us, or to fill us.
 func TestHostilePeers(t *testing.T) {
+	t.Parallel()
 	f := func(name string, most time.Duration, serve func(net.Conn)) {
 		t.Helper()
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,7 +3,8 @@ package identify
 import (
 	"bytes"
 	"context"
-	"crypto/dsa" //nolint:staticcheck // old certificates have such keys
+	//lint:ignore SA1019 old certificates have such keys, and their size is told
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -61,6 +62,12 @@ func (t *Target) secure(ctx context.Context, c net.Conn) (*tls.Conn, error) {
 // tryTLS makes a handshake and then looks at what is inside.
 func tryTLS(ctx context.Context, t *Target) (s *schemas.Service, silent bool, err error) {
 	foreign := false // TLS, but none that crypto/tls finishes
+	defer func() {
+		if s == nil && err == nil && !silent && t.Name != "" && foreign { // it does not know the name
+			t.Name = ""
+			s, silent, err = tryTLS(ctx, t)
+		}
+	}()
 	silent, err = t.with(ctx, probeWait, func(c net.Conn) {
 		inner, err := t.secure(ctx, c)
 		if err != nil {
@@ -71,7 +78,7 @@ func tryTLS(ctx context.Context, t *Target) (s *schemas.Service, silent bool, er
 		s = t.insideTLS(inner)
 		s.TLS = seen
 	})
-	if s == nil && err == nil && foreign {
+	if s == nil && err == nil && foreign && t.Name == "" {
 		s, err = t.foreignTLS(ctx)
 	}
 	if s != nil && s.HTTP != nil {

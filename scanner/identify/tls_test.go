@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func secured(t *testing.T, config *tls.Config) (address string) {
 
 // Each version that a server speaks is found, and none besides.
 func TestVersionsOfTLS(t *testing.T) {
+	t.Parallel()
 	f := func(low, high uint16, want string, weak bool) {
 		t.Helper()
 		s, _ := identify(t, secured(t, &tls.Config{MinVersion: low, MaxVersion: high}))
@@ -58,11 +60,49 @@ func TestVersionsOfTLS(t *testing.T) {
 }
 
 func TestCertificateFacts(t *testing.T) {
+	t.Parallel()
 	s, _ := identify(t, secured(t, nil))
 	c := s.TLS
 	if c.Key != "RSA 2048" || !c.SelfSigned || c.Subject != "O=Acme Co" || len(c.SHA256) != 64 || c.Serial == "" || !slices.Contains(c.Names, "example.com") {
 		t.Errorf("%+v", c)
 	}
+}
+
+// A server with several names is asked by the one that is known, and by none if it
+// does not know that.
+func TestByName(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprintf(w, "<title>%s</title>", r.Host) }))
+	server.Config.ErrorLog = quiet
+	var names []string
+	var mu sync.Mutex
+	server.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if names = append(names, h.ServerName); h.ServerName == "unknown.example" {
+			return nil, fmt.Errorf("no such name")
+		}
+		return nil, nil
+	}}
+	server.StartTLS()
+	defer server.Close()
+	f := func(name, title string) {
+		t.Helper()
+		target := at("127.0.0.1", 443, server.Listener.Addr().String())
+		target.Name = name
+		s, err := Service(t.Context(), target)
+		if err != nil || s == nil || s.HTTP == nil || s.HTTP.Title != title {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+	f("www.u1.example", "www.u1.example")
+	mu.Lock()
+	if len(names) < 10 || slices.ContainsFunc(names, func(n string) bool { return n != "www.u1.example" && n != "" }) { // SSLv3 had no names
+		t.Errorf("asked for %q", names)
+	}
+	mu.Unlock()
+	f("unknown.example", "127.0.0.1")
+	f("", "127.0.0.1")
 }
 
 // openssl starts "openssl s_server" and gives its address and certificate.
@@ -110,6 +150,7 @@ func openssl(t *testing.T, key []string, args ...string) (address string) {
 
 // A real OpenSSL: keys, self-signed, and versions down to TLS 1.0.
 func TestBesideOpenSSL(t *testing.T) {
+	t.Parallel()
 	f := func(key []string, want, versions string, args ...string) {
 		t.Helper()
 		s, _ := identify(t, openssl(t, key, args...))
@@ -134,6 +175,7 @@ func TestBesideOpenSSL(t *testing.T) {
 // A gateway for TLCP alone, with certificates of SM2 keys, as the national
 // standard has it.
 func TestTLCP(t *testing.T) {
+	t.Parallel()
 	pair := func(name string) gmtls.Certificate {
 		t.Helper()
 		key, err := sm2.GenerateKey(nil)

@@ -222,7 +222,7 @@ func readSNMP(b []byte, id int) *schemas.Service {
 	if _, err := asn1.Unmarshal(b, &m); err != nil || m.Version != 3 || m.Global.ID != id {
 		return nil
 	}
-	if _, err := asn1.Unmarshal(m.Security, &security); err != nil {
+	if _, err := asn1.Unmarshal(m.Security, &security); err != nil || len(security.Engine) == 0 { // an echo
 		return nil
 	}
 	s := &schemas.Service{Name: "snmp", Banner: Printable(fmt.Appendf(nil, "SNMPv3 engine %x, %d boots, up %d s", security.Engine, security.Boots, security.Time))}
@@ -258,7 +258,8 @@ func askIKE(*Target) question {
 }
 
 func readIKE(b, cookie []byte) *schemas.Service {
-	if len(b) < 28 || !bytes.Equal(b[:8], cookie) || b[17]>>4 != 1 && b[17]>>4 != 2 {
+	if len(b) < 28 || !bytes.Equal(b[:8], cookie) || b[17]>>4 != 1 && b[17]>>4 != 2 ||
+		b[18] != 5 && bytes.Equal(b[8:16], make([]byte, 8)) { // an echo
 		return nil
 	}
 	return &schemas.Service{Name: "isakmp", Banner: fmt.Sprintf("IKEv%d", b[17]>>4)}

@@ -217,6 +217,8 @@ func (p *planner) collect() error {
 			continue
 		case w.Kind == schemas.WhitelistPort && w.Transport != "udp" && p.overlaps(w.Host, mine):
 			p.ports.Add(w.Port)
+		case w.Kind == schemas.WhitelistPort && w.Transport == "udp" && p.overlaps(w.Host, mine):
+			p.udp.Add(w.Port)
 		}
 		if w.Host.IsSingleIP() && own(w.Host.Addr()) {
 			p.single(w.Host.Addr())

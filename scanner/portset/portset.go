@@ -84,7 +84,7 @@ func ParseBoth(text string) (tcp, udp Set, err error) {
 		item = strings.TrimSpace(item)
 		if kind, rest, found := strings.Cut(item, ":"); found {
 			if kind != "t" && kind != "u" {
-				return tcp, udp, fmt.Errorf("ports: %.20q is neither t: nor u:", item)
+				return tcp, udp, fmt.Errorf("ports: %.20q begins with neither t: nor u: before a port", item)
 			}
 			of, item = kind, rest
 		}
