@@ -108,3 +108,26 @@ func (r *Registry) Officer(ctx context.Context, unit string) (Contact, bool, err
 	}
 	return Contact{}, false, nil
 }
+
+// HandleDrift is DecideDrift, but that to accept what an entry of the whitelist
+// could allow is to ask for that entry: another person approves it, and then the
+// drift closes by itself.
+func (r *Registry) HandleDrift(ctx context.Context, by User, d *schemas.Drift, work schemas.DriftWork) (*schemas.DriftDecision, *Request, error) {
+	entry, can := d.Entry()
+	if work.State != schemas.WorkAccepted || !can {
+		decision, err := r.DecideDrift(ctx, by, d, work)
+		return decision, nil, err
+	}
+	work.State = schemas.WorkRequested
+	if err := checkDecision(by, d, &schemas.DriftDecision{Drift: d.ID, DriftWork: work}); err != nil { // before anything is asked for
+		return nil, nil, fmt.Errorf("deciding about a drift: %w", err)
+	}
+	entry.Reason, entry.Until = strings.TrimSpace(work.Note), work.Until
+	request, err := r.Ask(ctx, by.Name, entry, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	work.Note = strings.TrimSpace(request.ID + " " + work.Note)
+	decision, err := r.DecideDrift(ctx, by, d, work)
+	return decision, request, err
+}

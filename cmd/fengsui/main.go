@@ -88,6 +88,9 @@ Know what you own, who answers for it, what changed, who attacks or mines, and t
 	return root
 }
 
+// takesArgs marks a command that has both arguments and commands beside it.
+const takesArgs = "takes_args"
+
 // checkCalls makes every wrong call a usage error, for cobra itself calls them
 // failures, and shows help where a group's command is unknown as if all were
 // well.
@@ -96,7 +99,7 @@ func checkCalls(cmd *cobra.Command) {
 		own := cmd.RunE // of a service that has commands beside it
 		cmd.Args, cmd.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			if own != nil && len(args) == 0 {
+			if own != nil && (len(args) == 0 || cmd.Annotations[takesArgs] != "") {
 				return own(cmd, args)
 			}
 			return unknownCommand(cmd, args)
