@@ -160,8 +160,16 @@ func TestVersions(t *testing.T) {
 		before, after string
 		newer         bool
 	}{
-		{"1.24.0", "1.25.3", true}, {"1.25.3", "1.24.0", false}, {"9.2p1", "9.10p1", true}, {"9.2p1", "9.2p2", true}, {"9.2", "9.2.1", true},
-		{"9.2p1 Debian-2", "9.2p1 Debian-3", true}, {"1.0a", "1.0b", false}, {"1.0", "", false}, {"8", "10", true}, {"v1", "2", false},
+		{"1.24.0", "1.25.3", true},
+		{"1.25.3", "1.24.0", false},
+		{"9.2p1", "9.10p1", true},
+		{"9.2p1", "9.2p2", true},
+		{"9.2", "9.2.1", true},
+		{"9.2p1 Debian-2", "9.2p1 Debian-3", true},
+		{"1.0a", "1.0b", false},
+		{"1.0", "", false},
+		{"8", "10", true},
+		{"v1", "2", false},
 	} {
 		if got := newer(c.before, c.after); got != c.newer {
 			t.Errorf("%q after %q: %v", c.after, c.before, got)
