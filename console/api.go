@@ -41,6 +41,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerRegistry()
 	c.registerRegistryFiles()
 	c.registerSearch()
+	c.registerDrift()
 	c.registerStream()
 }
 

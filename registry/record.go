@@ -19,6 +19,7 @@ type stored struct {
 	System    *System                 `json:"system,omitempty"`
 	Contact   *Contact                `json:"contact,omitempty"`
 	Request   *Request                `json:"request,omitempty"`
+	Decision  *schemas.DriftDecision  `json:"decision,omitempty"`
 }
 
 // deletable are the kinds that Delete removes.
@@ -53,6 +54,9 @@ func (s *stored) record() (record, error) {
 			r.unit, r.system = s.Request.Entry.Unit, s.Request.Entry.System
 		}
 	}
+	if s.Decision != nil { // keeps no unit from going
+		r.key = "decision/" + s.Decision.Drift
+	}
 	r.kind, _, _ = strings.Cut(r.key, "/")
 	var err error
 	if r.value, err = json.Marshal(s); err != nil {
@@ -80,6 +84,8 @@ func (c *Content) add(key, value string) error {
 		c.Systems = append(c.Systems, *s.System)
 	case s.Contact != nil:
 		c.Contacts = append(c.Contacts, *s.Contact)
+	case s.Decision != nil:
+		c.decisions = append(c.decisions, *s.Decision)
 	case s.Request != nil: // is asked for, and no content yet
 	default:
 		return fmt.Errorf("record %s holds nothing that this version knows", key)
@@ -106,6 +112,9 @@ func (c *Content) each(f func(*stored)) {
 	}
 	for i := range c.Contacts {
 		f(&stored{Contact: &c.Contacts[i]})
+	}
+	for i := range c.decisions {
+		f(&stored{Decision: &c.decisions[i]})
 	}
 }
 
@@ -160,7 +169,7 @@ func publicationOf(c *Content) ([]record, error) {
 func publication(key, value string) (out []byte, public bool, err error) {
 	kind, _, _ := strings.Cut(key, "/")
 	switch kind {
-	case "unit", "network", "domain", "whitelist", "system":
+	case "unit", "network", "domain", "whitelist", "system", "decision":
 	default:
 		return nil, false, nil
 	}

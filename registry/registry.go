@@ -53,6 +53,8 @@ type Content struct {
 	Systems   []System                 `yaml:"systems,omitempty" json:"systems"`
 	Contacts  []Contact                `yaml:"contacts,omitempty" json:"contacts"`
 
+	decisions []schemas.DriftDecision // about drifts: published, and in no file
+
 	places map[string][]place // by kind of sheet, where each was read in a table
 }
 

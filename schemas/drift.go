@@ -131,6 +131,22 @@ type DriftWork struct {
 	Note     string         `json:"note,omitempty"`
 }
 
+// Said is the state of work, "" where nobody has said anything.
+func (w *DriftWork) Said() DriftWorkState {
+	if w == nil {
+		return ""
+	}
+	return w.State
+}
+
+// For is who is to handle it, "" where nobody was named.
+func (w *DriftWork) For() string {
+	if w == nil {
+		return ""
+	}
+	return w.Assignee
+}
+
 // DriftDecision is a record of the registry: the newest decision about a drift.
 type DriftDecision struct {
 	Drift string `json:"drift"` // id

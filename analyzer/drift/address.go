@@ -75,7 +75,7 @@ func (l *look) hostUp(ip netip.Addr) {
 			l.fails(s)
 		}
 	})
-	l.answers(ip, service{}, "up")
+	l.answers(ip, service{}, nil)
 	if s := l.hostThere(ip); s != nil && !s.up {
 		s.up = true
 		l.refresh(s)
@@ -134,18 +134,14 @@ func (l *look) portOpen(svc service) {
 		l.foreignNames(svc)
 		l.j.learnIcon(l.snap.UnitOf(svc.ip), l.o.Service)
 	}
-	text := ""
-	if f == nil || l.scan {
-		text = serviceText(l.o.Service)
-	}
-	l.serviceThere(svc, f, text)
+	l.serviceThere(svc, f, l.o.Service)
 }
 
 // serviceThere judges a service that was seen, now or before.
-func (l *look) serviceThere(svc service, f *fact, text string) {
-	l.answers(svc.ip, svc, text)
+func (l *look) serviceThere(svc service, f *fact, seen *schemas.Service) {
+	l.answers(svc.ip, svc, seen)
 	if _, standing := l.snap.HostStanding(svc.ip, l.now); standing != directory.Allowed {
-		if s := l.hostThere(svc.ip); s != nil && s.open(svc, text) {
+		if s := l.hostThere(svc.ip); s != nil && s.open(svc, serviceText(seen)) {
 			if l.again() {
 				s.Observed = s.observed()
 				l.write(s)
@@ -162,7 +158,7 @@ func (l *look) serviceThere(svc service, f *fact, text string) {
 			l.changes(svc, entry, f)
 		}
 	default:
-		d := finding{kind: schemas.UnlistedPort, asset: svc.key(), unit: l.snap.UnitOf(svc.ip), observed: text, ip: svc.ip, svc: svc}
+		d := finding{kind: schemas.UnlistedPort, asset: svc.key(), unit: l.snap.UnitOf(svc.ip), observed: serviceText(seen), ip: svc.ip, svc: svc}
 		if standing == directory.Expired {
 			d.kind = schemas.WhitelistExpired
 			l.ended(&d, entry)

@@ -68,13 +68,10 @@ func tells(kind schemas.DriftKind, is schemas.ServiceProfile) bool {
 // firstChange is the one thing that has changed first: with another service its
 // product and version mean nothing.
 func (l *look) firstChange(svc service, entry *schemas.WhitelistEntry, was, is schemas.ServiceProfile) finding {
-	f := finding{
-		asset: svc.key(), unit: cmp.Or(l.snap.UnitOf(svc.ip), entry.Unit), whitelist: entry.Key(), ip: svc.ip, svc: svc,
-		expected: words(was.Name, was.Product, was.Version), observed: words(is.Name, is.Product, is.Version), baseline: &was,
-	}
+	var f finding
 	switch {
 	case entry.Service != "" && !sameName(entry.Service, is.Name):
-		f.kind, f.expected, f.baseline = schemas.UnlistedService, entry.Service, nil
+		f.kind = schemas.UnlistedService
 	case was.Name != "" && !sameName(was.Name, is.Name):
 		f.kind = schemas.ServiceChanged
 	case was.Product != "" && is.Product != "" && was.Product != is.Product:
@@ -84,6 +81,13 @@ func (l *look) firstChange(svc service, entry *schemas.WhitelistEntry, was, is s
 		if newer(was.Version, is.Version) {
 			f.accept = ReasonUpgraded
 		}
+	default:
+		return f // nearly always: nothing is written
+	}
+	f.asset, f.unit, f.whitelist, f.ip, f.svc = svc.key(), cmp.Or(l.snap.UnitOf(svc.ip), entry.Unit), entry.Key(), svc.ip, svc
+	f.expected, f.observed, f.baseline = words(was.Name, was.Product, was.Version), words(is.Name, is.Product, is.Version), clone(was)
+	if f.kind == schemas.UnlistedService {
+		f.expected, f.baseline = entry.Service, nil
 	}
 	return f
 }
@@ -138,7 +142,7 @@ func (l *look) certificate(svc service, entry *schemas.WhitelistEntry, was, is s
 	}
 	f := finding{
 		kind: schemas.CertificateChanged, asset: svc.key(), unit: cmp.Or(l.snap.UnitOf(svc.ip), entry.Unit), whitelist: entry.Key(), ip: svc.ip, svc: svc,
-		expected: certificateText(was), observed: certificateText(is), baseline: &was,
+		expected: certificateText(was), observed: certificateText(is), baseline: clone(was),
 	}
 	selfSigned := l.o.Service.TLS != nil && l.o.Service.TLS.SelfSigned
 	if was.Names == is.Names && sameIssuer(was.Issuer, is.Issuer) && !selfSigned {
@@ -146,6 +150,10 @@ func (l *look) certificate(svc service, entry *schemas.WhitelistEntry, was, is s
 	}
 	l.holds(f)
 }
+
+// clone makes a profile of its own; taking the address of one that is at hand would
+// put every one of them on the heap.
+func clone(p schemas.ServiceProfile) *schemas.ServiceProfile { return &p }
 
 func certificateText(p schemas.ServiceProfile) string {
 	return words("sha256", p.Certificate[:min(len(p.Certificate), 16)], p.Names, "by", p.Issuer)

@@ -228,6 +228,9 @@ func (l *look) reverse(ip netip.Addr) {
 // says nothing of this address.
 func (l *look) foreignNames(svc service) {
 	s := l.o.Service
+	if s.TLS == nil && s.HTTP == nil {
+		return
+	}
 	found := map[string]string{}
 	if s.TLS != nil {
 		for _, key := range s.TLS.Names[:min(len(s.TLS.Names), 32)] {
@@ -244,7 +247,7 @@ func (l *look) foreignNames(svc service) {
 			delete(found, key)
 		}
 	}
-	if l.scan && (s.TLS != nil || s.HTTP != nil) {
+	if l.scan {
 		l.there(svc, func(d *state) {
 			if d.Kind == schemas.ForeignDomain && found[d.Detail] == "" {
 				l.fails(d)

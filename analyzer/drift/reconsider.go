@@ -221,7 +221,7 @@ func (l *look) rejudge(ip netip.Addr) {
 	at := l.now
 	if h.upAt != 0 {
 		l.scan, l.id, l.at = h.upLook != (handle{}), h.upLook, time.Unix(0, h.upAt).UTC()
-		l.answers(ip, service{}, "up")
+		l.answers(ip, service{}, nil)
 		if s := l.hostThere(ip); s != nil && !s.up {
 			s.up = true
 			s.Observed = s.observed()
@@ -235,7 +235,7 @@ func (l *look) rejudge(ip netip.Addr) {
 		}
 		is := read(f.is)
 		l.scan, l.id, l.at = f.look != (handle{}), f.look, time.Unix(0, f.at).UTC()
-		l.serviceThere(f.service(ip), f, words(is.Name, is.Product, is.Version))
+		l.serviceThere(f.service(ip), f, &schemas.Service{Name: is.Name, Product: is.Product, Version: is.Version})
 	}
 	l.scan, l.id, l.at = false, handle{}, at
 }

@@ -23,7 +23,7 @@ func isOff(s schemas.SystemState) bool {
 
 // answers judges what an answer of an address or one of its ports says of the
 // system that it is of.
-func (l *look) answers(ip netip.Addr, svc service, text string) {
+func (l *look) answers(ip netip.Addr, svc service, seen *schemas.Service) {
 	var sys schemas.System
 	if svc.port != 0 {
 		found, ok := l.snap.SystemOfPort(ip, svc.transport, svc.port)
@@ -42,7 +42,7 @@ func (l *look) answers(ip netip.Addr, svc service, text string) {
 	if svc.port != 0 && isOff(sys.State) {
 		l.holds(finding{
 			kind: schemas.Zombie, asset: svc.key(), detail: sys.Code, unit: sys.Unit, ip: ip, svc: svc,
-			expected: string(sys.State), observed: cmp.Or(text, "open"),
+			expected: string(sys.State), observed: cmp.Or(serviceText(seen), "open"),
 		})
 	}
 }

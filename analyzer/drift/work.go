@@ -95,7 +95,9 @@ func (l *look) decided(d schemas.DriftDecision) {
 	work := d.DriftWork
 	s.Work = &work
 	s.step(d.At, d.By, string(d.State), d.Note)
-	s.Overdue = time.Time{}
+	if l.grade(s); l.now.Before(s.Due) {
+		s.Overdue = time.Time{} // it has been given more time
+	}
 	switch {
 	case d.State == schemas.WorkAccepted && s.Kind.IsChange():
 		l.j.rebase(s)

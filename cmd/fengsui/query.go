@@ -151,10 +151,3 @@ func addr(a netip.Addr) string {
 	}
 	return a.String()
 }
-
-func newDrift(flags *globalFlags) *cobra.Command {
-	return newQuery(flags, "drift", "查询与台账的差异 / search what differs from the registry", "  fengsui drift 'status = open'",
-		search.Drift, []string{"LAST", "STATUS", "KIND", "UNIT", "ASSET", "EXPECTED", "OBSERVED", "REASON"}, func(d *schemas.Drift) []string {
-			return []string{when(d.Last), string(d.Status), string(d.Kind), d.Unit, d.Asset, d.Expected, d.Observed, d.Reason}
-		})
-}

@@ -74,9 +74,11 @@ var tables = map[string]*table{
 	},
 	"drift": {
 		name: "drift", since: "last", order: "last DESC, id",
-		text: query.Field{SQL: "concat(asset, ' ', observed)", Type: query.Text},
+		text: query.Field{SQL: "concat(asset, ' ', observed, ' ', detail)", Type: query.Text},
 		fields: map[string]query.Field{
 			"id": {SQL: "id"}, "kind": {SQL: "kind"}, "status": {SQL: "status"}, "asset": {SQL: "asset", Type: query.Text}, "unit": {SQL: "unit"},
+			"detail": {SQL: "detail", Type: query.Text}, "severity": {SQL: "severity"}, "system": {SQL: "system"}, "work": {SQL: "work"}, "assignee": {SQL: "assignee"},
+			"due": {SQL: "due", Type: query.Time}, "overdue": {SQL: "overdue > 0", Type: query.Bool},
 			"expected": {SQL: "expected", Type: query.Text}, "observed": {SQL: "observed", Type: query.Text},
 			"first": {SQL: "first", Type: query.Time}, "last": {SQL: "last", Type: query.Time},
 		},
@@ -159,6 +161,15 @@ func Assets(ctx context.Context, db *clickhouse.DB, q Query) ([]schemas.Asset, e
 // Drift returns drifts, the newest first.
 func Drift(ctx context.Context, db *clickhouse.DB, q Query) ([]schemas.Drift, error) {
 	return find[schemas.Drift](ctx, db, "drift", q)
+}
+
+// DriftByID returns one drift; false when there is none.
+func DriftByID(ctx context.Context, db *clickhouse.DB, id string) (schemas.Drift, bool, error) {
+	found, err := clickhouse.LoadDocs[schemas.Drift](ctx, db, "drift", "id = ?", id)
+	if err != nil || len(found) == 0 {
+		return schemas.Drift{}, false, err
+	}
+	return found[0], true, nil
 }
 
 // IsQueryError says whether err is a mistake in a query, and where it is.

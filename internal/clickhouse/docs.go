@@ -214,6 +214,13 @@ var driftColumns = []attribute[schemas.Drift]{
 	timeOf("first", func(d *schemas.Drift) time.Time { return d.First }),
 	timeOf("last", func(d *schemas.Drift) time.Time { return d.Last }),
 	timeOf("updated", func(d *schemas.Drift) time.Time { return d.Updated }),
+	textOf("detail", func(d *schemas.Drift) string { return d.Detail }),
+	lowOf("severity", func(d *schemas.Drift) string { return string(d.Severity) }),
+	lowOf("system", func(d *schemas.Drift) string { return d.System }),
+	lowOf("work", func(d *schemas.Drift) string { return string(d.Work.Said()) }),
+	lowOf("assignee", func(d *schemas.Drift) string { return d.Work.For() }),
+	timeOf("due", func(d *schemas.Drift) time.Time { return d.Due }),
+	timeOf("overdue", func(d *schemas.Drift) time.Time { return d.Overdue }),
 }
 
 // InsertObservations appends observations. One that is written again, with the

@@ -26,7 +26,7 @@ const zh = {
   driftStatuses: { open: '已确认', closed: '已关闭', suspected: '待复核' } as Record<string, string>,
   who: '当时是谁', mac: 'MAC 地址', account: '账号', whoKinds: { lease: '地址租约', login: '登录', nat: '地址转换', block: '地址转换（端口块）' } as Record<string, string>,
   alertKinds: { rule: '规则', mining: '挖矿', drift: '漂移' } as Record<string, string>,
-  driftKinds: { unlisted_domain: '未登记域名', unlisted_host: '未登记主机', unlisted_port: '未登记端口', listed_gone: '已登记但消失', service_changed: '服务变化' } as Record<string, string>,
+  driftKinds: { unlisted_domain: '未登记域名', unlisted_host: '未登记主机', unlisted_port: '未登记端口', listed_gone: '已登记但消失', service_changed: '服务变化', unlisted_service: '端口上的服务未登记', whitelist_expired: '白名单已过期', zombie: '僵尸系统', domain_foreign_address: '双非：本校域名在外部地址', foreign_domain_own_address: '双非：外部域名在本校地址', unregistered_marks: '双非：外部站点带本校标识', product_changed: '产品变化', version_changed: '版本变化', certificate_changed: '证书变化', exposure: '脆弱暴露', dangling_name: '悬空域名' } as Record<string, string>,
   assetKinds: { domain: '域名', host: '主机', service: '服务' } as Record<string, string>,
   evidenceKinds: {
     pool_domain_dns: '解析矿池域名', pool_domain_tls: 'TLS 访问矿池', pool_domain_http: 'HTTP 访问矿池', pool_address: '连接矿池地址', stratum_method: 'Stratum 协议', getblocktemplate: '取块模板',
@@ -64,7 +64,7 @@ const en: Words = {
   driftStatuses: { open: 'confirmed', closed: 'closed', suspected: 'suspected' },
   who: 'Who it was then', mac: 'MAC address', account: 'Account', whoKinds: { lease: 'lease', login: 'login', nat: 'translation', block: 'translation (block of ports)' },
   alertKinds: { rule: 'rule', mining: 'mining', drift: 'drift' },
-  driftKinds: { unlisted_domain: 'unlisted domain', unlisted_host: 'unlisted host', unlisted_port: 'unlisted port', listed_gone: 'listed, gone', service_changed: 'service changed' },
+  driftKinds: { unlisted_domain: 'unlisted domain', unlisted_host: 'unlisted host', unlisted_port: 'unlisted port', listed_gone: 'listed, gone', service_changed: 'service changed', unlisted_service: 'unlisted service', whitelist_expired: 'whitelist expired', zombie: 'zombie system', domain_foreign_address: 'own domain, foreign address', foreign_domain_own_address: 'foreign domain, own address', unregistered_marks: 'foreign site, own marks', product_changed: 'product changed', version_changed: 'version changed', certificate_changed: 'certificate changed', exposure: 'exposure', dangling_name: 'dangling name' },
   assetKinds: { domain: 'domain', host: 'host', service: 'service' },
   evidenceKinds: {
     pool_domain_dns: 'pool name asked for', pool_domain_tls: 'TLS to a pool', pool_domain_http: 'HTTP to a pool', pool_address: "pool's address", stratum_method: 'Stratum', getblocktemplate: 'block template',
