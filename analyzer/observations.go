@@ -165,6 +165,9 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		return
 	}
 	h.foldMap(&o, r, set)
+	if o.Method == assets.MethodLease {
+		return // a client of the network, and no server that came unasked
+	}
 	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
 	for i := range drifts {
 		set.drifts.add(&drifts[i])

@@ -203,6 +203,7 @@ type place struct {
 	services []service // by transport and port
 	domains  []string  // names that resolve to it, in order
 	reverse  []string  // names of its PTR records
+	reversed moment    // when they were observed; a restart forgets it
 	swept    []swept   // the newest sweep of each set of ports
 	began    text      // the shard whose host observation came last, and with it all that the shard saw here
 }
@@ -905,9 +906,10 @@ func addresses(records []schemas.Record) []string {
 // reverse notes the names of an address's PTR records.
 func (c *change) reverse(ip netip.Addr) {
 	p := c.m.at(ip)
-	if p == nil {
+	if p == nil || c.at < p.reversed {
 		return
 	}
+	p.reversed = c.at
 	names := make([]string, 0, len(c.o.Values))
 	for _, v := range c.o.Values {
 		names = append(names, strings.Clone(canonical(v)))
