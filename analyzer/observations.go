@@ -160,6 +160,7 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		h.log.Warn("observation passed over", "offset", r.Offset, "error", err)
 		return
 	}
+	o.Encoded = r.Value
 	set.seen = append(set.seen, o)
 	if o.Kind == schemas.ObservedDone {
 		return
