@@ -83,13 +83,14 @@ func (h *observations) foldMap(o *schemas.Observation, r *kafka.Record, set *cha
 		if c.Was != nil {
 			m.versions = append(m.versions, *c.Was)
 		}
-		delete(m.lean, c.Key)
-		if c.Lean {
-			if at, known := set.assets.at[c.Key]; known && !m.lean[c.Key] {
-				assets.Fill(c.Service, set.assets.items[at].Service)
-			} else {
-				m.lean[c.Key] = true
-			}
+		at, again := set.assets.at[c.Key]
+		switch {
+		case !c.Lean:
+			delete(m.lean, c.Key)
+		case again && !m.lean[c.Key]:
+			assets.Fill(c.Service, set.assets.items[at].Service)
+		default:
+			m.lean[c.Key] = true
 		}
 		set.assets.add(&c.Asset)
 	}

@@ -179,9 +179,13 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		h.log.Warn("observation passed over", "offset", r.Offset, "error", err)
 		return
 	}
+	o.Encoded = r.Value
 	set.seen = append(set.seen, o)
 	if !o.OfShard() {
 		h.foldMap(&o, r, set)
+	}
+	if o.Method == assets.MethodLease {
+		return // a client of the network, and no server that came unasked
 	}
 	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
 	for i := range drifts {

@@ -17,13 +17,14 @@ import (
 // maxVersions bounds what is shown of an asset's past.
 const maxVersions = 1000
 
-// atInput asks for something as it was.
-type atInput struct {
+// MomentInput asks for something as it was. It is exported because huma passes over
+// embedded structures that are not.
+type MomentInput struct {
 	At string `query:"at" maxLength:"40" doc:"as it was then: a time (RFC 3339), or so long ago, such as 30m, 12h or 7d; empty is now" example:"2026-09-01T08:00:00+08:00"`
 }
 
 // moment is the time that is asked for, zero for now.
-func (in *atInput) moment(now time.Time) (time.Time, *Problem) {
+func (in *MomentInput) moment(now time.Time) (time.Time, *Problem) {
 	if in.At == "" {
 		return time.Time{}, nil
 	}
@@ -40,7 +41,7 @@ func (in *atInput) moment(now time.Time) (time.Time, *Problem) {
 // assetInput names an asset. Keys hold slashes, so they are no part of a path.
 type assetInput struct {
 	Key string `query:"key" required:"true" minLength:"1" maxLength:"300" doc:"the asset's key" example:"service/192.0.2.1/tcp/443"`
-	atInput
+	MomentInput
 }
 
 type assetOutput struct{ Body schemas.Asset }
@@ -53,7 +54,7 @@ type graphInput struct {
 	Depth  int    `query:"depth" minimum:"1" maximum:"3" default:"1" doc:"how many steps it goes"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"2000" default:"300" doc:"things at most; the nearest are shown"`
 	Past   bool   `query:"past" doc:"also what had ended by then"`
-	atInput
+	MomentInput
 }
 
 type graphOutput struct{ Body graph.Graph }

@@ -30,7 +30,9 @@ type Asset struct {
 	Transport string     `json:"transport,omitempty"`
 	Alive     bool       `json:"alive"`
 	Service   *Service   `json:"service,omitempty"`
-	Names     []string   `json:"names,omitempty"`     // of a host: names that resolve to it
+	Names     []string   `json:"names,omitempty"`     // of a host: names that resolve to it, or that its PTR records say
+	Reverse   []string   `json:"reverse,omitempty"`   // of a host: those of its PTR records
+	Reversed  time.Time  `json:"reversed,omitzero"`   // when these were observed
 	Addresses []string   `json:"addresses,omitempty"` // of a domain: what it resolves to
 	Records   []Record   `json:"records,omitempty"`   // of a domain
 	Sources   []string   `json:"sources,omitempty"`

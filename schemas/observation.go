@@ -53,6 +53,8 @@ type Observation struct {
 	Via    string `json:"via,omitempty"`    // what led there: a parent zone, another name, an address
 	MAC    string `json:"mac,omitempty"`    // of a host on the scanner's own network
 	Doubt  string `json:"doubt,omitempty"`  // why an open port may be none: what answers for it on every port
+
+	Encoded []byte `json:"-"` // the JSON that it was read from, so that it need not be made again
 }
 
 // Key is the Kafka key: the host or name that the observation is about.

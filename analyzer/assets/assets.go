@@ -159,6 +159,8 @@ type host struct {
 	base
 	name, mac string
 	names     []string
+	reverse   []string // those of its PTR records
+	reversed  moment   // when these were observed
 }
 
 // domain is a name.
@@ -202,7 +204,6 @@ type place struct {
 	ip       netip.Addr
 	services []service // by transport and port
 	domains  []string  // names that resolve to it, in order
-	reverse  []string  // names of its PTR records
 	swept    []swept   // the newest sweep of each set of ports
 	began    text      // the shard whose host observation came last, and with it all that the shard saw here
 }
@@ -334,6 +335,7 @@ func (s *service) asset(ip netip.Addr) schemas.Asset {
 func (p *place) asset() schemas.Asset {
 	a := p.base.asset()
 	a.Kind, a.IP, a.Name, a.MAC, a.Names = schemas.AssetHost, p.ip, p.name, p.mac, slices.Clone(p.names)
+	a.Reverse, a.Reversed = slices.Clone(p.reverse), p.reversed.time()
 	a.Key = schemas.HostKey(p.ip)
 	return a
 }
@@ -458,8 +460,7 @@ func (m *Map) Put(a *schemas.Asset) {
 		if p.version == 0 && !m.room() {
 			return
 		}
-		// Which of them came from PTR records shows in Settle.
-		p.host = host{base: b, name: a.Name, mac: a.MAC, names: a.Names}
+		p.host = host{base: b, name: a.Name, mac: a.MAC, names: a.Names, reverse: a.Reverse, reversed: momentOf(a.Reversed)}
 		return
 	}
 	b.udp = a.Transport == "udp"
@@ -474,7 +475,7 @@ func (m *Map) Put(a *schemas.Asset) {
 }
 
 // Settle ends the putting back: a host's names that no domain explains came from
-// PTR records.
+// PTR records, also where its row is of before it said so.
 func (m *Map) Settle() {
 	for _, p := range m.places {
 		for _, name := range p.names {
@@ -642,7 +643,7 @@ func replace(known, seen string) string {
 
 func (c *change) hostTurned(p *place, was *host) {
 	turned := was.name != p.name || was.mac != p.mac || !slices.Equal(was.names, p.names)
-	changed, until := c.turn(&was.base, &p.base, false, turned)
+	changed, until := c.turn(&was.base, &p.base, was.reversed != p.reversed || !slices.Equal(was.reverse, p.reverse), turned)
 	if !changed {
 		return
 	}
@@ -905,7 +906,7 @@ func addresses(records []schemas.Record) []string {
 // reverse notes the names of an address's PTR records.
 func (c *change) reverse(ip netip.Addr) {
 	p := c.m.at(ip)
-	if p == nil {
+	if p == nil || c.at < p.reversed {
 		return
 	}
 	names := make([]string, 0, len(c.o.Values))
@@ -913,8 +914,9 @@ func (c *change) reverse(ip netip.Addr) {
 		names = append(names, strings.Clone(canonical(v)))
 	}
 	slices.Sort(names)
-	p.reverse = names[:min(len(names), maxNames)]
-	c.rename(p)
+	was := p.host
+	p.reverse, p.reversed = names[:min(len(names), maxNames)], c.at
+	c.rename(p, &was)
 }
 
 // relink makes the hosts that a domain did or does resolve to say so.
@@ -928,14 +930,14 @@ func (c *change) relink(d *domain, before, after []string) {
 			if i, there := slices.BinarySearch(p.domains, d.name); there {
 				p.domains = slices.Delete(p.domains, i, i+1)
 			}
-			c.rename(p)
+			c.rename(p, nil)
 		}
 	}
 	c.m.link(d.name, after)
 	for _, text := range after {
 		if ip, err := netip.ParseAddr(text); err == nil && !slices.Contains(before, text) {
 			if p := c.m.places[ip]; p != nil {
-				c.rename(p)
+				c.rename(p, nil)
 			}
 		}
 	}
@@ -959,13 +961,17 @@ func (m *Map) link(name string, addresses []string) {
 
 // rename gives a host its names anew. Names come from other partitions than the
 // host's own observations, so its place in the topic stays as it is.
-func (c *change) rename(p *place) {
+// was is the host before, where anything but its domains has changed.
+func (c *change) rename(p *place, was *host) {
 	if p.version == 0 {
 		return
 	}
-	was := p.host
+	if was == nil {
+		before := p.host
+		was = &before
+	}
 	p.rename()
-	c.hostTurned(p, &was)
+	c.hostTurned(p, was)
 }
 
 // rename works out every name of an address, in order. Where nothing changes,

@@ -382,14 +382,3 @@ func TestFromEvent(t *testing.T) {
 		t.Errorf("%d facts remembered", len(recent.last))
 	}
 }
-
-func BenchmarkApply(b *testing.B) {
-	m := NewMap()
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		i++
-		o := port("1", i, fmt.Sprintf("10.0.%d.%d", i>>8&255, i&255), i%100+1, true, nil)
-		m.Apply(&o, 0, int64(i))
-	}
-}

@@ -47,21 +47,22 @@ func (r *Recent) allow(f fact, at time.Time) bool {
 	return true
 }
 
-// FromEvent is what a network sensor's record of internal hosts tells of the
-// map: an established connection to a service, its protocol, its certificate,
-// a name that resolves to an internal address. Most events tell nothing. The
-// client's side is never a service.
+// FromEvent is what a record of logs tells of the map's own hosts: an established
+// connection to a service, what a server answered, its certificate, a name that
+// resolves to an internal address, a lease. Most events tell nothing. The
+// client's side is never a service, a question is no answer, and what a log
+// cannot prove it does not tell: which address a web server's log line came to,
+// for one, unless it says so.
 func FromEvent(ev *schemas.Event, internal func(netip.Addr) bool, recent *Recent) []schemas.Observation {
 	p := passive{ev: ev, internal: internal, recent: recent}
-	switch ev.Str(schemas.FieldEventDataset) {
-	case "zeek.conn", "flow.conn": // a flow has a state where its flags tell one
-		return p.conn()
-	case "zeek.ssl":
-		return p.tls()
-	case "zeek.http":
-		return p.http()
-	case "zeek.dns":
-		return p.dns()
+	if read := readers[ev.Str(schemas.FieldEventDataset)]; read != nil {
+		return read(&p)
+	}
+	switch {
+	case ev.Str(schemas.FieldEventAction) == "address_assigned":
+		return p.lease(ev.Str(schemas.FieldSourceIP), ev.Str(schemas.FieldSourceMAC), ev.Str(schemas.FieldSourceDomain))
+	case ev.Str(schemas.FieldDNSType) == "answer" && ev.Str(schemas.FieldEventAction) == "dns_answer":
+		return p.dns() // of a server's own log
 	}
 	return nil
 }
@@ -89,10 +90,16 @@ func (p *passive) conn() []schemas.Observation {
 // serviceName is IANA's name for a protocol as sensors name it.
 func serviceName(protocol string) string {
 	switch protocol {
-	case "ssl", "tls":
+	case "ssl", "tls", "failed", "unknown":
 		return "" // what runs inside is not known
 	case "dns":
 		return "domain"
+	case "smb":
+		return "microsoft-ds"
+	case "rdp":
+		return "ms-wbt-server"
+	case "krb", "krb5", "krb_tcp":
+		return "kerberos"
 	}
 	if strings.Contains(protocol, ",") {
 		return "" // several, one inside the other
@@ -104,6 +111,11 @@ func (p *passive) tls() []schemas.Observation {
 	if !p.ev.Get(schemas.FieldTLSEstablished).Bool() {
 		return nil
 	}
+	return p.certificate()
+}
+
+// certificate is the observation of what a TLS handshake showed.
+func (p *passive) certificate() []schemas.Observation {
 	return p.service("tcp", &schemas.Service{TLS: &schemas.TLS{
 		Version:   strings.Clone(p.ev.Str(schemas.FieldTLSVersion)),
 		Cipher:    strings.Clone(p.ev.Str(schemas.FieldTLSCipher)),
@@ -125,8 +137,12 @@ func (p *passive) http() []schemas.Observation {
 
 // service is the observation that the record's responder serves.
 func (p *passive) service(transport string, s *schemas.Service) []schemas.Observation {
-	ip, err := netip.ParseAddr(p.ev.Str(schemas.FieldDestinationIP))
-	port := int(p.ev.Get(schemas.FieldDestinationPort).Int())
+	return p.serviceAt(p.ev.Str(schemas.FieldDestinationIP), int(p.ev.Get(schemas.FieldDestinationPort).Int()), transport, s)
+}
+
+// serviceAt is the observation that a service answers at an address and port.
+func (p *passive) serviceAt(address string, port int, transport string, s *schemas.Service) []schemas.Observation {
+	ip, err := netip.ParseAddr(address)
 	if err != nil || port < 1 || port > 65535 || ip.IsMulticast() || !p.internal(ip) {
 		return nil
 	}
@@ -136,11 +152,13 @@ func (p *passive) service(transport string, s *schemas.Service) []schemas.Observ
 		kind = "tls " + s.TLS.SHA256
 	case s.HTTP != nil:
 		kind = "page"
+	case s.Product != "":
+		kind += " " + s.Product + " " + s.Version
 	}
 	if !p.recent.allow(fact{ip: ip, port: port, transport: transport, service: kind}, p.time()) {
 		return nil
 	}
-	s.Name = strings.Clone(s.Name)
+	s.Name, s.Product, s.Version, s.Banner = strings.Clone(s.Name), strings.Clone(s.Product), strings.Clone(s.Version), strings.Clone(s.Banner)
 	o := p.observation(schemas.ObservedPort, schemas.ServiceKey(ip, transport, port))
 	o.IP, o.Port, o.Transport, o.Open = ip, port, strings.Clone(transport), true
 	if !s.IsZero() {
@@ -149,17 +167,30 @@ func (p *passive) service(transport string, s *schemas.Service) []schemas.Observ
 	return []schemas.Observation{o}
 }
 
-// dns is the observation that a name resolves to internal addresses.
+// dns is the observation that a name resolves to internal addresses. A server
+// that logs each answer by itself does not say what was asked.
 func (p *passive) dns() []schemas.Observation {
 	kind := p.ev.Str(schemas.FieldDNSQuestionType)
-	name := strings.ToLower(strings.TrimSuffix(p.ev.Str(schemas.FieldDNSQuestionName), "."))
-	if name == "" || len(name) > 253 || kind != "A" && kind != "AAAA" {
+	name := canonical(p.ev.Str(schemas.FieldDNSQuestionName))
+	answers := p.ev.Get(schemas.FieldDNSAnswersData).List()
+	if name == "" || len(name) > 253 || len(answers) == 0 || kind != "" && kind != "A" && kind != "AAAA" {
+		return nil
+	}
+	if code := p.ev.Str(schemas.FieldDNSResponseCode); code != "" && code != "NOERROR" {
 		return nil
 	}
 	var values []string
-	for _, v := range p.ev.Get(schemas.FieldDNSAnswersData).List() {
+	for _, v := range answers {
 		ip, err := netip.ParseAddr(v.Str())
-		if err == nil && ip.Is4() == (kind == "A") && p.internal(ip) && len(values) < maxValues {
+		if err != nil || !p.internal(ip) || len(values) >= maxValues {
+			continue
+		}
+		if kind == "" {
+			if kind = "AAAA"; ip.Is4() {
+				kind = "A"
+			}
+		}
+		if ip.Is4() == (kind == "A") {
 			values = append(values, ip.String())
 		}
 	}
@@ -172,6 +203,40 @@ func (p *passive) dns() []schemas.Observation {
 	}
 	o := p.observation(schemas.ObservedName, schemas.DomainKey(name)+"/"+kind)
 	o.Name, o.RecordType, o.Values, o.RCode = strings.Clone(name), strings.Clone(kind), slices.Compact(values), "NOERROR"
+	return []schemas.Observation{o}
+}
+
+// host is the observation that an address answers.
+func (p *passive) host(address string) []schemas.Observation {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.IsMulticast() || !p.internal(ip) || !p.recent.allow(fact{ip: ip, service: "host"}, p.time()) {
+		return nil
+	}
+	o := p.observation(schemas.ObservedHost, schemas.HostKey(ip))
+	o.IP, o.Open = ip, true
+	return []schemas.Observation{o}
+}
+
+// MethodLease is how a host was come by that was only given an address. It is a
+// client of the network: whether it should be there is not for the whitelist of
+// servers to say.
+const MethodLease = "lease"
+
+// lease is the observation that a machine was given an address.
+func (p *passive) lease(address, mac, name string) []schemas.Observation {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || !p.internal(ip) || p.ev.Str(schemas.FieldEventOutcome) == "failure" {
+		return nil
+	}
+	mac = strings.ReplaceAll(strings.ToLower(mac), "-", ":")
+	if !p.recent.allow(fact{ip: ip, service: MethodLease + " " + mac, name: name}, p.time()) {
+		return nil
+	}
+	o := p.observation(schemas.ObservedHost, schemas.HostKey(ip))
+	o.IP, o.Open, o.Method, o.MAC = ip, true, MethodLease, strings.Clone(mac)
+	if len(name) <= 253 {
+		o.Name = strings.Clone(name)
+	}
 	return []schemas.Observation{o}
 }
 

@@ -226,7 +226,7 @@ var driftColumns = []attribute[schemas.Drift]{
 // InsertObservations appends observations. One that is written again, with the
 // same time and id, replaces itself.
 func (db *DB) InsertObservations(ctx context.Context, observations []schemas.Observation, token string) error {
-	return insertRows(ctx, db, "observations", observationColumns, true, observations, token)
+	return insertRows(ctx, db, "observations", observationColumns, false, observations, token)
 }
 
 var observationColumns = []attribute[schemas.Observation]{
@@ -245,6 +245,19 @@ var observationColumns = []attribute[schemas.Observation]{
 	lowOf("transport", func(o *schemas.Observation) string { return o.Transport }),
 	boolOf("open", func(o *schemas.Observation) bool { return o.Open }),
 	lowOf("service", func(o *schemas.Observation) string { return serviceOf(o.Service).Name }),
+	{"doc", "String", func() column { return &textColumn{} }, func(c column, o *schemas.Observation) { c.(*textColumn).addBytes(encoded(o)) }},
+}
+
+// encoded is an observation as JSON.
+func encoded(o *schemas.Observation) []byte {
+	if len(o.Encoded) > 0 {
+		return o.Encoded
+	}
+	text, err := json.Marshal(o)
+	if err != nil { // cannot happen: it holds texts, numbers, addresses and times that were read
+		return []byte("{}")
+	}
+	return text
 }
 
 func address(a netip.Addr) string {

@@ -292,7 +292,8 @@ func (w *walk) step(ctx context.Context, frontier []string, depth int) (next []s
 	leads := map[string]bool{}
 	for i := range found {
 		e := &found[i]
-		current := e.Source == SourceRegistry || holds[linkKey{e.From, e.To, e.Kind}]
+		// A certificate names for ever what it names.
+		current := e.Source == SourceRegistry || e.Kind == schemas.EdgeNames || holds[linkKey{e.From, e.To, e.Kind}]
 		if !current && !w.q.Past {
 			continue
 		}
@@ -329,7 +330,9 @@ func (w *walk) asset(key string) *schemas.Asset {
 // held is the edges that an asset has by what it is; with whom it is seen by
 // name only, evidence must say.
 func (w *walk) held(key string) []schemas.Edge {
-	return slices.DeleteFunc(EdgesOf(w.asset(key)), func(e schemas.Edge) bool { return e.Kind == schemas.EdgePTR })
+	return slices.DeleteFunc(EdgesOf(w.asset(key)), func(e schemas.Edge) bool {
+		return e.Kind == schemas.EdgePTR || e.From != key && e.To != key
+	})
 }
 
 func (w *walk) link(e *schemas.Edge, current bool) {
