@@ -38,6 +38,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerWhitelist()
 	c.registerRegistry()
 	c.registerRegistryFiles()
+	c.registerScans()
 	c.registerStream()
 }
 
