@@ -505,7 +505,7 @@ func TestHoursAndExclusionsOnTheWire(t *testing.T) {
 	start := time.Now()
 	time.Sleep(5 * time.Second)
 	n := sent(t, sniffer, "10.60.1.103") - from
-	if rate := float64(n) / time.Since(start).Seconds(); rate > 2*1.2*300 { // a connection to a closed port is a SYN; to be repeated where it is lost
+	if rate := float64(n) / time.Since(start).Seconds(); rate > 1.5*300 { // what was held up is sent a little faster
 		t.Errorf("%.0f packets a second, 300 are allowed", rate)
 	} else {
 		t.Logf("%.0f packets a second of 300", rate)
