@@ -5,11 +5,11 @@ SHELL := /bin/sh
 GO ?= go
 DATA ?= data
 
-# libpcap's headers and a C compiler are for fengsui-sweep alone.
+# libpcap's headers and a C compiler are for fengsui-syn alone.
 BUILD_PACKAGES := libpcap-dev gcc libc6-dev
 # The real peers that the tests speak with.
 TEST_PACKAGES := $(BUILD_PACKAGES) rsyslog rsyslog-gnutls rsyslog-elasticsearch bsdutils tshark nginx-light redis-server openssh-server openssh-client \
-	softflowd bind9 bind9-dnsutils nsd dnsperf nmap masscan iproute2 openssl curl chromium fonts-noto-cjk postgresql \
+	softflowd bind9 bind9-dnsutils nsd dnsperf nmap masscan iproute2 nftables openssl curl chromium fonts-noto-cjk postgresql \
 	mariadb-server vsftpd memcached dovecot-imapd snmpd lighttpd mosquitto
 
 # Peers that conflict with others as packages: unpacked, not installed.
@@ -19,7 +19,7 @@ LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html
 KAFKA := deploy/kafka/target/dependency/.done
 
-.PHONY: help run build test unit lint bench bench-peers bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
+.PHONY: help run build test unit lint bench bench-peers bench-sweep bench-ingest test-kafka test-corpus fuzz clean build-packages test-packages FORCE
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,13 +27,16 @@ help: ## what can be made
 run: build $(LIBCHDB) ## start everything on this machine; data in $(DATA)
 	bin/fengsui up --data-dir $(DATA)
 
-build: build-packages $(PAGE) bin/fengsui bin/fengsui-sweep ## bin/fengsui and bin/fengsui-sweep
+build: build-packages $(PAGE) bin/fengsui bin/fengsui-sweep bin/fengsui-syn ## bin/fengsui and its helpers
 
 bin/fengsui: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/fengsui
 
 bin/fengsui-sweep: FORCE
-	CGO_ENABLED=1 $(GO) build -trimpath -o $@ ./cmd/fengsui-sweep
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/fengsui-sweep
+
+bin/fengsui-syn: FORCE
+	CGO_ENABLED=1 $(GO) build -trimpath -o $@ ./cmd/fengsui-syn
 
 build-packages:
 	@deploy/setup/packages.sh $(BUILD_PACKAGES)
@@ -73,6 +76,9 @@ bench: build $(LIBCHDB) ## measure; see docs/benchmark-results
 
 bench-peers: ## measure the rules beside other engines, over the corpus of FENGSUI_CORPUS
 	GO=$(GO) analyzer/match/peers/compare.sh
+
+bench-sweep: test-packages ## measure sweeps of ports beside nmap and masscan
+	GO=$(GO) scanner/bench/sweep.sh
 
 bench-ingest: test-packages ## measure taking syslog in beside rsyslog and syslog-ng
 	GO=$(GO) collector/bench/ingest.sh

@@ -64,6 +64,8 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
+require github.com/projectdiscovery/wappalyzergo v0.2.30
+
 require (
 	aead.dev/minisign v0.2.0 // indirect
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect

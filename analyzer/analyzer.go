@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fengsui/analyzer/assets"
 	"fengsui/analyzer/correlate"
 	"fengsui/analyzer/drift"
 	"fengsui/analyzer/enrich"
@@ -69,6 +70,7 @@ type Config struct {
 	Correlate correlate.Config  `koanf:"correlate"`
 	Mining    mining.FoldConfig `koanf:"mining"`
 	Drift     drift.Config      `koanf:"drift"`
+	Assets    assets.Config     `koanf:"assets"`
 	Health    health.Config     `koanf:"health"`
 
 	NewDomains firstmet.Config `koanf:"new_domains"`
@@ -111,7 +113,7 @@ func DefaultConfig() Config {
 	return Config{
 		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
 		Rules: RulesConfig{CostShare: 0.2, Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
-		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Health: health.DefaultConfig(),
+		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Assets: assets.DefaultConfig(), Health: health.DefaultConfig(),
 		NewDomains: firstmet.DefaultConfig(), Privacy: PrivacyConfig{Config: mask.DefaultConfig()}, Enrich: enrich.DefaultConfig(), Identity: identity.DefaultConfig(),
 	}
 }
@@ -153,6 +155,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Drift.Validate(); err != nil {
 		return fmt.Errorf("drift: %w", err)
+	}
+	if err := c.Assets.Validate(); err != nil {
+		return fmt.Errorf("assets: %w", err)
 	}
 	if err := c.Correlate.Validate(); err != nil {
 		return fmt.Errorf("correlate: %w", err)
@@ -337,6 +342,9 @@ type metrics struct {
 	detections   prometheus.Counter
 	drift        prometheus.Counter
 	observations prometheus.Counter
+	assets       prometheus.Gauge
+	assetsFull   prometheus.Counter
+	edges        prometheus.Counter
 	badRecords   *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	forgotten    prometheus.Counter
@@ -367,6 +375,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		detections:   counter("mining_detections_raised_total", "Mining detections raised."),
 		drift:        counter("drift_changes_total", "Changes of drifts."),
 		observations: counter("observations_total", "Observations folded into the map."),
+		assets:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "fengsui", Subsystem: "analyzer", Name: "assets", Help: "Assets in the map."}),
+		assetsFull:   counter("assets_dropped_total", "Assets not taken in because the map (assets.max), or a host in it, was full."),
+		edges:        counter("edges_stored_total", "Edges of the map acknowledged by ClickHouse, each once for a batch."),
 		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
 		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
 		forgotten:    counter("sources_forgotten_total", "Log sources dropped to stay within health.max_sources; their silence goes unnoticed."),
@@ -391,6 +402,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, c := range []prometheus.Collector{
 		m.received, m.stored, m.deadLettered, m.repeated, m.misfits, m.matches, m.alerts, m.detections, m.drift,
 		m.observations, m.badRecords, m.retries, m.forgotten, m.evicted, m.suppressed, m.latency,
+		m.assets, m.assetsFull, m.edges,
 		m.sightings, m.whoNamed, m.whoFailed, m.whoDropped,
 	} {
 		if err := reg.Register(c); err != nil {

@@ -50,6 +50,7 @@ type logs struct {
 	sources   *sources
 	formats   *parse.Detector
 	mask      *mask.Scope
+	owner     owner
 
 	// The highest sequence number stored, by stream: a record at or below it is
 	// a repetition. Events and dead letters are two tables that are written one
@@ -335,6 +336,7 @@ func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
 	if tags := tagsOf(snap, ev); len(tags) > 0 {
 		ev.Set(schemas.FieldFengsuiAssetTags, schemas.Strings(tags...))
 	}
+	h.owner.set(snap, ev)
 	unit := unitOf(snap, ev)
 	if unit == "" {
 		return

@@ -23,12 +23,17 @@ type observations struct {
 	producer  *kafka.Producer
 	partition int
 	assets    *assets.Map
+	counted   int64  // the place up to which edges are counted in
+	full      uint64 // assets that found no room, as far as was said
+	fullSaid  time.Time
 
 	// mu keeps a batch and a reconsideration apart.
 	mu     sync.Mutex
 	judge  *drift.Judge
 	judged *directory.Snapshot // the registry that the drifts were last judged by
 	at     time.Time           // and when
+	owed   []schemas.Drift     // judged, and not yet written
+	noted  noted
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -46,21 +51,20 @@ func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
 		if partition != 0 {
 			return nil, 0, fmt.Errorf("the topic %s has more than one partition: a name and its address must be judged together", topic)
 		}
-		h := &observations{Analyzer: a, producer: producer, partition: partition, assets: assets.NewMap(), judge: drift.NewJudge(a.cfg.Drift)}
-		known, err := clickhouse.LoadDocs[schemas.Asset](ctx, a.deps.Store, "assets", "")
-		if err != nil {
-			return nil, 0, fmt.Errorf("loading the asset map: %w", err)
-		}
-		h.assets.Seed(known)
-		h.judge.SeedAssets(known)
+		h := &observations{Analyzer: a, producer: producer, partition: partition, assets: assets.NewMapWith(a.cfg.Assets), judge: drift.NewJudge(a.cfg.Drift)}
 		drifts, err := clickhouse.LoadDocs[schemas.Drift](ctx, a.deps.Store, "drift", "")
 		if err != nil {
 			return nil, 0, fmt.Errorf("loading drifts: %w", err)
 		}
 		h.judge.Seed(drifts)
+		h.noted.seed(drifts)
+		if err := h.seedMap(ctx); err != nil {
+			return nil, 0, err
+		}
 		var own context.Context
 		own, h.stop = context.WithCancel(ctx)
 		h.stopped = make(chan struct{})
+		go h.keepNoted(own)
 		go h.reconsider(own)
 		return h, kafka.Committed, nil
 	}
@@ -70,6 +74,7 @@ func (a *Analyzer) openObservations(producer *kafka.Producer) kafka.OpenFunc {
 func (h *observations) Close() error {
 	h.stop()
 	<-h.stopped
+	<-h.noted.stopped
 	return nil
 }
 
@@ -95,7 +100,7 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	snap := h.registry.Snapshot()
-	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway {
+	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway && len(h.owed) == 0 {
 		return nil
 	}
 	// What a scan passes over in silence, as it does a host that was switched
@@ -105,14 +110,26 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 			return err
 		}
 	}
+	drifts, asked := h.judge.Reconsider(snap, now)
 	h.judged, h.at = snap, now
-	return h.writeDrift(ctx, snap, h.judge.Reconsider(snap, now), fmt.Sprintf("reconsidered/%d", now.UnixNano()))
+	// The judge has moved on: what cannot be written now is written with the next.
+	h.owed = append(h.owed, drifts...)
+	token := fmt.Sprintf("reconsidered/%d", now.UnixNano())
+	if err := h.writeDrift(ctx, snap, h.owed, token); err != nil {
+		return err
+	}
+	if err := h.note(ctx, snap, nil, h.owed, now, token); err != nil {
+		return err
+	}
+	h.owed = nil
+	return h.askAgain(ctx, asked)
 }
 
 // changeSet is what one batch changes.
 type changeSet struct {
 	seen   []schemas.Observation
 	assets *changes[schemas.Asset]
+	mapped mapChanges
 	drifts *changes[schemas.Drift]
 	asked  []schemas.ScanTask
 }
@@ -127,6 +144,7 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 	snap, now := h.registry.Snapshot(), time.Now().UTC()
 	set := &changeSet{
 		assets: newChanges(func(a *schemas.Asset) string { return a.Key }),
+		mapped: newMapChanges(),
 		drifts: newChanges(func(d *schemas.Drift) string { return d.ID }),
 	}
 	for i := range records {
@@ -137,15 +155,13 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 	if err := h.askAgain(ctx, set.asked); err != nil {
 		return err
 	}
-	if changed := set.assets.list(); len(changed) > 0 {
-		err := h.persist(ctx, "assets", func(ctx context.Context) error {
-			return h.deps.Store.InsertAssets(ctx, changed, token)
-		})
-		if err != nil {
-			return err
-		}
+	if err := h.writeMap(ctx, set, records[len(records)-1].Offset, token); err != nil {
+		return err
 	}
 	if err := h.writeDrift(ctx, snap, set.drifts.list(), token); err != nil {
+		return err
+	}
+	if err := h.note(ctx, snap, set.assets.list(), set.drifts.list(), now, token); err != nil {
 		return err
 	}
 	if len(set.seen) == 0 {
@@ -164,11 +180,8 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 		return
 	}
 	set.seen = append(set.seen, o)
-	if o.OfShard() {
-		return
-	}
-	for _, a := range h.assets.Apply(&o, r.Partition, r.Offset) {
-		set.assets.add(&a)
+	if !o.OfShard() {
+		h.foldMap(&o, r, set)
 	}
 	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
 	for i := range drifts {
@@ -205,6 +218,9 @@ func (h *observations) writeDrift(ctx context.Context, snap *directory.Snapshot,
 	for i := range drifts {
 		if d := &drifts[i]; drift.IsAlert(d) {
 			alerts = append(alerts, drift.ToAlert(d, snap))
+			if late, ok := drift.LateAlert(d, snap); ok {
+				alerts = append(alerts, late)
+			}
 		}
 	}
 	if err := h.writeAlerts(ctx, h.producer, alerts, token); err != nil {

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -35,10 +36,12 @@ func (c *Console) describe(api huma.API) {
 	api.UseMiddleware(c.count, c.authorise)
 	c.registerLogin()
 	c.registerReads()
+	c.registerMap()
 	c.registerWhitelist()
 	c.registerRegistry()
 	c.registerRegistryFiles()
 	c.registerScans()
+	c.registerSearch()
 	c.registerStream()
 }
 
@@ -57,6 +60,7 @@ func operation(method, path, summary string, who access, errors ...int) huma.Ope
 }
 
 func operationID(method, path string) string {
+	path = strings.ReplaceAll(path, "/", "-")
 	switch method {
 	case http.MethodGet:
 		return "get-" + path

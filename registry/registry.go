@@ -116,6 +116,15 @@ func (r *Registry) Snapshot(ctx context.Context) (*directory.Snapshot, error) {
 	return s, nil
 }
 
+// SnapshotAt is what Snapshot was at a past moment.
+func (r *Registry) SnapshotAt(ctx context.Context, at time.Time) (*directory.Snapshot, error) {
+	c, err := r.Read(ctx, Query{At: at})
+	if err != nil {
+		return nil, err
+	}
+	return directory.NewSnapshot(c.Units, c.Networks, c.Domains, c.Whitelist, c.publicSystems()...)
+}
+
 // Put writes the content over what is there, all of it or nothing, in the name
 // of who. Entries are normalised and checked first; what is already there
 // unchanged is no change. It returns how many entries changed.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fengsui/internal/directory"
+	"fengsui/scanner/discover"
 	"fengsui/scanner/portset"
 	"fengsui/scanner/resolve"
 	"fengsui/scanner/sweep"
@@ -45,6 +46,7 @@ type Looker struct {
 	cfg       Config
 	id        string
 	resolvers []netip.AddrPort // nil: ask the system each time
+	words     *discover.Words
 	m         *metrics
 	log       *seldom
 }
@@ -69,6 +71,10 @@ func NewLooker(cfg Config, deps Deps) (*Looker, error) {
 		}
 		l.resolvers = append(l.resolvers, at)
 	}
+	var err error
+	if l.words, err = discover.LoadWords(cfg.Discover.WordList); err != nil {
+		return nil, fmt.Errorf("scanner: %w", err)
+	}
 	return l, nil
 }
 
@@ -80,14 +86,17 @@ func (l *Looker) Look(ctx context.Context, task schemas.ScanTask, snap *director
 	if snap == nil {
 		return refuse("no registry is known")
 	}
-	ports, err := check(&task)
+	ports, udp, err := check(&task)
 	if err != nil {
 		return err
 	}
-	k := &look{Looker: l, task: &task, ports: ports, snap: snap, emit: emit}
+	k := &look{Looker: l, task: &task, ports: ports, udp: udp, snap: snap, emit: emit}
 	k.inScope()
 	if len(k.targets) == 0 && len(k.names) == 0 {
 		return refuse("none of its %d targets and %d names is authorised", len(task.Targets), len(task.Names))
+	}
+	if task.Kind == schemas.TaskDiscover {
+		return k.discover(ctx)
 	}
 	if task.Kind == schemas.TaskNames || len(k.names) > 0 {
 		if err := k.lookAtNames(ctx); err != nil {
@@ -104,78 +113,64 @@ func (l *Looker) Look(ctx context.Context, task schemas.ScanTask, snap *director
 
 // check refuses what is no sensible task, whatever the scope. It says which
 // ports are asked for.
-func check(t *schemas.ScanTask) (ports portset.Set, err error) {
+func check(t *schemas.ScanTask) (ports, udp portset.Set, err error) {
 	for what, text := range map[string]string{"job": t.Job, "shard": t.Shard} {
 		if text == "" || len(text) > maxText {
-			return ports, refuse("%s is not 1 to %d bytes long", what, maxText)
+			return ports, udp, refuse("%s is not 1 to %d bytes long", what, maxText)
 		}
 	}
 	switch {
-	case t.Kind != schemas.TaskNames && t.Kind != schemas.TaskSweep && t.Kind != schemas.TaskConfirm:
-		return ports, refuse("kind %.20q is not known", t.Kind)
+	case t.Kind != schemas.TaskNames && t.Kind != schemas.TaskSweep && t.Kind != schemas.TaskConfirm && t.Kind != schemas.TaskDiscover:
+		return ports, udp, refuse("kind %.20q is not known", t.Kind)
 	case len(t.Targets) > MaxTargets:
-		return ports, refuse("%d targets, at most %d", len(t.Targets), MaxTargets)
+		return ports, udp, refuse("%d targets, at most %d", len(t.Targets), MaxTargets)
 	case len(t.Names) > MaxNames:
-		return ports, refuse("%d names, at most %d", len(t.Names), MaxNames)
+		return ports, udp, refuse("%d names, at most %d", len(t.Names), MaxNames)
 	case len(t.Targets)+len(t.Names) == 0:
-		return ports, refuse("neither targets nor names")
+		return ports, udp, refuse("neither targets nor names")
+	case t.Kind == schemas.TaskDiscover && len(t.Targets) > 0:
+		return ports, udp, refuse("a discovery of addresses")
 	case t.Kind == schemas.TaskSweep && len(t.Names) > 0:
-		return ports, refuse("a sweep of names")
+		return ports, udp, refuse("a sweep of names")
 	case min(t.HostRate, t.NetworkRate) < 0:
-		return ports, refuse("a rate is below 0")
+		return ports, udp, refuse("a rate is below 0")
 	case t.Rate < 0 || t.Rate > sweep.MaxRate:
-		return ports, refuse("rate %d is not 0 to %d", t.Rate, sweep.MaxRate)
+		return ports, udp, refuse("rate %d is not 0 to %d", t.Rate, sweep.MaxRate)
 	}
 	each := maxReverse
 	if t.Kind != schemas.TaskNames && len(t.Targets) > 0 {
-		if ports, err = portset.Parse(t.Ports); err != nil {
-			return ports, refuse("%v", err)
+		if ports, udp, err = portset.ParseBoth(t.Ports); err != nil {
+			return ports, udp, refuse("%v", err)
 		}
-		each = sweep.MaxProbes / ports.Len()
+		each = sweep.MaxProbes / (ports.Len() + udp.Len())
 	}
 	addresses := 0
 	for _, p := range t.Targets {
 		if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
-			return ports, refuse("target %q is not an address block", p)
+			return ports, udp, refuse("target %q is not an address block", p)
 		}
 		free := p.Addr().BitLen() - p.Bits()
 		if free > 20 {
-			return ports, refuse("target %s is too large", p)
+			return ports, udp, refuse("target %s is too large", p)
 		}
 		if addresses += 1 << free; addresses > each {
-			return ports, refuse("more than %d addresses with %d ports each", each, ports.Len())
+			return ports, udp, refuse("more than %d addresses with %d ports each", each, ports.Len()+udp.Len())
 		}
 	}
 	for _, n := range t.Names {
-		if n != resolve.Canonical(n) || !validName(n) {
-			return ports, refuse("%.80q is not a name in lower case without a final dot", n)
+		if n != resolve.Canonical(n) || !discover.ValidName(n) {
+			return ports, udp, refuse("%.80q is not a name in lower case without a final dot", n)
 		}
 	}
-	return ports, nil
-}
-
-func validName(n string) bool {
-	if n == "" || len(n) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(n, ".") {
-		if label == "" || len(label) > 63 {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if c <= ' ' || c >= 0x7f || c == '\\' {
-				return false
-			}
-		}
-	}
-	return true
+	return ports, udp, nil
 }
 
 // look is one task at work.
 type look struct {
 	*Looker
 	task  *schemas.ScanTask
-	ports portset.Set
+	ports portset.Set // TCP
+	udp   portset.Set
 	snap  *directory.Snapshot
 	emit  Emit
 
@@ -183,6 +178,8 @@ type look struct {
 	single  []netip.Addr   // those that were given one by one
 	names   []string       // authorised
 	paces   paces
+
+	everywhere portset.Set // ports that nearly every address of the task answers on (see doubts)
 }
 
 func (k *look) what() string { return "shard " + k.task.Job + "/" + k.task.Shard }
@@ -268,4 +265,13 @@ func (k *look) rate() int {
 		}
 	}
 	return rate
+}
+
+// hostRate is the probes a second to one address: the lesser of what the scanner
+// and the task allow; 0 is no bound.
+func (k *look) hostRate() int {
+	if k.task.HostRate > 0 && (k.cfg.HostRate == 0 || k.task.HostRate < k.cfg.HostRate) {
+		return k.task.HostRate
+	}
+	return k.cfg.HostRate
 }

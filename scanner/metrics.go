@@ -16,10 +16,17 @@ type metrics struct {
 	refused      *prometheus.CounterVec // what
 	probes       prometheus.Counter
 	connections  prometheus.Counter
+	datagrams    prometheus.Counter
 	questions    *prometheus.CounterVec // result
+	found        *prometheus.CounterVec // method
+	transfers    *prometheus.CounterVec // result
 	open         prometheus.Counter
 	unconfirmed  prometheus.Counter
 	overloaded   prometheus.Counter
+	gone         prometheus.Counter
+	late         prometheus.Counter
+	stalls       prometheus.Counter
+	doubted      *prometheus.CounterVec // what
 	identifyErrs prometheus.Counter
 	observations *prometheus.CounterVec // kind
 }
@@ -42,10 +49,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused:      counter("refused_total", "What was not sent because the registry does not authorise it.", "what"),
 		probes:       counter("probes_total", "Addresses × ports that were swept.").WithLabelValues(),
 		connections:  counter("connections_total", "Connections that the scanner itself tried.").WithLabelValues(),
+		datagrams:    counter("udp_questions_total", "Questions that were put to UDP ports, one datagram each.").WithLabelValues(),
 		questions:    counter("dns_questions_total", "DNS questions by what came of them.", "result"),
+		found:        counter("names_found_total", "Names that discovery found, by how.", "method"),
+		transfers:    counter("zone_transfers_total", "Zone transfers that were asked for: open, refused, failed.", "result"),
 		open:         counter("open_ports_total", "Open ports that were confirmed.").WithLabelValues(),
 		unconfirmed:  counter("unconfirmed_ports_total", "Ports that a sweep found open and that did not take our connection.").WithLabelValues(),
 		overloaded:   counter("overloaded_sweeps_total", "Sweeps repeated because this machine did not keep up with their rate.").WithLabelValues(),
+		gone:         counter("absent_hosts_total", "Addresses whose ports were not swept because discovery found nobody there.").WithLabelValues(),
+		late:         counter("late_answers_total", "Answers of a sweep to a repeated SYN: the network drops.").WithLabelValues(),
+		stalls:       counter("sweep_stalls_total", "Times that a sweep waited because this machine had no socket left.").WithLabelValues(),
+		doubted:      counter("doubted_total", "What answers and is not believed: host, which answers on every port, or port, which answers on every address.", "what"),
 		identifyErrs: counter("identify_errors_total", "Services that could not be identified because of an error.").WithLabelValues(),
 		observations: counter("observations_total", "Observations made.", "kind"),
 	}

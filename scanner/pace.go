@@ -8,12 +8,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// paces keeps the bounds of a task's own packets beside the scanner's rate: to
-// one address, and of questions about one domain.
+// paces keeps the bound of a task's own packets to one address beside the rate.
 type paces struct {
 	mu    sync.Mutex
 	hosts map[netip.Addr]*rate.Limiter
-	asked *rate.Limiter
 }
 
 // toHost waits until another packet may be sent to an address.
@@ -30,20 +28,6 @@ func (k *look) toHost(ctx context.Context, ip netip.Addr) error {
 		l = rate.NewLimiter(rate.Limit(k.task.HostRate), 1)
 		k.paces.hosts[ip] = l
 	}
-	k.paces.mu.Unlock()
-	return l.Wait(ctx)
-}
-
-// toAsk waits until another question may be asked.
-func (k *look) toAsk(ctx context.Context) error {
-	if k.task.NetworkRate == 0 {
-		return nil
-	}
-	k.paces.mu.Lock()
-	if k.paces.asked == nil {
-		k.paces.asked = rate.NewLimiter(rate.Limit(k.task.NetworkRate), 1)
-	}
-	l := k.paces.asked
 	k.paces.mu.Unlock()
 	return l.Wait(ctx)
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"fengsui/scanner/identify"
+	"fengsui/scanner/live"
 	"fengsui/scanner/sweep"
 	"fengsui/schemas"
 )
@@ -26,10 +27,11 @@ const (
 	// maxIdentified bounds what is spent on one address: one that has every port
 	// open is a trap or a middlebox.
 	maxIdentified = 256
-	// discoverFrom is the number of addresses from which a SYN sweep first looks
-	// which are up: an empty block takes minutes otherwise.
+	// discoverFrom is the number of addresses from which a block is first looked at
+	// for who is up; smaller ones are swept in any case.
 	discoverFrom = 64
-	// overloadSlack is the helper's start, its wait for late answers, and then some.
+	passes       = 3 // of a sweep over what may have been lost
+	// overloadSlack is fengsui-syn's start, its wait for late answers, and then some.
 	overloadSlack = 6 * time.Second
 	tries         = 2 // of our own connections, where there is no answer
 )
@@ -43,11 +45,16 @@ type job struct {
 
 // host is what is known of one address.
 type host struct {
-	ip    netip.Addr
-	known bool // reported even when nothing answers
-	up    bool
-	left  int // jobs that are not done
-	open  []schemas.Observation
+	ip     netip.Addr
+	known  bool // reported even when nothing answers
+	up     bool
+	method string // how it showed itself
+	mac    string
+	left   int // jobs that are not done
+	open   []schemas.Observation
+
+	takesAll int   // how many random ports took a connection, of an address that answers on all
+	doubted  []int // ports that nearly every address answers on, without a word
 }
 
 // lookAtPorts sweeps, connects to what is open and to what should be, and
@@ -64,6 +71,17 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 		return hosts[ip]
 	}
 	direct := k.task.Kind == schemas.TaskConfirm && k.probes() <= directProbes
+	answered, err := k.askUDP(ctx)
+	if err != nil {
+		return err
+	}
+	for ip, open := range answered {
+		h := at(ip)
+		h.up, h.known, h.open = true, true, open
+	}
+	if k.ports.Len() == 0 {
+		return k.reportIdle(hosts, nil)
+	}
 	var jobs []job
 	if direct {
 		for _, p := range k.targets {
@@ -74,7 +92,12 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 			}
 		}
 	} else {
-		found, err := k.sweep(ctx)
+		found, err := k.sweep(ctx, func(l sweep.Line) {
+			if k.snap.MayScan(l.IP) == nil {
+				h := at(l.IP)
+				h.up, h.method, h.mac = true, l.Method, l.MAC
+			}
+		})
 		if err != nil {
 			return err
 		}
@@ -89,8 +112,15 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 	for ip := range listed {
 		at(ip).known = true
 	}
+	jobs, err = k.doubts(ctx, listed, jobs, direct)
+	if err != nil {
+		return err
+	}
 	if !direct {
 		jobs = append(jobs, k.expected(hosts, listed, jobs)...)
+	}
+	if err := k.reportIdle(hosts, jobs); err != nil {
+		return err
 	}
 	return k.connectAll(ctx, hosts, jobs)
 }
@@ -150,8 +180,8 @@ func (k *look) targeted(ip netip.Addr) bool {
 
 // expected is what we connect to although the sweep did not find it: the
 // whitelisted ports, so that one lost packet makes no whitelisted service
-// "gone", and one port of each other known address, which even when closed tells
-// whether the host is up.
+// "gone", and one port of each other known address that has not shown itself,
+// which even when closed tells whether the host is up.
 func (k *look) expected(hosts map[netip.Addr]*host, listed map[netip.Addr][]int, found []job) []job {
 	has := map[netip.AddrPort]bool{}
 	asked := map[netip.Addr]bool{}
@@ -173,7 +203,7 @@ func (k *look) expected(hosts map[netip.Addr]*host, listed map[netip.Addr][]int,
 		}
 	}
 	for ip, h := range hosts {
-		if h.known && !asked[ip] {
+		if h.known && !h.up && !asked[ip] {
 			for port := range k.ports.Each() {
 				want(h, port)
 				break
@@ -184,8 +214,9 @@ func (k *look) expected(hosts map[netip.Addr]*host, listed map[netip.Addr][]int,
 }
 
 // sweep has the targets swept, one family after the other, and returns what is
-// open.
-func (k *look) sweep(ctx context.Context) ([]netip.AddrPort, error) {
+// open. It calls up for each host that showed itself otherwise; on an own link
+// that can be one that was not asked for.
+func (k *look) sweep(ctx context.Context, up func(sweep.Line)) ([]netip.AddrPort, error) {
 	path, err := sweep.Find(k.cfg.Sweep)
 	if err != nil {
 		return nil, err
@@ -202,11 +233,23 @@ func (k *look) sweep(ctx context.Context) ([]netip.AddrPort, error) {
 	found := map[netip.AddrPort]bool{}
 	once := func(r sweep.Request) (keptUp bool, err error) {
 		start := time.Now()
-		result, err := sweep.Helper{Path: path}.Sweep(ctx, r, func(at netip.AddrPort) { found[at] = true })
+		result, err := sweep.Helper{Path: path}.Sweep(ctx, r, func(l sweep.Line) {
+			if l.Port == 0 {
+				up(l)
+				return
+			}
+			found[netip.AddrPortFrom(l.IP, uint16(l.Port))] = true
+		})
 		if err != nil {
 			return false, err
 		}
 		k.m.probes.Add(float64(result.Probes))
+		k.m.gone.Add(float64(result.Gone))
+		k.m.late.Add(float64(result.Late))
+		k.m.stalls.Add(float64(result.Stalls))
+		if r.Mode == sweep.Connect {
+			return true, nil // it takes its time and misses nothing
+		}
 		// In a network that answers nothing the rate's bound on what is in flight
 		// makes it up to 1.5 times as long; more is this machine's doing.
 		due := time.Duration(result.Probes*r.Retries) * time.Second / time.Duration(r.Rate)
@@ -230,29 +273,29 @@ func (k *look) sweep(ctx context.Context) ([]netip.AddrPort, error) {
 	return slices.Collect(maps.Keys(found)), nil
 }
 
-// rounds cuts the targets into the helper's runs: by family, and for SYN the
-// blocks, where it first looks who is up, apart from single addresses, which
-// are probed in any case.
+// rounds cuts the targets into the helper's runs: by family, and the blocks,
+// where it first looks who is up, apart from single addresses, which are probed
+// in any case.
 func (k *look) rounds() []sweep.Request {
 	group := map[[2]bool][]netip.Prefix{} // IPv4, discover
 	for _, p := range k.targets {
 		v4 := p.Addr().Is4()
-		discover := k.cfg.Mode == sweep.SYN && v4 && 1<<(p.Addr().BitLen()-p.Bits()) >= discoverFrom
+		discover := k.cfg.Discovery != sweep.Off && 1<<(p.Addr().BitLen()-p.Bits()) >= discoverFrom && (v4 || k.cfg.Mode == sweep.Connect)
 		group[[2]bool{v4, discover}] = append(group[[2]bool{v4, discover}], p)
 	}
 	var out []sweep.Request
-	for _, key := range [][2]bool{{true, true}, {true, false}, {false, false}} {
+	for _, key := range [][2]bool{{true, true}, {true, false}, {false, true}, {false, false}} {
 		if len(group[key]) == 0 {
 			continue
 		}
-		retries := 1 // the kernel repeats a connection's SYN itself
-		if k.cfg.Mode == sweep.SYN {
-			retries = 3
+		r := sweep.Request{
+			Targets: group[key], Ports: k.ports.String(), Rate: k.rate(), HostRate: k.hostRate(), NetworkRate: k.cfg.NetworkRate,
+			Mode: k.cfg.Mode, Retries: passes, Timeout: int(k.cfg.Timeout / time.Millisecond),
 		}
-		out = append(out, sweep.Request{
-			Targets: group[key], Ports: k.ports.String(), Rate: k.rate(), Mode: k.cfg.Mode, Retries: retries,
-			Timeout: int(k.cfg.Timeout / time.Millisecond), Discover: key[1],
-		})
+		if key[1] {
+			r.Discovery = k.cfg.Discovery
+		}
+		out = append(out, r)
 	}
 	return out
 }
@@ -322,11 +365,16 @@ func (k *look) connected(j job, o outcome) error {
 		return o.err
 	}
 	h := j.host
+	if o.open && k.doubtful(h, j.port, o.service) {
+		k.m.doubted.WithLabelValues("port").Inc()
+		o = outcome{}
+	}
 	h.up = h.up || o.answered
 	if o.open {
 		k.m.open.Inc()
 		h.open = append(h.open, schemas.Observation{
 			Kind: schemas.ObservedPort, IP: h.ip, Port: j.port, Transport: "tcp", Open: true, Service: o.service,
+			Method: live.ByConnect, Doubt: h.doubt(),
 		})
 	} else if j.swept {
 		k.m.unconfirmed.Inc()
@@ -337,21 +385,48 @@ func (k *look) connected(j job, o outcome) error {
 	return k.report(h)
 }
 
+// reportIdle reports the addresses that have no job: they showed themselves, and
+// no port of them is open.
+func (k *look) reportIdle(hosts map[netip.Addr]*host, jobs []job) error {
+	busy := map[*host]bool{}
+	for _, j := range jobs {
+		busy[j.host] = true
+	}
+	for _, ip := range slices.SortedFunc(maps.Keys(hosts), netip.Addr.Compare) {
+		if h := hosts[ip]; !busy[h] {
+			if err := k.report(h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // report emits what is known of one address.
 func (k *look) report(h *host) error {
-	if !h.up && !h.known {
+	if !h.up && !h.known && h.takesAll == 0 {
 		return nil
 	}
-	if err := k.send(schemas.Observation{Kind: schemas.ObservedHost, IP: h.ip, Open: h.up}); err != nil {
+	h.up = h.up || h.takesAll > 0 // somebody is there, if only a proxy
+	if h.method == "" && h.up {
+		h.method = live.ByConnect
+	}
+	if err := k.send(schemas.Observation{
+		Kind: schemas.ObservedHost, IP: h.ip, Open: h.up, Method: h.method, MAC: h.mac, Doubt: h.doubt(),
+	}); err != nil {
 		return err
 	}
-	slices.SortFunc(h.open, func(a, b schemas.Observation) int { return a.Port - b.Port })
+	slices.SortStableFunc(h.open, func(a, b schemas.Observation) int { return a.Port - b.Port })
 	for _, o := range h.open {
 		if err := k.send(o); err != nil {
 			return err
 		}
 	}
-	return k.send(schemas.Observation{Kind: schemas.ObservedSweep, IP: h.ip, Transport: "tcp", Ports: k.ports.String()})
+	ports := k.settled(h)
+	if ports == "" {
+		return nil
+	}
+	return k.send(schemas.Observation{Kind: schemas.ObservedSweep, IP: h.ip, Transport: "tcp", Ports: ports, Method: string(k.cfg.Mode)})
 }
 
 // outcome is what one connection showed.
@@ -393,13 +468,13 @@ func (k *look) connect(ctx context.Context, j job, limit *rate.Limiter, identifi
 	if !identified {
 		return o
 	}
-	o.service, err = identify.Service(ctx, at.Addr().String(), j.port, func(ctx context.Context) (net.Conn, error) {
+	o.service, err = identify.Service(ctx, identify.Target{Host: at.Addr().String(), Port: j.port, Now: time.Now(), Dial: func(ctx context.Context) (net.Conn, error) {
 		if c := first; c != nil {
 			first = nil
 			return c, nil
 		}
 		return dial(ctx)
-	})
+	}})
 	if ctx.Err() != nil {
 		return outcome{err: context.Cause(ctx)}
 	}

@@ -132,7 +132,7 @@ func (s *Scanner) shard(ctx context.Context, claim schemas.ScanEvent) error {
 	log := s.deps.log().With("job", task.Job, "shard", task.Shard, "of", task.Shards, "kind", task.Kind, "unit", task.Unit)
 	kind := string(task.Kind)
 	switch task.Kind {
-	case schemas.TaskNames, schemas.TaskSweep, schemas.TaskConfirm:
+	case schemas.TaskNames, schemas.TaskSweep, schemas.TaskConfirm, schemas.TaskDiscover:
 	default:
 		kind = "unknown" // a label must not grow with what others write
 	}
@@ -142,7 +142,7 @@ func (s *Scanner) shard(ctx context.Context, claim schemas.ScanEvent) error {
 	var how ended
 	journal := s.attempt(claim, &task, start)
 	if start.Before(task.Expires) {
-		if _, err := check(&task); err == nil {
+		if _, _, err := check(&task); err == nil {
 			s.awaitScope(ctx, &task)
 		}
 		how.seen, how.err = s.lookOnce(ctx, claim, task, journal)
@@ -266,7 +266,7 @@ func (s *Scanner) record(ctx context.Context, o schemas.Observation) error {
 // the shard began with, when the hours end, when somebody stops the job, and when
 // the lease cannot be kept.
 func (s *Scanner) lookOnce(ctx context.Context, claim schemas.ScanEvent, task schemas.ScanTask, journal *schemas.Attempt) (seen int, err error) {
-	if _, err := check(&task); err != nil { // before it is bounded
+	if _, _, err := check(&task); err != nil { // before it is bounded
 		return 0, err
 	}
 	snap := s.deps.Directory.Snapshot()

@@ -23,8 +23,9 @@ type Asset struct {
 	Version   uint64     `json:"version"`
 	Kind      AssetKind  `json:"kind"`
 	Unit      string     `json:"unit,omitempty"`
-	Name      string     `json:"name,omitempty"`
+	Name      string     `json:"name,omitempty"` // of a domain; of a host: what it calls itself
 	IP        netip.Addr `json:"ip,omitzero"`
+	MAC       string     `json:"mac,omitempty"` // of a host, the last that was seen
 	Port      int        `json:"port,omitempty"`
 	Transport string     `json:"transport,omitempty"`
 	Alive     bool       `json:"alive"`
@@ -36,6 +37,7 @@ type Asset struct {
 	First     time.Time  `json:"first"`
 	Last      time.Time  `json:"last"` // last seen alive
 	Updated   time.Time  `json:"updated"`
+	Since     time.Time  `json:"since,omitzero"` // since when it is what it is now: what was before is an AssetVersion
 
 	Partition int   `json:"partition"`
 	Offset    int64 `json:"offset"`
@@ -47,13 +49,32 @@ type Record struct {
 	Values []string `json:"values"`
 }
 
+// AssetVersion is what an asset was from Since until Until, when it became
+// something else. Texts that are long and say little (a page's header and body)
+// are not in it.
+type AssetVersion struct {
+	Asset
+	Until time.Time `json:"until"`
+}
+
 // ServiceKey is the asset key of a service.
 func ServiceKey(ip netip.Addr, transport string, port int) string {
-	return "service/" + ip.Unmap().String() + "/" + transport + "/" + strconv.Itoa(port)
+	b := appendAddr(append(make([]byte, 0, 64), "service/"...), ip)
+	b = append(append(append(b, '/'), transport...), '/')
+	return string(strconv.AppendInt(b, int64(port), 10))
 }
 
 // HostKey is the asset key of a host.
-func HostKey(ip netip.Addr) string { return "host/" + ip.Unmap().String() }
+func HostKey(ip netip.Addr) string {
+	return string(appendAddr(append(make([]byte, 0, 64), "host/"...), ip))
+}
+
+func appendAddr(b []byte, ip netip.Addr) []byte {
+	if !ip.IsValid() {
+		return append(b, ip.String()...)
+	}
+	return ip.Unmap().AppendTo(b)
+}
 
 // DomainKey is the asset key of a domain.
 func DomainKey(name string) string { return "domain/" + name }

@@ -92,6 +92,20 @@ func (e *Event) SetOpen(name string, v Value) {
 	e.open = append(e.open, OpenValue{name, v})
 }
 
+// AddOpen sets a field in an open namespace that has no value yet; where it has
+// one, it stays, and is returned.
+func (e *Event) AddOpen(name string, v Value) (old Value) {
+	for i := range e.open {
+		if e.open[i].Name == name {
+			return e.open[i].Value
+		}
+	}
+	if v.kind != None {
+		e.open = append(e.open, OpenValue{name, v})
+	}
+	return Value{}
+}
+
 // Get returns a field's value, or the missing value.
 func (e *Event) Get(id FieldID) Value {
 	if p := e.index[id]; p > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"iter"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -172,13 +173,25 @@ func CheckField(name string) error {
 	if _, ok := OpenField(name); ok {
 		return nil
 	}
-	best, bestDistance := "", 1<<30
-	for i := range catalogue.Fields {
-		if d := editDistance(name, catalogue.Fields[i].Name); d < bestDistance {
-			best, bestDistance = catalogue.Fields[i].Name, d
+	names := func(yield func(string) bool) {
+		for i := range catalogue.Fields {
+			if !yield(catalogue.Fields[i].Name) {
+				return
+			}
 		}
 	}
-	return &UnknownFieldError{Name: name, Nearest: best}
+	return &UnknownFieldError{Name: name, Nearest: Nearest(name, names)}
+}
+
+// Nearest is the known name that a mistyped one is most like.
+func Nearest(name string, known iter.Seq[string]) string {
+	best, bestDistance := "", 1<<30
+	for k := range known {
+		if d := editDistance(name, k); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
 }
 
 // editDistance is Levenshtein's, over bytes: field names are ASCII.

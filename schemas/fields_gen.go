@@ -50,6 +50,12 @@ const (
 	FieldFengsuiUnitPath
 	// FieldFengsuiAssetTags is fengsui.asset.tags: What the registry says of the event's own addresses: names of their networks, services they are listed with.
 	FieldFengsuiAssetTags
+	// FieldFengsuiAssetID is fengsui.asset.id: Keys in the asset map of the event's own hosts, services and names, as far as they are the registry's: host/192.0.2.1, service/192.0.2.1/tcp/443, domain/www.example.edu.cn.
+	FieldFengsuiAssetID
+	// FieldFengsuiSystemCode is fengsui.system.code: Codes of the information systems that the event's names, addresses and ports belong to.
+	FieldFengsuiSystemCode
+	// FieldFengsuiSystemName is fengsui.system.name: Names of those systems.
+	FieldFengsuiSystemName
 	// FieldFengsuiDomainFirstMet is fengsui.domain.first_met: When the registered domain of a DNS query was first met, while that is less than analyzer.new_domains.young ago.
 	FieldFengsuiDomainFirstMet
 	// FieldObserverHostname is observer.hostname: Name of the observing device.
@@ -387,4 +393,4 @@ const (
 )
 
 // NumFields is the number of fields in the catalogue.
-const NumFields = 190
+const NumFields = 193

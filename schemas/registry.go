@@ -14,6 +14,7 @@ type RegistryRecord struct {
 	Domain    *Domain         `json:"domain,omitempty"`
 	Whitelist *WhitelistEntry `json:"whitelist,omitempty"`
 	System    *System         `json:"system,omitempty"`
+	Decision  *DriftDecision  `json:"decision,omitempty"`
 	// Ready marks the end of a whole publication: a reader that has seen it
 	// knows the registry, even an empty one.
 	Ready *RegistryReady `json:"ready,omitempty"`

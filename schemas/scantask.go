@@ -10,9 +10,12 @@ type ScanTaskKind string
 
 // The kinds of scan task.
 const (
-	TaskNames   ScanTaskKind = "names"   // resolve Names and the PTRs of Targets
-	TaskSweep   ScanTaskKind = "sweep"   // find open Ports of Targets and identify them
-	TaskConfirm ScanTaskKind = "confirm" // look once more at exactly these Targets and Ports, or Names
+	TaskNames ScanTaskKind = "names" // resolve Names and the PTRs of Targets
+	TaskSweep ScanTaskKind = "sweep" // find open Ports of Targets and identify them
+	// TaskDiscover finds the names of a zone, the first of Names. The others are
+	// names in it that certificates showed.
+	TaskDiscover ScanTaskKind = "discover"
+	TaskConfirm  ScanTaskKind = "confirm" // look once more at exactly these Targets and Ports, or Names
 )
 
 // ScanClass is what passes what.
@@ -47,6 +50,11 @@ type ScanTask struct {
 	Created     time.Time      `json:"created"`
 	NotBefore   time.Time      `json:"not_before,omitzero"` // the beginning of the hours in which it may be done
 	Expires     time.Time      `json:"expires"`             // not started after this
+
+	// NotBy is the scanner that has seen what is asked about: another one should
+	// take the shard if one can, since a second vantage tells more than a second
+	// look. It is a wish, not a ban.
+	NotBy string `json:"not_by,omitempty"`
 }
 
 // Key is the Kafka key: of the task, and of everything that is said about it.

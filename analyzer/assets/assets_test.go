@@ -26,7 +26,7 @@ type topic struct {
 	offset int64
 }
 
-func (tp *topic) put(o schemas.Observation) []schemas.Asset {
+func (tp *topic) put(o schemas.Observation) []Change {
 	tp.offset++
 	return tp.m.Apply(&o, 0, tp.offset)
 }
@@ -46,9 +46,9 @@ func name(at int, name, kind, rcode string, values ...string) schemas.Observatio
 // alive is the keys of what is alive, in one line.
 func (m *Map) alive() string {
 	var keys []string
-	for k, e := range m.assets {
-		if e.Alive {
-			keys = append(keys, strings.NewReplacer("service/", "", "host/", "", "domain/", "").Replace(k))
+	for a := range m.All {
+		if a.Alive {
+			keys = append(keys, strings.NewReplacer("service/", "", "host/", "", "domain/", "").Replace(a.Key))
 		}
 	}
 	slices.Sort(keys)
@@ -138,7 +138,7 @@ func TestNamesAndAddresses(t *testing.T) {
 
 func TestPassiveOnlyAdds(t *testing.T) {
 	tp := &topic{t: t, m: NewMap()}
-	passive := func(o schemas.Observation) []schemas.Asset {
+	passive := func(o schemas.Observation) []Change {
 		o.Source, o.Job, o.Shard = "zeek.conn", "", ""
 		return tp.put(o)
 	}
@@ -167,8 +167,7 @@ func TestRestartBeforeSweep(t *testing.T) {
 	tp.put(name(0, "x.cn", "A", "NOERROR", "10.0.0.1"))
 	tp.put(name(0, "1.0.0.10.in-addr.arpa", "PTR", "NOERROR", "p.cn"))
 	var seeds []schemas.Asset
-	for k := range tp.m.assets {
-		a, _ := tp.m.Get(k)
+	for a := range tp.m.All {
 		seeds = append(seeds, a)
 	}
 	tp.m = NewMap()
@@ -199,21 +198,6 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%+v made %+v", o, c)
 		}
 	}
-}
-
-func TestReverseAddr(t *testing.T) {
-	f := func(name, want string) {
-		t.Helper()
-		got, ok := reverseAddr(name)
-		if ok != (want != "") || ok && got.String() != want {
-			t.Errorf("%s: %s %v", name, got, ok)
-		}
-	}
-	f("4.3.2.1.in-addr.arpa", "1.2.3.4")
-	f("b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::567:89ab")
-	f("3.2.1.in-addr.arpa", "")
-	f("x.ip6.arpa", "")
-	f("www.a.cn", "")
 }
 
 func TestParsePorts(t *testing.T) {
@@ -254,8 +238,8 @@ func genTopic(t *rapid.T) []schemas.Observation {
 
 func (m *Map) rows() map[string]schemas.Asset {
 	out := map[string]schemas.Asset{}
-	for k := range m.assets {
-		out[k], _ = m.Get(k)
+	for a := range m.All {
+		out[a.Key] = a
 	}
 	return out
 }
@@ -301,9 +285,9 @@ func TestOrderOfShardsDoesNotMatter(t *testing.T) {
 				}
 			}
 			alive := map[string]bool{}
-			for k, e := range m.assets {
-				if e.Kind == schemas.AssetService && e.Alive {
-					alive[k] = true
+			for a := range m.All {
+				if a.Kind == schemas.AssetService && a.Alive {
+					alive[a.Key] = true
 				}
 			}
 			return alive

@@ -1,18 +1,26 @@
 // Package drift judges the map against the registry: what is there and is not
-// whitelisted, what is whitelisted and is gone, what has become something else.
+// whitelisted, what is whitelisted and is gone, what has become something else,
+// what lies where it is not registered, what is exposed.
 //
 // It is pure: observations, registry and time come in as arguments. It never
 // scans (it asks for a second look, and someone else sends the packets) and
 // never changes registry or map.
 //
 // Nothing is an alert at first sight. A difference is suspected, a second look
-// is asked for, and only a scan of another job or shard, at a later time, makes
-// it open. What is open closes when two looks in a row find its cause gone, or
-// when the registry allows it; passive observations can make suspect, but
-// neither confirm nor close. So a service that comes and goes does not flap.
+// is asked for, from another scanner where there is one, and only a scan of
+// another job or shard, at a later time, makes it open. What is open closes when
+// two looks in a row find its cause gone, or when the registry allows it;
+// passive observations can make suspect, but neither confirm nor close. So a
+// service that comes and goes does not flap; and what was closed because it was
+// gone does not open anew within Settle. Two kinds can only be told by logs (a
+// foreign name on our address, a foreign page with our marks): for them two
+// sightings PassiveApart confirm, and a long silence closes.
 //
 // An address that is not whitelisted at all is one drift, UnlistedHost, with its
 // open ports in Observed; its ports are no drifts of their own.
+//
+// What was seen is remembered, so that a change of the registry is judged at
+// once: only what it touches is looked at (see Reconsider).
 package drift
 
 import (
@@ -26,6 +34,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"fengsui/analyzer/assets"
 	"fengsui/internal/directory"
@@ -36,11 +45,17 @@ import (
 const (
 	ReasonGone         = "gone"                        // two looks found nothing
 	ReasonWhitelisted  = "whitelisted"                 // the registry now allows it
+	ReasonRegistered   = "registered"                  // the address or name is registered now
 	ReasonUnconfirmed  = "not confirmed"               // the second look found nothing: it was never an alert
 	ReasonBack         = "back"                        // what was missing, or what was expected, is there again
+	ReasonSilent       = "not seen any more"           // logs have not told of it for long
 	ReasonUnlisted     = "no longer whitelisted"       // nothing is expected there any more
-	ReasonUnregistered = "no longer registered"        // the network or domain is no unit's any more
+	ReasonUnregistered = "no longer registered"        // the network, domain or system is no unit's any more
 	ReasonCovered      = "covered by the host's drift" // the whole host is unlisted now
+	ReasonAnother      = "another kind now"            // the registry says something else of it, and another drift tells
+	ReasonAccepted     = "accepted"                    // a person has accepted what a service has become
+	ReasonUpgraded     = "upgraded"                    // a newer version of the same product: never an alert
+	ReasonRenewed      = "renewed"                     // a certificate of the same names and issuer: never an alert
 )
 
 // Config sets how the judge asks and what it remembers.
@@ -52,29 +67,59 @@ type Config struct {
 	// RecheckEvery is how long an open drift may go unseen before Recheck asks for
 	// a look whether it is still there.
 	RecheckEvery time.Duration `koanf:"recheck_every"`
+	// Settle is how long what has closed by itself does not open anew.
+	Settle time.Duration `koanf:"settle"`
+	// PassiveApart is how far two sightings by logs lie apart to confirm what only logs can tell.
+	PassiveApart time.Duration `koanf:"passive_apart"`
+	// ForgetAfter closes what only logs told of, when they have not for this long.
+	ForgetAfter time.Duration `koanf:"forget_after"`
+	// ZombieAfter is how long nothing is seen of a system in use until it is one.
+	ZombieAfter time.Duration `koanf:"zombie_after"`
+	// Due is the time to handle a drift, by severity.
+	Due DueConfig `koanf:"due"`
 	// MaxDrifts bounds the drifts held in memory, closed ones included.
 	MaxDrifts int `koanf:"max_drifts"`
 }
 
+// DueConfig is how long after its confirmation a drift is due.
+type DueConfig struct {
+	Critical time.Duration `koanf:"critical"`
+	High     time.Duration `koanf:"high"`
+	Medium   time.Duration `koanf:"medium"`
+	Low      time.Duration `koanf:"low"`
+}
+
 // DefaultConfig is for one machine.
 func DefaultConfig() Config {
-	return Config{AskEvery: 10 * time.Minute, AskWithin: time.Hour, RecheckEvery: time.Hour, MaxDrifts: 300_000}
+	const day = 24 * time.Hour
+	return Config{
+		AskEvery: 10 * time.Minute, AskWithin: time.Hour, RecheckEvery: time.Hour, Settle: time.Hour,
+		PassiveApart: 10 * time.Minute, ForgetAfter: 30 * day, ZombieAfter: 30 * day,
+		Due: DueConfig{Critical: day, High: 3 * day, Medium: 7 * day, Low: 30 * day}, MaxDrifts: 300_000,
+	}
 }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
-	if c.AskEvery <= 0 || c.AskWithin <= 0 || c.RecheckEvery <= 0 || c.MaxDrifts <= 0 {
-		return errors.New("ask_every, ask_within, recheck_every and max_drifts must be above zero")
+	if c.AskEvery <= 0 || c.AskWithin <= 0 || c.RecheckEvery <= 0 || c.MaxDrifts <= 0 || c.PassiveApart <= 0 || c.ForgetAfter <= 0 || c.ZombieAfter <= 0 {
+		return errors.New("ask_every, ask_within, recheck_every, passive_apart, forget_after, zombie_after and max_drifts must be above zero")
+	}
+	if c.Settle < 0 {
+		return errors.New("settle must not be below zero")
+	}
+	if c.Due.Critical <= 0 || c.Due.High < c.Due.Critical || c.Due.Medium < c.Due.High || c.Due.Low < c.Due.Medium {
+		return errors.New("due: critical must be above zero, and high, medium and low each at least the one before")
 	}
 	return nil
 }
 
-// The bounds of one drift and of the judge's memory of what was seen.
+// The bounds of one drift and of what is asked for at once.
 const (
 	maxEvidence = 20
+	maxVantages = 8
 	maxPorts    = 64 // of an unlisted host
-	maxSeen     = 2_000_000
 	maxRecheck  = 200
+	maxScanners = 1024
 )
 
 // unknownLook is how far a look must lie behind what a restart has made the
@@ -85,10 +130,23 @@ const unknownLook = time.Minute
 // observations. It is not safe for concurrent use.
 type Judge struct {
 	cfg     Config
-	drifts  map[string]*state       // the latest of each kind and asset
+	drifts  map[driftKey]*state     // the latest of each kind, asset and detail
 	byIP    map[netip.Addr][]*state // of hosts and services
-	seen    map[service]sighting    // services that a scan saw open
+	byName  map[string][]*state     // of names
+	byID    map[string]*state
+	facts   facts
 	dropped uint64
+
+	snap     *directory.Snapshot // what everything was last judged by
+	ticked   time.Time           // when time itself was last judged
+	began    time.Time
+	systems  map[string]time.Time // when something of a system was last seen
+	scanners map[string]time.Time // when each was last heard of
+	marks    *marks               // of the units of snap; nil until needed
+	icons    map[string]string    // favicons of pages that name their unit, with the unit
+
+	lastJob, lastShard string // of the handle below
+	lastLook           handle
 }
 
 type service struct {
@@ -99,25 +157,14 @@ type service struct {
 
 func (s service) key() string { return schemas.ServiceKey(s.ip, s.transport, s.port) }
 
-// sighting is the last scan that saw a service, and what it took it for.
-type sighting struct {
-	look string
-	at   time.Time
-	name string // what the service was first found to be
-	prod string
-}
-
 // state is a drift with what its rows do not hold.
 type state struct {
 	schemas.Drift
 	ip       netip.Addr
-	svc      service // of UnlistedPort, ServiceChanged and a port's ListedGone
-	look     string  // the scan that suspected it; "" after a restart
-	doubt    string  // the scan that first found its cause gone
-	doubtAt  time.Time
+	svc      service   // of what is about one port
 	lastLook time.Time // the latest look that counted
 	asked    time.Time
-	up       bool // of UnlistedHost: the address answers by itself
+	up       bool // of a host: the address answers by itself
 	ports    []hostPort
 	looked   []int // some of the ports that the last sweep looked at
 }
@@ -128,9 +175,25 @@ type hostPort struct {
 	closed bool
 }
 
+type driftKey struct {
+	kind   schemas.DriftKind
+	asset  string
+	detail string
+}
+
+func (s *state) key() driftKey { return driftKey{s.Kind, s.Asset, s.Detail} }
+
+// ofHost says whether a drift is of a whole address, and holds its ports.
+func (s *state) ofHost() bool {
+	return s.Kind == schemas.UnlistedHost || s.Kind == schemas.WhitelistExpired && strings.HasPrefix(s.Asset, "host/")
+}
+
 // NewJudge makes a judge that knows no drifts.
 func NewJudge(cfg Config) *Judge {
-	return &Judge{cfg: cfg, drifts: map[string]*state{}, byIP: map[netip.Addr][]*state{}, seen: map[service]sighting{}}
+	return &Judge{
+		cfg: cfg, drifts: map[driftKey]*state{}, byIP: map[netip.Addr][]*state{}, byName: map[string][]*state{}, byID: map[string]*state{}, facts: newFacts(),
+		systems: map[string]time.Time{}, scanners: map[string]time.Time{}, icons: map[string]string{},
+	}
 }
 
 // Dropped counts the drifts that were not taken in to stay within MaxDrifts.
@@ -139,6 +202,9 @@ func (j *Judge) Dropped() uint64 { return j.dropped }
 // Len is the number of drifts held.
 func (j *Judge) Len() int { return len(j.drifts) }
 
+// Facts is the number of services and names that are remembered.
+func (j *Judge) Facts() int { return j.facts.count }
+
 // Seed puts back the drifts that were written before a restart. Of one asset the
 // latest counts; closed ones tell which records are judged already.
 func (j *Judge) Seed(drifts []schemas.Drift) {
@@ -146,9 +212,10 @@ func (j *Judge) Seed(drifts []schemas.Drift) {
 	slices.SortStableFunc(sorted, func(a, b schemas.Drift) int { return a.First.Compare(b.First) })
 	for i := range sorted {
 		s := &state{Drift: sorted[i]}
-		s.lastLook = s.Last
-		if s.Closed.After(s.lastLook) {
-			s.lastLook = s.Closed
+		for _, at := range []time.Time{s.Last, s.Closed, s.DoubtAt} {
+			if at.After(s.lastLook) {
+				s.lastLook = at
+			}
 		}
 		s.readAsset()
 		s.readObserved()
@@ -156,65 +223,101 @@ func (j *Judge) Seed(drifts []schemas.Drift) {
 	}
 }
 
-// SeedAssets tells the judge what services were found to be before a restart, so
-// that a change is seen.
+// SeedAssets tells the judge what was there before a restart. It comes after Seed,
+// since of a service that has changed only its drift knows what it was.
 func (j *Judge) SeedAssets(list []schemas.Asset) {
+	forgotten := unknownScan
 	for i := range list {
 		a := &list[i]
-		if a.Kind != schemas.AssetService || !a.Alive || a.Service == nil {
+		if !a.Alive {
 			continue
 		}
-		svc := service{a.IP.Unmap(), a.Transport, a.Port}
-		seen := sighting{at: a.Last, name: a.Service.Name, prod: a.Service.Product}
-		if d := j.active(schemas.ServiceChanged, a.Key); d != nil {
-			seen.name, seen.prod, _ = strings.Cut(d.Expected, " ")
+		switch a.Kind {
+		case schemas.AssetService:
+			j.seedService(a, forgotten)
+		case schemas.AssetDomain:
+			for _, r := range a.Records {
+				j.facts.resolve(a.Name, &schemas.Observation{Name: a.Name, RecordType: r.Type, Values: r.Values, Time: a.Last}, forgotten)
+			}
 		}
-		j.seen[svc] = seen
+	}
+	for i := range list {
+		if list[i].Kind == schemas.AssetHost && list[i].Alive {
+			j.seedHost(&list[i])
+		}
 	}
 }
 
+func (j *Judge) seedHost(a *schemas.Asset) {
+	h := j.facts.host(a.IP.Unmap())
+	if !slices.ContainsFunc(h.services, func(f fact) bool { return f.open }) { // else its services may be all that answered
+		h.upAt, h.upLook = a.Last.UnixNano(), unknownScan
+	}
+}
+
+func (j *Judge) seedService(a *schemas.Asset, forgotten handle) {
+	svc := service{a.IP.Unmap(), a.Transport, a.Port}
+	f := j.facts.serve(svc, a.Last, forgotten, a.Service)
+	if f == nil {
+		return
+	}
+	if !slices.Contains(a.Sources, assets.SourceScan) && len(a.Sources) > 0 {
+		f.look = handle{}
+	}
+	for _, s := range j.byIP[svc.ip] {
+		if s.Kind.IsChange() && s.svc == svc && s.Status != schemas.DriftClosed && s.Baseline != nil {
+			f.was = unique.Make(*s.Baseline)
+		}
+	}
+	j.learnIcon(a.Unit, a.Service)
+}
+
 // Observe judges one observation. It returns the drifts that changed, the
-// caller's own, and the second looks to be taken.
+// caller's own, and the second looks to be taken. A registry that is new to the
+// judge is judged first.
 func (j *Judge) Observe(snap *directory.Snapshot, o *schemas.Observation, partition int, offset int64, now time.Time) (changed []schemas.Drift, confirm []schemas.ScanTask) {
-	l := &look{j: j, snap: snap, o: o, partition: partition, offset: offset, now: now, scan: o.Source == assets.SourceScan}
+	l := &look{j: j, snap: snap, o: o, partition: partition, offset: offset, now: now, at: o.Time, scan: o.Source == assets.SourceScan}
+	if snap != j.snap {
+		changed, confirm = j.Reconsider(snap, now)
+	}
 	if l.scan {
-		l.id = o.Job + "/" + o.Shard
+		l.id = j.handleOf(o)
+		if o.Scanner != "" {
+			j.heard(o.Scanner, o.Time)
+		}
 	}
 	switch o.Kind {
 	case schemas.ObservedName:
 		l.name()
+	case schemas.ObservedDone:
+		l.done()
 	case schemas.ObservedHost, schemas.ObservedPort, schemas.ObservedSweep:
 		if _, ours := snap.NetworkOf(o.IP); ours {
 			l.address()
+		} else if o.Kind == schemas.ObservedPort && o.Open {
+			l.foreign()
 		}
 	}
-	return l.changed, l.confirm
+	return append(changed, l.changed...), append(confirm, l.confirm...)
 }
 
-// Reconsider judges every drift anew after the registry has changed. Drifts that
-// it now allows, or that are nobody's business any more, close.
-func (j *Judge) Reconsider(snap *directory.Snapshot, now time.Time) []schemas.Drift {
-	l := &look{j: j, snap: snap, now: now}
-	for _, s := range j.unclosed() {
-		if reason := l.settled(s); reason != "" {
-			l.close(s, reason, now)
-		}
+// handleOf is the look that an observation belongs to. Those of one shard come
+// one after another.
+func (j *Judge) handleOf(o *schemas.Observation) handle {
+	if j.lastLook == (handle{}) || o.Job != j.lastJob || o.Shard != j.lastShard {
+		j.lastJob, j.lastShard, j.lastLook = o.Job, o.Shard, unique.Make(o.Job+"/"+o.Shard)
 	}
-	return l.changed
+	return j.lastLook
 }
 
-// unclosed is every drift that is suspected or open, in the order of their keys.
-func (j *Judge) unclosed() []*state {
-	var out []*state
-	for _, s := range j.drifts {
-		if s.Status != schemas.DriftClosed {
-			out = append(out, s)
-		}
+func (j *Judge) heard(scanner string, at time.Time) {
+	was, known := j.scanners[scanner]
+	if !known && len(j.scanners) >= maxScanners {
+		return
 	}
-	slices.SortFunc(out, func(a, b *state) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Asset, b.Asset))
-	})
-	return out
+	if at.After(was) {
+		j.scanners[scanner] = at
+	}
 }
 
 // Recheck asks for looks that nothing else will cause: at what is suspected,
@@ -224,101 +327,63 @@ func (j *Judge) unclosed() []*state {
 // Call it every minute or so; it returns at most 200 tasks at a time.
 func (j *Judge) Recheck(snap *directory.Snapshot, now time.Time) []schemas.ScanTask {
 	l := &look{j: j, snap: snap, now: now}
-	for _, s := range j.unclosed() {
-		if len(l.confirm) >= maxRecheck {
-			break
+	var due []*state
+	for _, s := range j.drifts {
+		if s.Status == schemas.DriftClosed || s.Kind == schemas.Zombie && !l.silentEnough(s) {
+			continue
 		}
 		every := j.cfg.AskEvery
-		if s.Status == schemas.DriftOpen && s.doubt == "" {
+		if s.Status == schemas.DriftOpen && s.Doubt == "" {
 			every = j.cfg.RecheckEvery
 		}
 		if now.Sub(s.lastLook) >= every && now.Sub(s.asked) >= every {
-			l.askAnew(s)
+			due = append(due, s)
 		}
+	}
+	// What waits the longest comes first, so that nothing waits for ever.
+	slices.SortFunc(due, func(a, b *state) int { return cmp.Or(a.asked.Compare(b.asked), cmp.Compare(a.ID, b.ID)) })
+	for _, s := range due {
+		if len(l.confirm) >= maxRecheck {
+			break
+		}
+		l.askAnew(s)
 	}
 	return l.confirm
 }
 
-// settled says why the registry alone ends a drift; "" when it does not.
-func (l *look) settled(s *state) string {
-	switch s.Kind {
-	case schemas.UnlistedDomain:
-		name := strings.TrimPrefix(s.Asset, "domain/")
-		if _, ok := l.snap.WhitelistedDomain(name, l.now); ok {
-			return ReasonWhitelisted
-		}
-		if _, ok := l.snap.DomainOf(name); !ok {
-			return ReasonUnregistered
-		}
-		return ""
-	case schemas.ListedGone:
-		if !l.expected(s.Whitelist) {
-			return ReasonUnlisted
-		}
-		return ""
-	}
-	if _, ok := l.snap.NetworkOf(s.ip); !ok {
-		return ReasonUnregistered
-	}
-	_, hostListed := l.snap.WhitelistedHost(s.ip, l.now)
-	if s.Kind == schemas.UnlistedHost {
-		if hostListed {
-			return ReasonWhitelisted
-		}
-		return ""
-	}
-	entry, listed := l.snap.WhitelistedPort(s.ip, s.svc.transport, s.svc.port, l.now)
-	switch {
-	case !hostListed:
-		return ReasonCovered
-	case s.Kind == schemas.UnlistedPort && listed:
-		return ReasonWhitelisted
-	case s.Kind == schemas.ServiceChanged && !listed:
-		return ReasonUnlisted
-	case s.Kind == schemas.ServiceChanged && entry.Service != "":
-		if name, _, _ := strings.Cut(s.Observed, " "); sameName(entry.Service, name) {
-			return ReasonWhitelisted
-		}
-	}
-	return ""
-}
-
-// expected says whether the whitelist still has an entry in force with a key.
-func (l *look) expected(key string) bool {
-	if name, ok := strings.CutPrefix(key, "domain/"); ok {
-		w, ok := l.snap.ListedName(name)
-		return ok && w.In(l.now)
-	}
-	ip, _, _, err := readEntryKey(key)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(l.snap.ListedAt(ip), func(w schemas.WhitelistEntry) bool { return w.Key() == key && w.In(l.now) })
-}
-
 // put makes a drift the latest of its asset.
 func (j *Judge) put(s *state) {
-	k := driftKey(s.Kind, s.Asset)
+	k := s.key()
 	if old := j.drifts[k]; old != nil {
 		j.unlink(old)
 	} else if len(j.drifts) >= j.cfg.MaxDrifts {
 		j.forget()
 	}
-	j.drifts[k] = s
+	j.drifts[k], j.byID[s.ID] = s, s
 	if s.ip.IsValid() {
 		j.byIP[s.ip] = append(j.byIP[s.ip], s)
+	}
+	if name, ok := strings.CutPrefix(s.Asset, "domain/"); ok {
+		j.byName[name] = append(j.byName[name], s)
 	}
 }
 
 func (j *Judge) unlink(s *state) {
-	if !s.ip.IsValid() {
-		return
+	delete(j.byID, s.ID)
+	if s.ip.IsValid() {
+		drop(j.byIP, s.ip, s)
 	}
-	rest := slices.DeleteFunc(j.byIP[s.ip], func(o *state) bool { return o == s })
+	if name, ok := strings.CutPrefix(s.Asset, "domain/"); ok {
+		drop(j.byName, name, s)
+	}
+}
+
+func drop[K comparable](index map[K][]*state, key K, s *state) {
+	rest := slices.DeleteFunc(index[key], func(o *state) bool { return o == s })
 	if len(rest) == 0 {
-		delete(j.byIP, s.ip)
+		delete(index, key)
 	} else {
-		j.byIP[s.ip] = rest
+		index[key] = rest
 	}
 }
 
@@ -333,22 +398,24 @@ func (j *Judge) forget() {
 	slices.SortFunc(closed, func(a, b *state) int { return cmp.Or(a.Closed.Compare(b.Closed), cmp.Compare(a.ID, b.ID)) })
 	for _, s := range closed[:(len(closed)+1)/2] {
 		j.unlink(s)
-		delete(j.drifts, driftKey(s.Kind, s.Asset))
+		delete(j.drifts, s.key())
 	}
 }
 
 // active is the drift of an asset that is not closed, or nil.
-func (j *Judge) active(kind schemas.DriftKind, asset string) *state {
-	if s := j.drifts[driftKey(kind, asset)]; s != nil && s.Status != schemas.DriftClosed {
+func (j *Judge) active(k driftKey) *state {
+	if s := j.drifts[k]; s != nil && s.Status != schemas.DriftClosed {
 		return s
 	}
 	return nil
 }
 
-func driftKey(kind schemas.DriftKind, asset string) string { return string(kind) + " " + asset }
-
-func driftID(kind schemas.DriftKind, asset string, first time.Time) string {
-	h := sha256.Sum256([]byte(driftKey(kind, asset) + " " + strconv.FormatInt(first.UnixNano(), 10)))
+func driftID(k driftKey, first time.Time) string {
+	text := string(k.kind) + " " + k.asset
+	if k.detail != "" {
+		text += " " + k.detail
+	}
+	h := sha256.Sum256([]byte(text + " " + strconv.FormatInt(first.UnixNano(), 10)))
 	return hex.EncodeToString(h[:16])
 }
 
@@ -411,7 +478,7 @@ func (s *state) observed() string {
 
 // readObserved reads an unlisted host's ports back.
 func (s *state) readObserved() {
-	if s.Kind != schemas.UnlistedHost {
+	if !s.ofHost() {
 		return
 	}
 	for part := range strings.SplitSeq(s.Observed, ", ") {

@@ -7,334 +7,113 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
-	"fengsui/analyzer/assets"
 	"fengsui/internal/directory"
 	"fengsui/schemas"
 )
 
-// look is the judging of one observation.
+// look is the judging of one observation, or of a change of the registry.
 type look struct {
 	j         *Judge
 	snap      *directory.Snapshot
-	o         *schemas.Observation
+	o         *schemas.Observation // nil: the registry or the time has changed
 	partition int
 	offset    int64
 	now       time.Time
+	at        time.Time // when it was seen
 	scan      bool
-	id        string // of a scan: job and shard
+	id        handle // of a scan: job and shard
 
 	changed []schemas.Drift
+	written map[string]int // places in changed; made when there are many
 	confirm []schemas.ScanTask
 }
+
+// passiveLook is what Drift.Look says of a sighting by logs.
+const passiveLook = "passive"
+
+// whyRegistry is the history's word for what no look has found, but a change of
+// the registry about what was there already.
+const whyRegistry = "registry"
 
 // finding is a difference as one look sees it.
 type finding struct {
 	kind      schemas.DriftKind
 	asset     string
+	detail    string
 	unit      string
 	expected  string
 	observed  string
 	whitelist string
 	ip        netip.Addr
 	svc       service
+	baseline  *schemas.ServiceProfile
+	accept    string // the reason to close it once confirmed: it is no alert
+	why       string // of the first step of its history
 }
 
-// address judges what was seen of an address of ours.
-func (l *look) address() {
-	o := l.o
-	switch o.Kind {
-	case schemas.ObservedHost:
-		if o.Open {
-			l.hostUp()
-		} else if l.scan {
-			l.hostDown()
-		}
-	case schemas.ObservedPort:
-		svc := service{o.IP.Unmap(), o.Transport, o.Port}
-		if o.Open {
-			l.portOpen(svc)
-		} else if l.scan {
-			l.portsClosed(func(s service) bool { return s == svc })
-		}
-	case schemas.ObservedSweep:
-		if ports, err := assets.ParsePorts(o.Ports); err == nil && l.scan {
-			transport := cmp.Or(o.Transport, "tcp")
-			l.portsClosed(func(s service) bool {
-				return s.transport == transport && ports.Has(s.port) && !l.sawOpen(s)
-			})
-		}
-	}
-}
+func (f *finding) key() driftKey { return driftKey{f.kind, f.asset, f.detail} }
 
-// sawOpen says whether this scan, or a later one, saw a service open.
-func (l *look) sawOpen(s service) bool {
-	seen, ok := l.j.seen[s]
-	return ok && (seen.look == l.id || seen.at.After(l.o.Time))
-}
+// again says that there is no new look: what was seen before is judged anew.
+func (l *look) again() bool { return l.o == nil }
 
-func (l *look) hostUp() {
-	ip := l.o.IP.Unmap()
-	for _, w := range l.snap.ListedAt(ip) {
-		if w.Kind == schemas.WhitelistHost {
-			l.fails(schemas.ListedGone, w.Key())
-		}
+// scanOf is the look's job and shard.
+func (l *look) scanOf() string {
+	if l.id == (handle{}) {
+		return passiveLook
 	}
-	if s := l.unlistedHost(ip); s != nil && !s.up {
-		s.up = true
-		l.refresh(s)
-	}
-}
-
-// unlistedHost judges whether an address that answers is whitelisted, and
-// returns its drift if this look counts for one.
-func (l *look) unlistedHost(ip netip.Addr) *state {
-	asset := schemas.HostKey(ip)
-	if _, ok := l.snap.WhitelistedHost(ip, l.now); ok {
-		l.allowed(schemas.UnlistedHost, asset)
-		return nil
-	}
-	return l.holds(finding{kind: schemas.UnlistedHost, asset: asset, unit: l.snap.UnitOf(ip), ip: ip})
-}
-
-func (l *look) hostDown() {
-	ip := l.o.IP.Unmap()
-	if s := l.j.active(schemas.UnlistedHost, schemas.HostKey(ip)); s != nil && l.fresh(s) {
-		if !slices.ContainsFunc(s.ports, func(p hostPort) bool { return l.sawOpen(p.service) }) {
-			l.fails(s.Kind, s.Asset)
-		}
-	}
-	for _, w := range l.snap.ListedAt(ip) {
-		if w.Kind == schemas.WhitelistHost && w.In(l.now) {
-			l.holds(finding{kind: schemas.ListedGone, asset: w.Key(), unit: cmp.Or(w.Unit, l.snap.UnitOf(ip)), expected: "up", observed: "down", whitelist: w.Key(), ip: ip})
-		}
-	}
-}
-
-func (l *look) portOpen(svc service) {
-	was := l.j.seen[svc]
-	l.remember(svc)
-	for _, w := range l.snap.ListedAt(svc.ip) {
-		if w.Kind == schemas.WhitelistHost || w.Port == svc.port && w.Transport == svc.transport {
-			l.fails(schemas.ListedGone, w.Key())
-		}
-	}
-	if _, ok := l.snap.WhitelistedHost(svc.ip, l.now); !ok {
-		if s := l.unlistedHost(svc.ip); s != nil && s.open(svc, serviceText(l.o.Service)) {
-			l.refresh(s)
-		}
-		return
-	}
-	l.allowed(schemas.UnlistedHost, schemas.HostKey(svc.ip))
-	entry, ok := l.snap.WhitelistedPort(svc.ip, svc.transport, svc.port, l.now)
-	if !ok {
-		l.holds(finding{kind: schemas.UnlistedPort, asset: svc.key(), unit: l.snap.UnitOf(svc.ip), observed: serviceText(l.o.Service), ip: svc.ip, svc: svc})
-		return
-	}
-	l.allowed(schemas.UnlistedPort, svc.key())
-	if l.scan && l.o.Service != nil && l.o.Service.Name != "" {
-		l.service(svc, &entry, was)
-	}
-}
-
-// service judges whether what runs on a whitelisted port is what the entry says
-// or, when it does not say, what ran there before.
-func (l *look) service(svc service, entry *schemas.WhitelistEntry, was sighting) {
-	s := l.o.Service
-	expected := entry.Service
-	differs := expected != "" && !sameName(expected, s.Name)
-	if expected == "" && was.name != "" {
-		expected = strings.TrimSpace(was.name + " " + was.prod)
-		differs = !sameName(was.name, s.Name) || was.prod != "" && s.Product != "" && was.prod != s.Product
-	}
-	if !differs {
-		l.fails(schemas.ServiceChanged, svc.key())
-		return
-	}
-	l.holds(finding{
-		kind: schemas.ServiceChanged, asset: svc.key(), unit: cmp.Or(l.snap.UnitOf(svc.ip), entry.Unit), expected: expected,
-		observed: serviceText(s), whitelist: entry.Key(), ip: svc.ip, svc: svc,
-	})
-}
-
-// serviceText is a service in a few words: its name, product and version.
-func serviceText(s *schemas.Service) string {
-	if s == nil {
-		return ""
-	}
-	return strings.Join(strings.Fields(strings.ReplaceAll(s.Name+" "+s.Product+" "+s.Version, ",", " ")), " ")
-}
-
-// remember notes that a scan saw a service open, and what it was at first.
-func (l *look) remember(svc service) {
-	if !l.scan {
-		return
-	}
-	seen, known := l.j.seen[svc]
-	if !known && len(l.j.seen) >= maxSeen {
-		clear(l.j.seen) // sweeps then ask for second looks they did not need
-	}
-	if !l.o.Time.Before(seen.at) {
-		seen.at, seen.look = l.o.Time, l.id
-	}
-	if s := l.o.Service; s != nil && seen.name == "" {
-		seen.name, seen.prod = s.Name, s.Product
-	} else if s != nil && seen.prod == "" && sameName(seen.name, s.Name) {
-		seen.prod = s.Product
-	}
-	l.j.seen[svc] = seen
-}
-
-// portsClosed judges that a scan found services closed.
-func (l *look) portsClosed(closed func(service) bool) {
-	ip := l.o.IP.Unmap()
-	for _, s := range slices.Clone(l.j.byIP[ip]) {
-		if s.Status == schemas.DriftClosed {
-			continue
-		}
-		switch s.Kind {
-		case schemas.UnlistedPort, schemas.ServiceChanged:
-			if closed(s.svc) {
-				l.fails(s.Kind, s.Asset)
-			}
-		case schemas.UnlistedHost:
-			l.hostPortsClosed(s, closed)
-		}
-	}
-	for _, w := range l.snap.ListedAt(ip) {
-		if w.Kind == schemas.WhitelistPort && w.In(l.now) && closed(service{ip, w.Transport, w.Port}) {
-			svc := service{ip, w.Transport, w.Port}
-			l.holds(finding{kind: schemas.ListedGone, asset: w.Key(), unit: cmp.Or(w.Unit, l.snap.UnitOf(ip)), expected: "open", observed: "closed", whitelist: w.Key(), ip: ip, svc: svc})
-		}
-	}
-}
-
-// hostPortsClosed judges an unlisted host of which ports were found closed: with
-// none left open it is gone, unless it answers by itself.
-func (l *look) hostPortsClosed(s *state, closed func(service) bool) {
-	if l.o.Kind == schemas.ObservedSweep {
-		defer l.askOfHost(s)
-	}
-	if !l.fresh(s) || s.look == "" && l.tooClose(s) {
-		return
-	}
-	found, open := false, s.up
-	for i := range s.ports {
-		p := &s.ports[i]
-		if closed(p.service) {
-			p.closed, found = true, true
-		}
-		open = open || !p.closed
-	}
-	switch {
-	case found && !open:
-		l.fails(s.Kind, s.Asset)
-	case found:
-		l.refresh(s)
-	}
-}
-
-// askOfHost asks for the second look at an unlisted host once a sweep has told
-// all there is of it.
-func (l *look) askOfHost(s *state) {
-	if s.Status != schemas.DriftSuspected {
-		return
-	}
-	if ports, err := assets.ParsePorts(l.o.Ports); err == nil {
-		s.looked = ports.First(len(commonPorts))
-	}
-	l.ask(s)
-}
-
-// open notes an open port of an unlisted host and says whether it is news.
-func (s *state) open(svc service, name string) bool {
-	at, known := slices.BinarySearchFunc(s.ports, svc, func(p hostPort, t service) int {
-		return cmp.Or(cmp.Compare(p.port, t.port), cmp.Compare(p.transport, t.transport))
-	})
-	if !known {
-		if len(s.ports) >= maxPorts {
-			return false
-		}
-		s.ports = slices.Insert(s.ports, at, hostPort{service: svc, name: name})
-		return true
-	}
-	p := &s.ports[at]
-	news := p.closed || name != "" && name != p.name
-	p.closed, p.name = false, cmp.Or(name, p.name)
-	return news
-}
-
-// name judges a name of ours: one that is there and not whitelisted, or one that
-// is whitelisted and not there. Names of services and policies (_dmarc) are no
-// hosts'.
-func (l *look) name() {
-	o := l.o
-	name := strings.ToLower(strings.TrimSuffix(o.Name, "."))
-	domain, ours := l.snap.DomainOf(name)
-	if !ours || strings.HasPrefix(name, "_") || strings.Contains(name, "._") {
-		return
-	}
-	asset := schemas.DomainKey(name)
-	entry, expects := l.snap.ListedName(name)
-	switch {
-	case len(o.Values) > 0:
-		if expects {
-			l.fails(schemas.ListedGone, entry.Key())
-		}
-		if _, ok := l.snap.WhitelistedDomain(name, l.now); ok {
-			l.allowed(schemas.UnlistedDomain, asset)
-			return
-		}
-		l.holds(finding{kind: schemas.UnlistedDomain, asset: asset, unit: domain.Unit, observed: values(o)})
-	case l.scan && o.RCode == "NXDOMAIN":
-		l.fails(schemas.UnlistedDomain, asset)
-		if expects && entry.In(l.now) {
-			l.holds(finding{kind: schemas.ListedGone, asset: entry.Key(), unit: cmp.Or(entry.Unit, domain.Unit), expected: "resolves", observed: "NXDOMAIN", whitelist: entry.Key()})
-		}
-	}
-}
-
-func values(o *schemas.Observation) string {
-	v := slices.Clone(o.Values)
-	slices.Sort(v)
-	return o.RecordType + " " + strings.Join(v[:min(len(v), 8)], " ")
+	return l.id.Value()
 }
 
 // fresh says whether this observation is news to a drift: neither counted in
 // already nor older than what was.
 func (l *look) fresh(s *state) bool {
-	return !(l.partition == s.Partition && l.offset <= s.Offset) && !l.o.Time.Before(s.lastLook)
+	if l.again() {
+		return true
+	}
+	return !(l.partition == s.Partition && l.offset <= s.Offset) && !l.at.Before(s.lastLook)
 }
 
 // holds takes a look that found the difference. It returns the drift when the
 // look counts.
 func (l *look) holds(f finding) *state {
-	s := l.j.drifts[driftKey(f.kind, f.asset)]
+	s := l.j.drifts[f.key()]
 	if s == nil || s.Status == schemas.DriftClosed {
-		if s != nil && (!l.fresh(s) || !l.o.Time.After(s.lastLook)) {
+		if s != nil && !l.again() && (!l.fresh(s) || !l.at.After(s.lastLook)) {
 			return nil
 		}
-		return l.suspect(f)
+		return l.suspect(f, s)
+	}
+	if l.again() {
+		return s
 	}
 	if !l.fresh(s) {
 		return nil
 	}
 	second := l.second(s)
 	l.counted(s)
-	s.doubt = ""
-	s.Last = l.o.Time
-	if f.kind != schemas.UnlistedHost && l.scan && f.observed != "" {
+	s.Last = l.at
+	if !s.ofHost() && f.observed != "" && (l.scan || kinds[s.Kind].passive) {
 		s.Observed, s.Expected = f.observed, cmp.Or(f.expected, s.Expected)
 	}
+	stillSeen := l.scan && s.stillSeen(l)
+	if l.scan || s.Look == passiveLook {
+		s.Doubt, s.DoubtAt = "", time.Time{}
+	}
 	switch {
-	case s.Status == schemas.DriftSuspected && second:
-		s.Status, s.Confirmed, s.look = schemas.DriftOpen, l.o.Time, l.id
+	case s.Status == schemas.DriftSuspected && second && f.accept != "":
+		l.j.rebase(s)
+		l.close(s, f.accept, l.at)
+	case s.Status == schemas.DriftSuspected && second && !l.at.Before(s.Settles):
+		s.Status, s.Confirmed, s.Look = schemas.DriftOpen, l.at, l.scanOf()
 		s.evidence(l.o.ID)
+		s.step(l.at, "", string(schemas.DriftOpen), l.o.Scanner)
 		l.write(s)
 	case s.Status == schemas.DriftSuspected:
 		l.ask(s)
-	case l.scan && l.id != s.look:
-		s.look = l.id
+	case stillSeen || l.scan && l.scanOf() != s.Look || !l.scan && l.at.Sub(s.Updated) > l.j.cfg.PassiveApart:
+		s.Look = l.scanOf()
 		l.write(s)
 	}
 	return s
@@ -342,86 +121,123 @@ func (l *look) holds(f finding) *state {
 
 // second says whether this is another look than the one that suspected.
 func (l *look) second(s *state) bool {
-	if !l.scan || !l.o.Time.After(s.First) {
+	if !l.scan {
+		return kinds[s.Kind].passive && l.at.Sub(s.First) >= l.j.cfg.PassiveApart
+	}
+	if !l.at.After(s.First) {
 		return false
 	}
-	if s.look == "" {
+	if s.Look == "" {
 		return !l.tooClose(s)
 	}
-	return s.look != l.id
+	return s.Look != l.scanOf()
 }
 
 // tooClose says whether this look may be the very one that made or last saw the
-// drift, when a restart has made the judge forget which that was. A look that was
-// asked for because of a suspicion is not the one that suspected.
+// drift, when it is not known which that was: rows of old do not say. A look that
+// was asked for because of a suspicion is not the one that suspected.
 func (l *look) tooClose(s *state) bool {
 	if s.Status == schemas.DriftSuspected && strings.HasPrefix(l.o.Job, jobOf(s)) {
 		return false
 	}
-	return l.o.Time.Sub(s.Last) < unknownLook
+	return l.at.Sub(s.Last) < unknownLook
 }
 
 // jobOf is what the jobs of a drift's looks begin with.
 func jobOf(s *state) string { return "drift-" + s.ID + "-" }
 
-func (l *look) suspect(f finding) *state {
-	if len(l.j.drifts) >= l.j.cfg.MaxDrifts {
-		l.j.forget()
-		if len(l.j.drifts) >= l.j.cfg.MaxDrifts {
-			l.j.dropped++
-			return nil
-		}
+// room makes room for one more drift and says whether there is.
+func (j *Judge) room(k driftKey) bool {
+	if j.drifts[k] != nil || len(j.drifts) < j.cfg.MaxDrifts {
+		return true
+	}
+	j.forget()
+	if len(j.drifts) < j.cfg.MaxDrifts {
+		return true
+	}
+	j.dropped++
+	return false
+}
+
+// suspect begins a drift; before is the one of the same key that has closed.
+func (l *look) suspect(f finding, before *state) *state {
+	if !l.j.room(f.key()) {
+		return nil
+	}
+	first, evidence := l.at, ""
+	if l.again() {
+		first, f.why = l.now, whyRegistry
+	} else {
+		evidence = l.o.ID
 	}
 	s := &state{
 		Drift: schemas.Drift{
-			ID: driftID(f.kind, f.asset, l.o.Time), Kind: f.kind, Status: schemas.DriftSuspected, Asset: f.asset, Unit: f.unit,
-			Expected: f.expected, Observed: f.observed, Whitelist: f.whitelist, First: l.o.Time, Last: l.o.Time,
+			ID: driftID(f.key(), first), Kind: f.kind, Status: schemas.DriftSuspected, Asset: f.asset, Detail: f.detail, Unit: f.unit,
+			Expected: f.expected, Observed: f.observed, Whitelist: f.whitelist, First: first, Last: first, Look: l.scanOf(), Baseline: f.baseline,
 		},
-		ip: f.ip, svc: f.svc, look: l.id, lastLook: l.o.Time,
+		ip: f.ip, svc: f.svc, lastLook: first,
 	}
-	if !l.scan {
-		s.look = "passive"
+	s.follow(before, l.j.cfg.Settle)
+	s.step(first, "", string(schemas.DriftSuspected), f.why)
+	s.evidence(evidence)
+	s.Partition, s.Offset = l.partition, l.offset
+	if l.again() {
+		s.Offset = -1 // no record is counted in
+	} else {
+		s.vantage(l)
 	}
-	s.evidence(l.o.ID)
-	l.counted(s)
 	l.j.put(s)
 	l.write(s)
-	l.ask(s)
+	if f.accept == "" {
+		l.ask(s)
+	}
 	return s
 }
 
-// fails takes a scan that did not find the difference any more.
-func (l *look) fails(kind schemas.DriftKind, asset string) {
-	s := l.j.active(kind, asset)
-	if s == nil || !l.scan || !l.fresh(s) {
+// follow takes over what an earlier drift of the same key leaves: its history,
+// and that what closed by itself does not open anew at once.
+func (s *state) follow(before *state, settle time.Duration) {
+	if before == nil {
 		return
 	}
-	if s.look == l.id || s.look == "" && l.tooClose(s) {
+	s.Previous, s.Times, s.History = before.ID, before.Times+1, slices.Clone(before.History)
+	s.Settles = before.Settles
+	if !before.Confirmed.IsZero() && bySight(before.Reason) {
+		s.Settles = before.Closed.Add(settle)
+	}
+}
+
+// bySight says whether a drift closed because of what was seen, not of what the
+// registry says.
+func bySight(reason string) bool {
+	return reason == ReasonGone || reason == ReasonBack || reason == ReasonSilent || reason == ReasonUnconfirmed
+}
+
+// fails takes a scan that did not find the difference any more.
+func (l *look) fails(s *state) {
+	if s == nil || s.Status == schemas.DriftClosed || !l.scan || !l.fresh(s) {
+		return
+	}
+	id := l.scanOf()
+	if s.Look == id || s.Look == "" && l.tooClose(s) {
 		return // one look cannot contradict itself
 	}
 	l.counted(s)
 	switch {
 	case s.Status == schemas.DriftSuspected:
-		l.close(s, ReasonUnconfirmed, l.o.Time)
-	case kind == schemas.ListedGone: // an answer proves itself
-		l.close(s, ReasonBack, l.o.Time)
-	case s.doubt == "":
-		s.doubt, s.doubtAt = l.id, l.o.Time
+		l.close(s, ReasonUnconfirmed, l.at)
+	case s.Kind == schemas.ListedGone: // an answer proves itself
+		l.close(s, ReasonBack, l.at)
+	case s.Doubt == "":
+		s.Doubt, s.DoubtAt = id, l.at
+		l.write(s)
 		l.askAnew(s)
-	case s.doubt != l.id && l.o.Time.After(s.doubtAt):
+	case s.Doubt != id && l.at.After(s.DoubtAt):
 		reason := ReasonGone
-		if kind == schemas.ServiceChanged && l.o.Open {
+		if s.Kind.IsChange() && l.o.Open {
 			reason = ReasonBack
 		}
-		l.close(s, reason, l.o.Time)
-	}
-}
-
-// allowed closes a drift that the registry allows by now.
-func (l *look) allowed(kind schemas.DriftKind, asset string) {
-	if s := l.j.active(kind, asset); s != nil && l.fresh(s) {
-		l.counted(s)
-		l.close(s, ReasonWhitelisted, l.o.Time)
+		l.close(s, reason, l.at)
 	}
 }
 
@@ -433,13 +249,21 @@ func (l *look) close(s *state, reason string, at time.Time) {
 	if l.o != nil {
 		s.evidence(l.o.ID)
 	}
+	s.step(at, "", string(schemas.DriftClosed), reason)
 	l.write(s)
 }
 
 // counted marks that the drift has taken this record in.
 func (l *look) counted(s *state) {
 	s.Partition, s.Offset = l.partition, l.offset
-	s.lastLook = l.o.Time
+	s.lastLook = l.at
+	s.vantage(l)
+}
+
+func (s *state) vantage(l *look) {
+	if name := l.o.Scanner; l.scan && name != "" && len(s.Vantages) < maxVantages && !slices.Contains(s.Vantages, name) {
+		s.Vantages = append(s.Vantages, name)
+	}
 }
 
 // refresh writes an unlisted host whose ports have changed.
@@ -451,18 +275,39 @@ func (l *look) refresh(s *state) {
 	}
 }
 
-// write keeps the drift's new state for the caller: once for one observation.
+// write keeps the drift's new state for the caller: once for one observation or
+// one change of the registry.
 func (l *look) write(s *state) {
-	last := len(l.changed) - 1
-	if last >= 0 && l.changed[last].ID == s.ID {
-		l.changed = l.changed[:last]
-	} else {
-		s.Version++
-	}
+	l.grade(s)
 	s.Updated = l.now
+	at, again := l.place(s.ID)
+	if !again {
+		s.Version++
+		at = len(l.changed)
+		l.changed = append(l.changed, schemas.Drift{})
+		if l.written != nil {
+			l.written[s.ID] = at
+		}
+	}
 	d := s.Drift
-	d.Evidence = slices.Clone(s.Evidence)
-	l.changed = append(l.changed, d)
+	d.Evidence, d.History, d.Vantages = slices.Clone(s.Evidence), slices.Clone(s.History), slices.Clone(s.Vantages)
+	l.changed[at] = d
+}
+
+// place is where a drift already is among what has changed.
+func (l *look) place(id string) (at int, there bool) {
+	if len(l.changed) < 16 {
+		at = slices.IndexFunc(l.changed, func(d schemas.Drift) bool { return d.ID == id })
+		return at, at >= 0
+	}
+	if l.written == nil {
+		l.written = make(map[string]int, len(l.changed))
+		for i := range l.changed {
+			l.written[l.changed[i].ID] = i
+		}
+	}
+	at, there = l.written[id]
+	return at, there
 }
 
 func (s *state) evidence(id string) {
@@ -475,11 +320,27 @@ func (s *state) evidence(id string) {
 	s.Evidence = append(s.Evidence, id)
 }
 
+// step adds to the history; who is empty for the judge itself. The beginning
+// stays, the newest replace one another behind it.
+func (s *state) step(at time.Time, who, what, why string) {
+	if len(s.History) >= schemas.MaxDriftHistory {
+		s.History = slices.Delete(s.History, schemas.MaxDriftHistory/4, schemas.MaxDriftHistory/4+1)
+	}
+	s.History = append(s.History, schemas.DriftStep{At: at, Who: cmp.Or(who, "fengsui"), What: what, Why: why})
+}
+
+// rebase makes what a service is now what it is expected to be.
+func (j *Judge) rebase(s *state) {
+	if f := j.facts.service(s.svc); f != nil {
+		f.was = f.is
+	}
+}
+
 // ask asks for the second look, not more often than AskEvery. Of an unlisted host
 // a scan tells its ports one by one and the sweep last: only then is it known
 // what to look at again.
 func (l *look) ask(s *state) {
-	if s.Kind == schemas.UnlistedHost && l.scan && l.o.Kind != schemas.ObservedSweep {
+	if s.ofHost() && l.scan && !l.again() && l.o.Kind != schemas.ObservedSweep {
 		return
 	}
 	if s.asked.IsZero() || l.now.Sub(s.asked) >= l.j.cfg.AskEvery {
@@ -493,27 +354,66 @@ func (l *look) ask(s *state) {
 func (l *look) askAnew(s *state) {
 	at := l.now
 	if l.o != nil {
-		at = l.o.Time
+		at = l.at
+	}
+	if s.Status == schemas.DriftSuspected && at.Before(s.Settles) {
+		return // nothing it finds could open it yet
 	}
 	t := schemas.ScanTask{
 		Job: jobOf(s) + strconv.FormatInt(at.UnixMilli(), 10), Shard: "1", Shards: 1, Kind: schemas.TaskConfirm, Unit: s.Unit,
-		By: "drift", Reason: string(s.Kind) + " " + s.Asset, Created: l.now, Expires: l.now.Add(l.j.cfg.AskWithin),
+		By: "drift", Reason: strings.TrimSpace(string(s.Kind) + " " + s.Asset + " " + s.Detail), Created: l.now, Expires: l.now.Add(l.j.cfg.AskWithin),
+		NotBy: l.notBy(s),
 	}
-	if s.ip.IsValid() {
-		if l.snap.MayScan(s.ip) != nil || s.svc.transport == "udp" { // scanners connect; a datagram proves little
-			return
-		}
-		t.Targets = []netip.Prefix{netip.PrefixFrom(s.ip, s.ip.BitLen())}
-		t.Ports = l.askPorts(s)
-	} else {
-		name := strings.TrimPrefix(s.Asset, "domain/")
-		if l.snap.MayResolve(name) != nil {
-			return
-		}
-		t.Names = []string{name}
+	if !l.target(s, &t) {
+		return
 	}
 	s.asked = l.now
 	l.confirm = append(l.confirm, t)
+}
+
+// notBy is the scanner that saw a suspected drift, where another is at work too.
+// What only one of them can see must not be missed: when the other has found
+// nothing, any may look the next time.
+func (l *look) notBy(s *state) string {
+	if s.Status != schemas.DriftSuspected || len(s.Vantages) != 1 {
+		return ""
+	}
+	if n := len(s.History); n >= 2 && s.History[n-2].Why == ReasonUnconfirmed {
+		return ""
+	}
+	for other, at := range l.j.scanners {
+		if other != s.Vantages[0] && l.now.Sub(at) < 24*time.Hour {
+			return s.Vantages[0]
+		}
+	}
+	return ""
+}
+
+// target says what a task is to look at, and whether the registry allows it.
+func (l *look) target(s *state, t *schemas.ScanTask) bool {
+	switch {
+	case s.Kind == schemas.UnregisteredMarks:
+		return false // it lies outside of every scope
+	case strings.HasPrefix(s.Asset, "system/"):
+		return l.targetSystem(strings.TrimPrefix(s.Asset, "system/"), t)
+	case !s.ip.IsValid():
+		name := strings.TrimPrefix(s.Asset, "domain/")
+		if l.snap.MayResolve(name) != nil {
+			return false
+		}
+		t.Names = []string{name}
+		return true
+	}
+	if l.snap.MayScan(s.ip) != nil || s.svc.transport == "udp" { // scanners connect; a datagram proves little
+		return false
+	}
+	t.Targets = []netip.Prefix{netip.PrefixFrom(s.ip, s.ip.BitLen())}
+	if s.Kind == schemas.ForeignDomain && s.svc.port == 0 {
+		t.Kind = schemas.TaskNames
+		return s.fromPTR()
+	}
+	t.Ports = l.askPorts(s)
+	return true
 }
 
 // commonPorts are asked for where nothing is known of a host's ports: a refusal
@@ -545,6 +445,10 @@ func (l *look) askPorts(s *state) string {
 		ports = append(ports, s.looked...)
 		ports = append(ports, commonPorts...)
 	}
+	return portList(ports)
+}
+
+func portList(ports []int) string {
 	slices.Sort(ports)
 	ports = slices.Compact(ports)
 	texts := make([]string, 0, len(ports))
@@ -553,3 +457,6 @@ func (l *look) askPorts(s *state) string {
 	}
 	return strings.Join(texts, ",")
 }
+
+// unknownScan is the look of what was seen before a restart.
+var unknownScan = unique.Make("")

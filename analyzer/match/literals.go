@@ -3,6 +3,8 @@ package match
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
+	"unsafe"
 )
 
 // literals finds which of many texts occur in one, without looking for each. Of
@@ -86,6 +88,11 @@ func newLiterals(texts []string) *literals {
 	return l
 }
 
+// lettersOnly is what a group of letters alone counts for beside one with a sign
+// or a digit, which ordinary records have less often: event is in most of them,
+// nt:: in none.
+const lettersOnly = 4
+
 // rarest is where in a text the groups begin that are least common among all
 // texts: .exe is in too many paths to tell them apart.
 func (l *literals) rarest(t string, common map[uint32]int) int {
@@ -94,6 +101,9 @@ func (l *literals) rarest(t string, common map[uint32]int) int {
 		n := 0
 		for k := range l.stride {
 			n += common[l.group(t, i+k)]
+			if strings.Trim(t[i+k:i+k+l.size], "abcdefghijklmnopqrstuvwxyz") == "" {
+				n += lettersOnly
+			}
 		}
 		if n < least {
 			best, least = i, n
@@ -115,19 +125,53 @@ func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
 // find calls found for each text that stands in s, in any case of its ASCII
 // letters, with where it begins. It stops when found returns false.
 func (l *literals) find(s []byte, found func(text int32, at int) bool) {
-	bytes, i := ^uint32(0)>>(8*(gramBytes-l.size)), 0
-	for ; i <= len(s)-gramBytes; i += l.stride {
-		g := binary.LittleEndian.Uint32(s[i:])&bytes | l.mask
-		if h := groupHash(g); l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, i, g, h, found) {
-			return
+	i := 0
+	if l.size == gramBytes {
+		// Four looks, and one branch for all: mostly none of them sees anything.
+		stride, mask := l.stride, l.mask
+		for ; i <= len(s)-gramBytes-3*stride; i += 4 * stride {
+			h0 := groupHash(groupAt(s, i) | mask)
+			h1 := groupHash(groupAt(s, i+stride) | mask)
+			h2 := groupHash(groupAt(s, i+2*stride) | mask)
+			h3 := groupHash(groupAt(s, i+3*stride) | mask)
+			if (l.filter[h0>>22]>>(h0>>16&63)|l.filter[h1>>22]>>(h1>>16&63)|
+				l.filter[h2>>22]>>(h2>>16&63)|l.filter[h3>>22]>>(h3>>16&63))&1 == 0 {
+				continue
+			}
+			for k := i; k < i+4*stride; k += stride {
+				if !l.look(s, k, found) {
+					return
+				}
+			}
 		}
 	}
 	for ; i <= len(s)-l.size; i += l.stride {
-		g := l.group(stringOf(s), i)
-		if h := groupHash(g); l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, i, g, h, found) {
+		if !l.look(s, i, found) {
 			return
 		}
 	}
+}
+
+// groupAt is the four bytes there, which must be inside s.
+func groupAt(s []byte, i int) uint32 {
+	return binary.LittleEndian.Uint32((*[gramBytes]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), i))[:])
+}
+
+// look calls found for the texts whose group stands there, until it returns false.
+func (l *literals) look(s []byte, i int, found func(text int32, at int) bool) bool {
+	g := l.group(stringOf(s), i)
+	h := groupHash(g)
+	return l.filter[h>>22]&(1<<(h>>16&63)) == 0 || l.at(s, i, g, h, found)
+}
+
+// any says whether one of the texts stands in s.
+func (l *literals) any(s []byte) bool {
+	found := false
+	l.find(s, func(int32, int) bool {
+		found = true
+		return false
+	})
+	return found
 }
 
 // at calls found for the texts that have the group there, until it returns false.

@@ -5,10 +5,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"fengsui/schemas"
 )
+
+// processorTime is what the process has spent in itself: unlike the clock on the
+// wall it does not run while others have the processor.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // BenchmarkParse measures one record of each kind, into an event that is reused
 // as the analyzer does.
@@ -26,6 +39,7 @@ func BenchmarkParse(b *testing.B) {
 			ev := &schemas.Event{}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(line)))
+			began := processorTime(b)
 			for b.Loop() {
 				ev.Reset()
 				ev.Original = line
@@ -34,6 +48,7 @@ func BenchmarkParse(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
 		})
 	}
 	f("sshd-3164", "syslog", "", "<86>Dec 10 12:00:00 gw1 sshd[1201]: Failed password for invalid user admin from 192.0.2.7 port 40022 ssh2")
@@ -47,6 +62,8 @@ func BenchmarkParse(b *testing.B) {
 	f("eve-dns", "suricata", "", `{"timestamp":"2026-12-10T13:55:36.123456+0800","flow_id":1,"event_type":"dns","src_ip":"192.0.2.7","src_port":40000,"dest_ip":"192.0.2.53","dest_port":53,"proto":"UDP","dns":{"version":2,"type":"answer","id":4242,"flags":"8180","qr":true,"rd":true,"ra":true,"rrname":"pool.example.net","rrtype":"A","rcode":"NOERROR","answers":[{"rrname":"pool.example.net","rrtype":"A","ttl":60,"rdata":"198.51.100.9"}],"grouped":{"A":["198.51.100.9"]}}}`)
 	f("sysmon-1", "windows", "", `{"Channel":"Microsoft-Windows-Sysmon/Operational","CommandLine":"xmrig.exe -o pool.example.net:3333 -u w","Computer":"PC7.example.edu.cn","CurrentDirectory":"C:\\Temp\\","EventID":1,"EventRecordID":"77","Hashes":"SHA1=AA,MD5=09B8B54F,SHA256=523D28DF,IMPHASH=DF","Image":"C:\\Temp\\xmrig.exe","Level":"4","OriginalFileName":"xmrig.exe","ParentCommandLine":"cmd.exe /c xmrig","ParentImage":"C:\\Windows\\System32\\cmd.exe","ParentProcessId":"2680","ProcessGuid":"{365ABB72}","ProcessId":"2992","Provider_Name":"Microsoft-Windows-Sysmon","RuleName":"","SystemTime":"2026-12-10T05:55:36.8376132Z","User":"PC7\\alice","UtcTime":"2026-12-10 05:55:36.696"}`)
 	f("fortigate-kv", "fortinet-fortigate", "", `<189>date=2026-12-10 time=12:00:01 devname="FG100F-EDU" devid="FG100FTK20000001" eventtime=1796875201123456789 tz="+0800" logid="0000000013" type="traffic" subtype="forward" level="notice" vd="root" srcip=192.0.2.17 srcport=51234 srcintf="lan" srcintfrole="lan" dstip=198.51.100.20 dstport=443 dstintf="wan1" dstintfrole="wan" sessionid=884412 proto=6 action="close" policyid=12 service="https" duration=61 sentbyte=2331 rcvdbyte=90455 sentpkt=21 rcvdpkt=77`)
+	f("generic-kv", "key-value", "", `timestamp=2026-12-10T12:00:02+08:00 src_ip=192.0.2.17 src_port=51234 dst_ip=198.51.100.20 dst_port=443 protocol=tcp username=bob reason='no such page'`)
+	f("topsec-named", "topsec-ngfw", "", `<134>id=tos time="2026-12-10 12:00:01" fw=TopsecOS pri=6 type=ac recorder=FW-NAT src=192.0.2.17 dst=198.51.100.20 sport=51234 dport=443 proto=tcp indev=eth0 outdev=eth1 rule=accept policyid=8021`)
 	f("topsec-kv", "syslog", "", `<134>id=tos time="2026-12-10 12:00:01" fw=TopsecOS pri=6 type=ac recorder=FW-NAT src=192.0.2.17 dst=198.51.100.20 sport=51234 dport=443 proto=tcp indev=eth0 outdev=eth1 rule=accept policyid=8021`)
 	f("asa-pattern", "syslog", "", `<166>Dec 10 2026 12:00:00 asa1 : %ASA-6-302013: Built inbound TCP connection 884400 for outside:203.0.113.5/51234 (203.0.113.5/51234) to dmz:192.0.2.10/443 (198.51.100.10/443)`)
 	f("cef", "generic-cef", "", `<134>Dec 10 12:00:01 sensor1 CEF:0|ACME|Sensor|1.4|100|worm successfully stopped|10|src=192.0.2.17 spt=51234 dst=198.51.100.20 dpt=443 proto=tcp rt=1796875201123 act=blocked outcome=success cat=Worm suser=alice`)
@@ -96,6 +113,7 @@ func BenchmarkSamples(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(size / len(lines)))
+			began := processorTime(b)
 			for i := 0; b.Loop(); i++ {
 				ev.Reset()
 				ev.Original, ev.Origin = lines[i%len(lines)], origins[i%len(lines)]
@@ -103,6 +121,7 @@ func BenchmarkSamples(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
 		})
 	}
 	formats, err := filepath.Glob("testdata/*/*.log")

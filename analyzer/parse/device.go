@@ -5,62 +5,75 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
+	"unsafe"
 
 	"fengsui/analyzer/parse/structure"
 	"fengsui/schemas"
 )
 
-// deviceReader reads one line; it is pooled.
+// deviceReader reads one line of a device. Each device has a pool of them.
 type deviceReader struct {
-	ev      *schemas.Event
-	pairs   []structure.Pair
-	numbers []int            // of the pairs' keys, or -1
-	values  []string         // by number of the key: the first value that is one
-	used    []bool           // by number of the key: a field took the value
-	whole   []bool           // by number of the key: a list took all its values
-	again   []int            // pairs whose key had a value before
-	reached []bool           // by goal
-	scratch []byte           // of keys joined
-	list    []schemas.Value  // of a list
-	rest    names            // labels.<key> of keys that no file knows
-	more    []structure.Pair // of a nested structure
-	trace   *Explanation     // nil unless somebody asks
+	ev       *schemas.Event
+	lex      *structure.Lexicon // of the device's keys, by their numbers, and of others that it writes
+	labels   []string           // labels.<key>, by number of the key
+	pairs    []structure.Pair   // what was found; a value that means none is ""
+	numbered int                // of them, those whose numbers and values are taken
+	last     int                // number of the last of these
+	said     []told             // by number of the key
+	again    []int              // pairs whose key had a value before
+	reached  []bool             // by goal
+	scratch  []byte             // of keys joined
+	list     []schemas.Value    // of a list
+	rest     names              // labels.<key> of keys that are not numbered
+	more     []structure.Pair   // of a nested structure
+	trace    *Explanation       // nil unless somebody asks
 }
 
-var deviceReaders = sync.Pool{New: func() any { return &deviceReader{rest: names{prefix: "labels."}} }}
+// told is what a line says by a key.
+type told struct {
+	value string // the first that is one
+	used  bool   // a field took it
+	whole bool   // a list took all the key's values
+}
 
-func (r *deviceReader) release() {
+func newDeviceReader(d *device) *deviceReader {
+	return &deviceReader{
+		lex: structure.NewLexicon(d.keys), labels: slices.Clip(d.labels), last: structure.AtStart,
+		said: make([]told, d.keys.Len()), rest: names{prefix: "labels."},
+	}
+}
+
+func (r *deviceReader) release(d *device) {
+	r.begin(d)
 	r.ev, r.trace = nil, nil
-	clear(r.pairs[:cap(r.pairs)])
-	clear(r.values[:cap(r.values)])
 	clear(r.more[:cap(r.more)])
 	clear(r.list[:cap(r.list)])
 	if cap(r.scratch) > maxKept {
 		r.scratch = nil
 	}
-	deviceReaders.Put(r)
+	d.readers.Put(r)
 }
 
-// begin forgets the last line.
+// begin forgets what was found.
 func (r *deviceReader) begin(d *device) {
-	n := len(d.keys.keys)
-	r.pairs, r.numbers, r.again = r.pairs[:0], r.numbers[:0], r.again[:0]
-	r.values = slices.Grow(r.values[:0], n)[:n]
-	r.used = slices.Grow(r.used[:0], n)[:n]
-	r.whole = slices.Grow(r.whole[:0], n)[:n]
-	clear(r.values)
-	clear(r.used)
-	clear(r.whole)
+	for i := range r.pairs {
+		if n := int(r.pairs[i].Number) - 1; n >= 0 && n < len(r.said) {
+			r.said[n] = told{}
+		}
+	}
+	for _, n := range d.special {
+		r.said[n] = told{}
+	}
+	clear(r.pairs)
+	r.pairs, r.numbered, r.last, r.again = r.pairs[:0], 0, structure.AtStart, r.again[:0]
 }
 
 // read reads a line of the device into the event. An error says why it is none;
 // the event is then as it was.
 func (d *device) read(ev *schemas.Event, h *header, trace *Explanation) error {
-	r := deviceReaders.Get().(*deviceReader)
-	defer r.release()
+	r := d.readers.Get().(*deviceReader)
+	defer r.release(d)
 	r.ev, r.trace = ev, trace
-	r.begin(d)
 	body, id, err := r.open(d, h)
 	if err != nil {
 		return err
@@ -86,9 +99,7 @@ var errNoDeviceHeader = errors.New("no header of the device's")
 // open reads the device's header and structure.
 func (r *deviceReader) open(d *device, h *header) (body, id string, err error) {
 	body, id = strings.TrimLeft(h.content, " "), h.msgid
-	for i, v := range [...]string{h.app, h.msgid, h.host, h.severity()} {
-		r.values[d.special[i]] = v
-	}
+	r.special(d, h)
 	if d.header != nil {
 		which := 0
 		if r.pairs, which = d.header.Append(r.pairs, body); which < 0 {
@@ -106,13 +117,14 @@ func (r *deviceReader) open(d *device, h *header) (body, id string, err error) {
 			}
 			kept = append(kept, p)
 		}
+		clear(r.pairs[len(kept):])
 		r.pairs = kept
 		r.number(d)
 	}
 	if d.reader == nil {
 		return body, id, nil
 	}
-	if r.pairs, err = appendOf(d.reader, r.pairs, body, h); err != nil {
+	if r.pairs, err = r.appendOf(d.reader, r.pairs, body, h); err != nil {
 		return "", "", err
 	}
 	r.tracePattern(d.reader, body)
@@ -120,10 +132,19 @@ func (r *deviceReader) open(d *device, h *header) (body, id string, err error) {
 	return body, id, r.nest(d, d.nested)
 }
 
+// special takes what the syslog header says.
+func (r *deviceReader) special(d *device, h *header) {
+	for i, v := range [...]string{h.app, h.msgid, h.host, h.severity()} {
+		r.said[d.special[i]].value = v
+	}
+}
+
 // appendOf reads a structure; structured data stands in the syslog header, the
 // names of W3C's columns in the header lines of the file.
-func appendOf(of structure.Reader, pairs []structure.Pair, body string, h *header) ([]structure.Pair, error) {
+func (r *deviceReader) appendOf(of structure.Reader, pairs []structure.Pair, body string, h *header) ([]structure.Pair, error) {
 	switch of := of.(type) {
+	case *structure.KV:
+		return of.AppendBy(pairs, body, r.lex)
 	case sdStructure:
 		body = h.elements
 	case *w3cStructure:
@@ -132,38 +153,51 @@ func appendOf(of structure.Reader, pairs []structure.Pair, body string, h *heade
 	return of.Append(pairs, body)
 }
 
-// number finds the keys of the pairs that have no number yet.
+// number takes the values of the pairs that it has not seen yet, by the numbers of
+// their keys.
 func (r *deviceReader) number(d *device) {
-	for i := len(r.numbers); i < len(r.pairs); i++ {
-		p := &r.pairs[i]
-		n := d.keys.find(p.Key)
-		if n < 0 && p.Alias != "" {
-			if n = d.keys.find(p.Alias); n >= 0 {
-				p.Key = p.Alias
-			}
+	for ; r.numbered < len(r.pairs); r.numbered++ {
+		p := &r.pairs[r.numbered]
+		if p.Number == 0 {
+			r.find(d, p)
 		}
-		r.numbers = append(r.numbers, n)
-		if n < 0 || d.isEmpty(p.Value) {
+		n := int(p.Number) - 1
+		if r.last = n; n < 0 {
+			r.last = structure.Unknown
+		}
+		if d.isEmpty(p.Value) {
+			p.Value = ""
 			continue
 		}
-		if r.values[n] == "" {
-			r.values[n] = p.Value
+		if n < 0 || n >= len(r.said) {
+			continue
+		}
+		if r.said[n].value == "" {
+			r.said[n].value = p.Value
 		} else {
-			r.again = append(r.again, i)
+			r.again = append(r.again, r.numbered)
 		}
 	}
 }
 
-func (d *device) isEmpty(v string) bool {
-	if v == "" {
-		return true
-	}
-	for _, e := range d.empty {
-		if v == e {
-			return true
+// find finds the number of a pair's key, or of the other name of the key.
+func (r *deviceReader) find(d *device, p *structure.Pair) {
+	n := 0
+	if p.Alias == "" {
+		n = r.lex.Number(p.Key, r.last)
+	} else if n = d.keys.Find(p.Key); n < 0 {
+		if n = d.keys.Find(p.Alias); n >= 0 {
+			p.Key = p.Alias
 		}
 	}
-	return false
+	p.Number = int32(max(n, -1) + 1) //nolint:gosec // of few thousand keys
+}
+
+func (d *device) isEmpty(v string) bool {
+	if d.emptyLengths>>min(len(v), 63)&1 == 0 {
+		return false
+	}
+	return v == "" || slices.Contains(d.empty, v)
 }
 
 // nest reads the values that have a structure of their own. One that has not is
@@ -171,7 +205,7 @@ func (d *device) isEmpty(v string) bool {
 func (r *deviceReader) nest(d *device, of []nestedKey) error {
 	for i := range of {
 		n := &of[i]
-		v := r.values[n.key]
+		v := r.said[n.key].value
 		if v == "" {
 			continue
 		}
@@ -183,7 +217,7 @@ func (r *deviceReader) nest(d *device, of []nestedKey) error {
 		if len(r.pairs)+len(more) > 2*structure.MaxPairs {
 			return fmt.Errorf("more than %d keys", 2*structure.MaxPairs)
 		}
-		r.used[n.key] = true
+		r.said[n.key].used = true
 		for _, p := range more {
 			key := n.prefixed(d, p.Key)
 			r.pairs = append(r.pairs, structure.Pair{Key: key, Value: p.Value})
@@ -197,8 +231,8 @@ func (r *deviceReader) nest(d *device, of []nestedKey) error {
 func (n *nestedKey) prefixed(d *device, key string) string {
 	var b [2 * structure.MaxKey]byte
 	full := append(append(b[:0], n.names.prefix...), key...)
-	if i := d.keys.find(string(full)); i >= 0 {
-		return d.keys.keys[i]
+	if i := d.keys.Find(string(full)); i >= 0 {
+		return d.keys.Name(i)
 	}
 	return string(full)
 }
@@ -249,7 +283,7 @@ func (m *message) says(body, id string) bool {
 
 // reread reads the message's own structure in the place of the device's.
 func (r *deviceReader) reread(d *device, m *message, h *header, body string) (bool, error) {
-	more, err := appendOf(m.reader, r.more[:0], body, h)
+	more, err := r.appendOf(m.reader, r.more[:0], body, h)
 	r.more = more
 	if err != nil {
 		return false, nil //nolint:nilerr // another message may be it
@@ -270,9 +304,7 @@ func (r *deviceReader) reread(d *device, m *message, h *header, body string) (bo
 // restart forgets what structures found.
 func (r *deviceReader) restart(d *device, h *header) {
 	r.begin(d)
-	for i, v := range [...]string{h.app, h.msgid, h.host, h.severity()} {
-		r.values[d.special[i]] = v
-	}
+	r.special(d, h)
 	if d.header == nil {
 		return
 	}
@@ -283,7 +315,7 @@ func (r *deviceReader) restart(d *device, h *header) {
 
 func (r *deviceReader) hold(conds []condition) bool {
 	for i := range conds {
-		if !conds[i].holds(r.values[conds[i].key]) {
+		if !conds[i].holds(r.said[conds[i].key].value) {
 			return false
 		}
 	}
@@ -291,29 +323,61 @@ func (r *deviceReader) hold(conds []condition) bool {
 }
 
 func (c *condition) holds(v string) bool {
-	for _, want := range c.values {
-		if matchesValue(want, v) {
+	for i := range c.wants {
+		if c.wants[i].holds(v) {
 			return true
 		}
 	}
 	return false
 }
 
-// matchesValue compares without regard to the case of ASCII letters.
-func matchesValue(want, v string) bool {
-	if rest, ok := strings.CutPrefix(want, "!"); ok && rest != "" {
-		return !matchesValue(rest, v)
+// want is a value that a condition names, or a part of one. Letters of ASCII are
+// compared without regard to their case.
+type want struct {
+	kind wantKind
+	not  bool
+	text string
+}
+
+type wantKind uint8
+
+const (
+	wantExact wantKind = iota
+	wantAny            // *
+	wantStart          // x*
+	wantPart           // *x*
+)
+
+func newWant(s string) want {
+	if rest, ok := strings.CutPrefix(s, "!"); ok && rest != "" {
+		w := newWant(rest)
+		w.not = !w.not
+		return w
 	}
 	switch {
-	case want == "*":
-		return v != ""
-	case len(want) > 2 && want[0] == '*' && want[len(want)-1] == '*':
-		return containsFold(v, want[1:len(want)-1])
-	case strings.HasSuffix(want, "*"):
-		n := len(want) - 1
-		return len(v) >= n && strings.EqualFold(v[:n], want[:n])
+	case s == "*":
+		return want{kind: wantAny}
+	case len(s) > 2 && s[0] == '*' && s[len(s)-1] == '*':
+		return want{kind: wantPart, text: s[1 : len(s)-1]}
+	case strings.HasSuffix(s, "*"):
+		return want{kind: wantStart, text: s[:len(s)-1]}
 	}
-	return strings.EqualFold(want, v)
+	return want{text: s}
+}
+
+func (w *want) holds(v string) bool {
+	ok := false
+	switch n := len(w.text); w.kind {
+	case wantExact:
+		ok = n == len(v) && (v == w.text || strings.EqualFold(v, w.text))
+	case wantAny:
+		ok = v != ""
+	case wantStart:
+		ok = len(v) >= n && strings.EqualFold(v[:n], w.text)
+	case wantPart:
+		ok = containsFold(v, w.text)
+	}
+	return ok != w.not
 }
 
 func containsFold(s, part string) bool {
@@ -333,8 +397,10 @@ func (r *deviceReader) apply(d *device, p *program) {
 	}
 	r.reached = slices.Grow(r.reached[:0], p.goals)[:p.goals]
 	clear(r.reached)
-	for i := range p.steps {
-		r.take(d, &p.steps[i])
+	for i := range p.goal {
+		if g := &p.goal[i]; r.said[g.key].value != "" && !r.reached[g.goal] {
+			r.take(d, &p.steps[i])
+		}
 	}
 	for i := range p.when {
 		w := &p.when[i]
@@ -349,24 +415,18 @@ func (r *deviceReader) apply(d *device, p *program) {
 	r.leave(d, p)
 }
 
-// take has a step set its field, unless one before it did.
+// take has a step set its field.
 func (r *deviceReader) take(d *device, s *step) {
-	if r.reached[s.goal] {
-		return
-	}
-	text := r.values[s.keys[0]]
+	text := r.said[s.keys[0]].value
 	if len(s.keys) > 1 {
 		text = r.join(s)
 	}
-	if text == "" {
-		return
-	}
-	if !r.set(s, text) {
+	if text == "" || !r.set(s, text) {
 		return
 	}
 	r.reached[s.goal] = true
 	for _, k := range s.keys {
-		r.used[k] = true
+		r.said[k].used = true
 	}
 	r.traceStep(d, s, text)
 }
@@ -375,13 +435,17 @@ func (r *deviceReader) take(d *device, s *step) {
 func (r *deviceReader) join(s *step) string {
 	r.scratch = r.scratch[:0]
 	for i, k := range s.keys {
-		if r.values[k] == "" {
+		v := r.said[k].value
+		if v == "" {
 			return ""
 		}
 		if i > 0 {
 			r.scratch = append(r.scratch, ' ')
 		}
-		r.scratch = append(r.scratch, r.values[k]...)
+		r.scratch = append(r.scratch, v...)
+	}
+	if s.kind == "time" && r.trace == nil { // which keeps nothing of its text
+		return unsafe.String(unsafe.SliceData(r.scratch), len(r.scratch))
 	}
 	return string(r.scratch)
 }
@@ -393,7 +457,10 @@ func (r *deviceReader) set(s *step, text string) bool {
 	if text = s.mapped(text); text == "" {
 		return false
 	}
-	v, ok := s.convert(s, r, text)
+	v, ok := schemas.String(text), true
+	if s.kind != "text" {
+		v, ok = s.convert(s, r, text)
+	}
 	if !ok {
 		return false
 	}
@@ -412,14 +479,14 @@ func (r *deviceReader) gather(s *step, text string) bool {
 		return false
 	}
 	for _, i := range r.again {
-		if r.numbers[i] == s.keys[0] && !r.elements(s, r.pairs[i].Value) {
+		if int(r.pairs[i].Number)-1 == s.keys[0] && !r.elements(s, r.pairs[i].Value) {
 			return false
 		}
 	}
 	if len(r.list) == 0 {
 		return false
 	}
-	r.whole[s.keys[0]] = true
+	r.said[s.keys[0]].whole = true
 	v := schemas.List(slices.Clone(r.list)...)
 	if s.open != "" {
 		r.ev.SetOpen(s.open, v)
@@ -455,35 +522,41 @@ func (r *deviceReader) elements(s *step, text string) bool {
 // leave keeps what no field took, as text under labels.
 func (r *deviceReader) leave(d *device, p *program) {
 	for i := range r.pairs {
-		pair, n := &r.pairs[i], r.numbers[i]
-		if d.isEmpty(pair.Value) || n >= 0 && r.used[n] && (r.whole[n] || pair.Value == r.values[n]) {
+		pair := &r.pairs[i]
+		if pair.Value == "" {
 			continue
 		}
-		if n >= 0 && p.ignore[n] || n < 0 && d.matchesIgnore(p, pair.Key) {
-			r.traceRest(pair, true)
-			continue
-		}
-		r.traceRest(pair, !p.keepRest)
-		if !p.keepRest {
-			continue
-		}
-		name := ""
-		if n >= 0 {
-			name = d.labels[n]
+		n := int(pair.Number) - 1
+		ignored := false
+		if n >= 0 && n < len(r.said) {
+			if s := &r.said[n]; s.used && (s.whole || pair.Value == s.value) {
+				continue
+			}
+			ignored = p.ignore[n]
 		} else {
-			name = r.rest.ofText(pair.Key)
+			ignored = d.matchesIgnore(p, pair.Key)
 		}
-		r.keep(name, pair.Value)
+		if ignored = ignored || !p.keepRest; !ignored {
+			r.keep(r.label(n, pair.Key), pair.Value)
+		}
+		r.traceRest(pair, ignored)
 	}
+}
+
+// label is the name that a key without a field is kept by.
+func (r *deviceReader) label(n int, key string) string {
+	if n < 0 {
+		return r.rest.ofText(key)
+	}
+	for len(r.labels) <= n {
+		r.labels = append(r.labels, r.rest.prefix+r.lex.Word(len(r.labels)))
+	}
+	return r.labels[n]
 }
 
 // keep sets a label, which becomes a list when it is said again.
 func (r *deviceReader) keep(name, value string) {
-	for _, o := range r.ev.Open() {
-		if o.Name == name {
-			r.ev.SetOpen(name, schemas.List(append(o.Value.List(), schemas.String(value))...))
-			return
-		}
+	if old := r.ev.AddOpen(name, schemas.String(value)); !old.IsNone() {
+		r.ev.SetOpen(name, schemas.List(append(old.List(), schemas.String(value))...))
 	}
-	r.ev.SetOpen(name, schemas.String(value))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"fengsui/analyzer/parse/structure"
@@ -15,19 +16,22 @@ import (
 // device is a device file made ready: keys are numbered, and what a kind of line
 // becomes is a list of steps over those numbers.
 type device struct {
-	file      *devices.Device
-	header    *structure.Patterns
-	reader    structure.Reader
-	nested    []nestedKey
-	keys      keyTable
-	labels    []string // labels.<key>, by number
-	empty     []string
-	special   [len(specials)]int // numbers of the keys that the syslog header gives, or -1
-	constants []constant         // of every line of the device
-	base      program            // of a line that is no known message
-	messages  []message
-	byID      map[string][]int
-	byRest    []int // messages that are not told by an id
+	file    *devices.Device
+	header  *structure.Patterns
+	reader  structure.Reader
+	nested  []nestedKey
+	keys    *structure.Keys
+	labels  []string // labels.<key>, by number
+	empty   []string
+	readers sync.Pool // of deviceReader
+
+	emptyLengths uint64             // bit n: a value of n bytes (the last bit: or more) may mean none
+	special      [len(specials)]int // numbers of the keys that the syslog header gives, or -1
+	constants    []constant         // of every line of the device
+	base         program            // of a line that is no known message
+	messages     []message
+	byID         map[string][]int
+	byRest       []int // messages that are not told by an id
 }
 
 // specials are the keys that hold what the syslog header says.
@@ -53,12 +57,16 @@ type nestedKey struct {
 type program struct {
 	set      []constant
 	steps    []step
-	goals    int // how many fields the steps may set
+	goal     []goal // of each step: what is asked before it is looked at
+	goals    int    // how many fields the steps may set
 	when     []clause
 	ignore   []bool   // by number of the key
 	endings  []string // beginnings of keys to ignore
 	keepRest bool
 }
+
+// goal is a step's first key, and the number of the field it may set.
+type goal struct{ key, goal int32 }
 
 type constant struct {
 	id    schemas.FieldID
@@ -81,8 +89,8 @@ type clause struct {
 }
 
 type condition struct {
-	key    int
-	values []string
+	key   int
+	wants []want
 }
 
 // compiler makes one device.
@@ -100,6 +108,9 @@ func compileDevice(f *devices.Device) (*device, error) {
 	d := &device{file: f, empty: *f.Empty, byID: map[string][]int{}}
 	for i, name := range specials {
 		d.special[i] = c.key(name)
+	}
+	for _, v := range append(d.empty, "") {
+		d.emptyLengths |= 1 << min(len(v), 63)
 	}
 	var named []string
 	d.header, named = c.patterns(f.Header, 1)
@@ -132,7 +143,8 @@ func compileDevice(f *devices.Device) (*device, error) {
 			d.byID[id] = append(d.byID[id], i)
 		}
 	}
-	d.keys = newKeyTable(c.names)
+	d.keys = structure.NewKeys(c.names)
+	d.readers.New = func() any { return newDeviceReader(d) }
 	for _, name := range c.names {
 		d.labels = append(d.labels, "labels."+name)
 	}
@@ -143,8 +155,8 @@ func compileDevice(f *devices.Device) (*device, error) {
 // pad gives every program a place for every key.
 func (d *device) pad() {
 	grow := func(p *program) {
-		for len(p.ignore) < len(d.keys.keys) {
-			p.ignore = append(p.ignore, d.matchesIgnore(p, d.keys.keys[len(p.ignore)]))
+		for len(p.ignore) < d.keys.Len() {
+			p.ignore = append(p.ignore, d.matchesIgnore(p, d.keys.Name(len(p.ignore))))
 		}
 	}
 	grow(&d.base)
@@ -280,6 +292,9 @@ func (c *compiler) program(f *devices.Device, common []string, m *devices.Layer,
 	add(f.Fields)
 	add(c.implied(append(slices.Clone(captured), common...), named))
 	p.goals = len(goals)
+	for i := range p.steps {
+		p.goal = append(p.goal, goal{int32(p.steps[i].keys[0]), int32(p.steps[i].goal)}) //nolint:gosec // a file has few thousand keys
+	}
 	p.set = c.constants(f.Set)
 	clauses := f.When
 	ignored := slices.Clone(f.Ignore)
@@ -349,7 +364,11 @@ func (c *compiler) constants(set devices.Constants) []constant {
 func (c *compiler) conditions(ifs devices.Conditions) []condition {
 	var out []condition
 	for _, i := range ifs {
-		out = append(out, condition{c.key(i.Key), i.Values})
+		cond := condition{key: c.key(i.Key)}
+		for _, v := range i.Values {
+			cond.wants = append(cond.wants, newWant(v))
+		}
+		out = append(out, cond)
 	}
 	return out
 }

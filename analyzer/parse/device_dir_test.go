@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"fengsui/schemas"
 )
 
 // own loads device files of a folder of one's own, for one test.
@@ -111,26 +109,4 @@ func TestFinder(t *testing.T) {
 	f("<13>Dec 10 12:00:00 h1 acmed[7]: flow src=192.0.2.1", "acme-prog")
 	f("<13>Dec 10 12:00:00 h1 other[7]: flow src=192.0.2.1", "")
 	f("<13>Dec 10 12:00:00 h1 sshd[7]: wall=1 act=x", "")
-}
-
-// TestKeyTable finds every key and no other.
-func TestKeyTable(t *testing.T) {
-	var keys []string
-	for _, f := range schemas.Fields() {
-		keys = append(keys, f.Name)
-	}
-	keys = append(keys, "", "a", "b", "ab", "源IP", "目的IP", strings.Repeat("x", 300))
-	table := newKeyTable(keys)
-	for i, k := range keys {
-		if got := table.find(k); got != i {
-			t.Errorf("%q is %d, want %d", k, got, i)
-		}
-		if got := table.find(k + "!"); got != -1 {
-			t.Errorf("%q! is %d", k, got)
-		}
-	}
-	empty := newKeyTable(nil)
-	if empty.find("a") != -1 {
-		t.Error("found in nothing")
-	}
 }

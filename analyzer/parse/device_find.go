@@ -145,12 +145,14 @@ func hasKey(text, key string) bool {
 }
 
 // literals is the automaton of Aho and Corasick over bytes, those that no
-// literal has being one.
+// literal has being one. A state's number is where its row begins in next; those
+// in which a literal ends are the last, so that one comparison tells.
 type literals struct {
 	classes [256]uint8
 	width   int
-	next    []uint16  // state*width + class
-	found   [][]int32 // literals that end in the state
+	next    []uint32  // state + class
+	ending  uint32    // the first state in which a literal ends
+	found   [][]int32 // literals that end in the state, from ending on
 }
 
 func newLiterals(words []string) literals {
@@ -164,30 +166,32 @@ func newLiterals(words []string) literals {
 		}
 	}
 	const none = ^uint16(0)
+	var next []uint16
+	var found [][]int32
 	state := func() uint16 {
 		for range l.width {
-			l.next = append(l.next, none)
+			next = append(next, none)
 		}
-		l.found = append(l.found, nil)
-		return uint16(len(l.found) - 1)
+		found = append(found, nil)
+		return uint16(len(found) - 1)
 	}
 	state()
 	for i, w := range words {
 		at := uint16(0)
 		for j := range len(w) {
 			e := int(at)*l.width + int(l.classes[w[j]])
-			if l.next[e] == none {
-				l.next[e] = state()
+			if next[e] == none {
+				next[e] = state()
 			}
-			at = l.next[e]
+			at = next[e]
 		}
-		l.found[at] = append(l.found[at], int32(i))
+		found[at] = append(found[at], int32(i))
 	}
-	fail := make([]uint16, len(l.found))
-	queue := make([]uint16, 0, len(l.found))
+	fail := make([]uint16, len(found))
+	queue := make([]uint16, 0, len(found))
 	for c := range l.width {
-		if to := l.next[c]; to == none {
-			l.next[c] = 0
+		if to := next[c]; to == none {
+			next[c] = 0
 		} else {
 			queue = append(queue, to)
 		}
@@ -195,26 +199,55 @@ func newLiterals(words []string) literals {
 	for len(queue) > 0 {
 		at := queue[0]
 		queue = queue[1:]
-		l.found[at] = append(l.found[at], l.found[fail[at]]...)
+		found[at] = append(found[at], found[fail[at]]...)
 		for c := range l.width {
-			e, back := int(at)*l.width+c, l.next[int(fail[at])*l.width+c]
-			if l.next[e] == none {
-				l.next[e] = back
+			e, back := int(at)*l.width+c, next[int(fail[at])*l.width+c]
+			if next[e] == none {
+				next[e] = back
 				continue
 			}
-			fail[l.next[e]] = back
-			queue = append(queue, l.next[e])
+			fail[next[e]] = back
+			queue = append(queue, next[e])
 		}
 	}
+	l.order(next, found)
 	return l
+}
+
+// order gives the states their numbers.
+func (l *literals) order(next []uint16, found [][]int32) {
+	number := make([]uint32, len(found))
+	states := make([]int, 0, len(found))
+	for _, ends := range []bool{false, true} {
+		if ends {
+			l.ending = uint32(len(states) * l.width) //nolint:gosec // of at most 65,535 states
+		}
+		for at := range found {
+			if len(found[at]) > 0 == ends {
+				number[at] = uint32(len(states) * l.width) //nolint:gosec // likewise
+				states = append(states, at)
+			}
+		}
+	}
+	for _, at := range states {
+		for c := range l.width {
+			l.next = append(l.next, number[next[at*l.width+c]])
+		}
+		if len(found[at]) > 0 {
+			l.found = append(l.found, found[at])
+		}
+	}
 }
 
 // each calls f for each literal where it ends in s.
 func (l *literals) each(s string, f func(i int)) {
-	at := 0
+	at := uint32(0)
 	for i := range len(s) {
-		at = int(l.next[at*l.width+int(l.classes[s[i]])])
-		for _, n := range l.found[at] {
+		at = l.next[at+uint32(l.classes[s[i]])]
+		if at < l.ending {
+			continue
+		}
+		for _, n := range l.found[int(at-l.ending)/l.width] {
 			f(int(n))
 		}
 	}

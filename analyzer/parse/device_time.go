@@ -61,11 +61,22 @@ func epochOf(format, s string) (time.Time, error) {
 	default:
 		t = time.Unix(min(n, 1<<40), 0)
 	}
-	return t.UTC(), checkYear(t.UTC().Year())
+	if sec := t.Unix(); sec < firstSecond || sec >= lastSecond {
+		return t, checkYear(t.UTC().Year())
+	}
+	return t.UTC(), nil
 }
 
+// Those of the years that can be stored.
+var firstSecond, lastSecond = days(1900, 1, 1) * 86400, days(2262, 1, 1) * 86400
+
 func allDigits(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789.") == ""
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) && s[i] != '.' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // autoFormats are tried in turn on what is none of the common forms.

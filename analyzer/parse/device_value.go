@@ -115,9 +115,9 @@ func (s *step) toTime(r *deviceReader, v string) (schemas.Value, bool) {
 		received = received.In(s.zone)
 	}
 	if s.zoneKey >= 0 {
-		if loc := fixedZone(r.values[s.zoneKey]); loc != nil {
+		if loc := fixedZone(r.said[s.zoneKey].value); loc != nil {
 			received = received.In(loc)
-			r.used[s.zoneKey] = true
+			r.said[s.zoneKey].used = true
 		}
 	}
 	t, ok := timeFormats(s.formats, v, received)

@@ -101,7 +101,7 @@ func (r *deviceReader) traceStep(d *device, s *step, text string) {
 		if i > 0 {
 			key += " + "
 		}
-		key += d.keys.keys[k]
+		key += d.keys.Name(k)
 	}
 	x := Explained{Key: key, Value: text, Field: s.to, Text: r.ev.Lookup(s.to).Text(), line: s.line}
 	if s.kind == "address" || s.kind == "endpoint" {

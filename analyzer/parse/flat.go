@@ -98,7 +98,8 @@ func (r *flatReader) visit(path []byte, v *jsonValue) {
 func ours(id schemas.FieldID) bool {
 	switch id {
 	case schemas.FieldOrganizationID, schemas.FieldOrganizationName, schemas.FieldTags,
-		schemas.FieldFengsuiUnitPath, schemas.FieldFengsuiAssetTags, schemas.FieldFengsuiDomainFirstMet:
+		schemas.FieldFengsuiUnitPath, schemas.FieldFengsuiAssetTags, schemas.FieldFengsuiAssetID,
+		schemas.FieldFengsuiSystemCode, schemas.FieldFengsuiSystemName, schemas.FieldFengsuiDomainFirstMet:
 		return true
 	}
 	return false

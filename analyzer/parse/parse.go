@@ -195,9 +195,7 @@ func (f *Format) complete(ev *schemas.Event) {
 	}
 	if f.ofHost && ev.Get(schemas.FieldHostName).IsNone() && ev.Source != "" {
 		ev.SetString(schemas.FieldHostName, ev.Source)
-		if ip, ok := canonicalIP(ev.Source); ok {
-			ev.Set(schemas.FieldHostIP, schemas.Strings(ip))
-		}
+		setHostIP(ev, ev.Source)
 	}
 	if !f.ofHost && ev.Get(schemas.FieldObserverIP).IsNone() {
 		setIP(ev, schemas.FieldObserverIP, ev.Source)

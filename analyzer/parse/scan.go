@@ -58,6 +58,9 @@ func setWhole(ev *schemas.Event, id schemas.FieldID, s string) bool {
 // canonicalIP is the canonical form of an address, without zone: s itself where
 // it is that already, so that the common case does not allocate.
 func canonicalIP(s string) (string, bool) {
+	if dottedQuad(s) {
+		return s, true
+	}
 	if !mayBeIP(s) { // a refusal by netip costs an allocation
 		return "", false
 	}
@@ -71,6 +74,29 @@ func canonicalIP(s string) (string, bool) {
 		return s, true
 	}
 	return string(text), true
+}
+
+// dottedQuad says that s is an IPv4 address as it is usual, which is canonical.
+func dottedQuad(s string) bool {
+	if len(s) < len("0.0.0.0") || len(s) > len("255.255.255.255") {
+		return false
+	}
+	dots, digits, n := 0, 0, 0
+	for i := 0; i < len(s); i++ {
+		d := s[i] - '0'
+		switch {
+		case d <= 9:
+			if n = n*10 + int(d); n > 255 || digits == 1 && n < 10 { // a zero that leads
+				return false
+			}
+			digits++
+		case s[i] != '.' || digits == 0:
+			return false
+		default:
+			dots, digits, n = dots+1, 0, 0
+		}
+	}
+	return dots == 3 && digits > 0
 }
 
 // mayBeIP says that s has only what an address has, before its zone.

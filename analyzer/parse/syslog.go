@@ -307,6 +307,10 @@ func said(params []sdParam, name string) bool {
 // message, unless a priority shows that it is a syslog message whose tag may be
 // looked for.
 func (h *header) rfc3164(s string, received time.Time) error {
+	if keyFirst(s) { // none of the below would find anything
+		h.message, h.content = s, s
+		return nil
+	}
 	rest, err := h.timestamp(s, received)
 	if err != nil {
 		return err
@@ -323,6 +327,19 @@ func (h *header) rfc3164(s string, received time.Time) error {
 		return nil
 	}
 	return h.hostAndTag(rest, received)
+}
+
+// keyFirst says that s begins with key=, which is neither a time nor a host nor a
+// tag.
+func keyFirst(s string) bool {
+	if s == "" || (s[0]|0x20)-'a' > 25 {
+		return false
+	}
+	i := 1
+	for i < len(s) && i < 64 && (isAlnum(s[i]) || s[i] == '_') {
+		i++
+	}
+	return i < len(s) && s[i] == '='
 }
 
 // cisco reads [HOST ": "] [SEQUENCE ": "] [TIMESTAMP ": "] %FACILITY-SEVERITY-
@@ -576,9 +593,7 @@ func (h *header) set(ev *schemas.Event) {
 	ev.SetString(schemas.FieldLogSyslogMsgid, h.msgid)
 	ev.SetString(schemas.FieldLogSyslogStructuredData, h.data)
 	ev.SetString(schemas.FieldHostName, h.host)
-	if ip, ok := canonicalIP(h.host); ok {
-		ev.Set(schemas.FieldHostIP, schemas.Strings(ip))
-	}
+	setHostIP(ev, h.host)
 	ev.SetString(schemas.FieldMessage, h.message)
 	if h.code {
 		ev.SetString(schemas.FieldEventCode, h.msgid)
@@ -606,12 +621,29 @@ func appName(tag string) string {
 // notText is where the first control character stands that no line of text has,
 // or -1. Tabs and the escapes of coloured terminals are text.
 func notText(s string) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for i := 0; i < len(s); i++ {
-		if control[s[i]] {
-			return i
+		for len(s)-i >= 8 { // eight at once, where none is below a blank or DEL
+			x := eight(s[i:])
+			del := x ^ 0x7f*ones
+			if ((x-' '*ones)&^x|(del-ones)&^del)&high != 0 {
+				break
+			}
+			i += 8
 		}
+		for end := min(i+8, len(s)); i < end; i++ {
+			if control[s[i]] {
+				return i
+			}
+		}
+		i--
 	}
 	return -1
+}
+
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 var control = func() (table [256]bool) {

@@ -81,18 +81,21 @@ Know what you own, who answers for it, what changed, who attacks or mines, and t
 		newUp(flags), newCollector(flags), newScanner(flags), newAnalyzer(flags), newConsole(flags),
 		newStore(flags), newBroker(flags), newMigrate(flags),
 		newReplay(flags), newParse(flags),
-		newEvents(flags), newAlerts(flags), newMining(flags), newAssets(flags), newDrift(flags), newWho(flags),
+		newEvents(flags), newAlerts(flags), newMining(flags), newAssets(flags), newGraph(flags), newSearch(flags), newDrift(flags), newWho(flags),
 		newScan(flags), newRegistry(flags), newRules(flags), newMask(flags), newConfigCommand(flags), newUser(flags),
 	)
 	checkCalls(root)
 	return root
 }
 
+// besideCommands marks a command that takes arguments and has commands beside it.
+const besideCommands = "takes arguments beside its commands"
+
 // checkCalls makes every wrong call a usage error, for cobra itself calls them
 // failures, and shows help where a group's command is unknown as if all were
 // well.
 func checkCalls(cmd *cobra.Command) {
-	if cmd.HasSubCommands() {
+	if cmd.HasSubCommands() && cmd.Annotations[besideCommands] == "" {
 		own := cmd.RunE // of a service that has commands beside it
 		cmd.Args, cmd.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {

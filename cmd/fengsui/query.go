@@ -121,8 +121,11 @@ func newMining(flags *globalFlags) *cobra.Command {
 }
 
 func newAssets(flags *globalFlags) *cobra.Command {
-	return newQuery(flags, "assets", "查询资产地图 / search the asset map", "  fengsui assets 'kind = service && port = 22'",
+	cmd := newQuery(flags, "assets", "查询资产地图 / search the asset map", "  fengsui assets 'kind = service && port = 22'",
 		search.Assets, []string{"KIND", "UNIT", "ADDRESS", "PORT", "SERVICE", "PRODUCT", "NAME", "ALIVE", "LAST"}, assetRow)
+	cmd.Annotations = map[string]string{besideCommands: "yes"}
+	cmd.AddCommand(newAssetShow(flags), newAssetHistory(flags))
+	return cmd
 }
 
 func assetRow(a *schemas.Asset) []string {

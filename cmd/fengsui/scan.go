@@ -26,8 +26,10 @@ func newScan(flags *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "scan --unit U", Short: "扫描一个单位的授权范围 / scan a unit's authorised networks and domains",
 		Long: `为一个单位及其下级制定扫描计划并交给扫描器。只有台账中授权的网络与域名会被扫描。
+默认还在授权域名中发现子域名（--discover=false 关闭）。
 Plan a scan of a unit and those below it, and hand it to the scanners. Only
-networks and domains that the registry authorises are looked at.`,
+networks and domains that the registry authorises are looked at. Names are looked
+for in these domains, too, unless --discover=false.`,
 		Example: "  fengsui scan --unit 10001 --ports 22,80,443,1000-2000", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if req.Unit == "" {
@@ -54,6 +56,7 @@ networks and domains that the registry authorises are looked at.`,
 	cmd.Flags().StringVar(&req.Unit, "unit", "", "code of the unit")
 	cmd.Flags().StringVar(&req.Ports, "ports", "", `ports, such as 22,80,1000-2000, or "all" (default: the usual ones and all that are whitelisted)`)
 	cmd.Flags().IntVar(&req.Rate, "rate", 0, "packets a second (default: the scanner's)")
+	cmd.Flags().BoolVar(&req.Discover, "discover", true, "look for names in the authorised domains, too")
 	cmd.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the job")
 	cmd.Flags().BoolVar(&background, "background", false, "let jobs that somebody waits for, and second looks, pass this one")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long at most for the scan to be folded into the map")
@@ -97,6 +100,11 @@ func planScan(ctx context.Context, reg *registry.Registry, db *clickhouse.DB, re
 		return nil, fmt.Errorf("loading what is known: %w", err)
 	}
 	req.Known, req.Names = known(assets)
+	if req.Discover {
+		if req.Certificates, err = certificateNames(ctx, db); err != nil {
+			return nil, err
+		}
+	}
 	tasks, err := plan.Plan(snap, req)
 	if err != nil {
 		return nil, usageError{err}

@@ -103,11 +103,15 @@ func TestMigrateConverges(t *testing.T) {
 	for _, id := range append([]schemas.FieldID{schemas.FieldTimestamp}, indexed...) {
 		indexedOnly = append(indexedOnly, id.Field())
 	}
-	f("an old catalogue", keep, indexedOnly, nil, 9)
+	f("an old catalogue", keep, indexedOnly, nil, 10)
 	f("today's catalogue", keep, all, open, 1)
 	keep.Events, keep.Alerts = 400*day, 0
 	f("another retention", keep, all, open, 2)
 	f("the default again", DefaultRetention(), all, open, 2)
+	keep = DefaultRetention()
+	keep.Edges = 365 * day
+	f("edges that are forgotten", keep, all, open, 1)
+	f("and are not", DefaultRetention(), all, open, 1)
 
 	changed := append([]schemas.Field(nil), all...)
 	for i := range changed {

@@ -30,16 +30,19 @@ type RetentionConfig struct {
 	Drift        time.Duration `koanf:"drift"`
 	Observations time.Duration `koanf:"observations"`
 	Identities   time.Duration `koanf:"identities"`
+	Versions     time.Duration `koanf:"asset_versions"` // what assets were, since it ended
+	Edges        time.Duration `koanf:"edges"`          // since they were last seen
 }
 
 const day = 24 * time.Hour
 
 // DefaultRetention keeps logs 180 days: China's Cybersecurity Law, article 21,
-// asks for six months at least. The asset map is kept for ever.
+// asks for six months at least. The asset map, edges included, is kept for ever.
 func DefaultRetention() RetentionConfig {
 	return RetentionConfig{
 		Events: 180 * day, DeadLetters: 180 * day, Alerts: 730 * day, Detections: 730 * day,
 		Drift: 730 * day, Observations: 180 * day, Identities: 180 * day,
+		Versions: 730 * day,
 	}
 }
 
@@ -68,6 +71,8 @@ func (r RetentionConfig) tables() []tableRetention {
 		{"drift", "updated", r.Drift},
 		{"observations", "time", r.Observations},
 		{"identities", "ingested", r.Identities},
+		{"asset_versions", "until", r.Versions},
+		{"edges", "last", r.Edges},
 	}
 }
 

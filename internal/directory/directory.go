@@ -24,8 +24,11 @@ const readyKey = "ready"
 
 // Directory follows the registry. All methods may be called at the same time.
 type Directory struct {
-	mu       sync.Mutex // guards records, caughtUp, marked
-	records  map[string]schemas.RegistryRecord
+	mu       sync.Mutex                        // guards the records, caughtUp, marked
+	own      map[string]schemas.RegistryRecord // units, networks, domains, systems
+	entries  map[string]schemas.RegistryRecord // of the whitelist
+	decided  map[string]schemas.RegistryRecord // decisions about drifts
+	dirty    map[string]bool                   // what changed since a snapshot was made
 	caughtUp bool
 	marked   bool
 	ready    chan struct{}
@@ -38,13 +41,17 @@ type Directory struct {
 
 // New makes an empty directory, in which nothing is allowed.
 func New() *Directory {
-	d := &Directory{records: map[string]schemas.RegistryRecord{}, ready: make(chan struct{})}
+	d := &Directory{
+		own: map[string]schemas.RegistryRecord{}, entries: map[string]schemas.RegistryRecord{}, decided: map[string]schemas.RegistryRecord{},
+		dirty: map[string]bool{}, ready: make(chan struct{}),
+	}
 	d.current.Store(build(nil))
 	return d
 }
 
 // RecordKey is the record's key in the topic: "unit/CODE", "network/PREFIX",
-// "domain/NAME", "whitelist/KEY", "system/CODE" or "ready"; "" for an empty record.
+// "domain/NAME", "whitelist/KEY", "system/CODE", "decision/DRIFT" or "ready"; ""
+// for an empty record.
 func RecordKey(r schemas.RegistryRecord) string {
 	switch {
 	case r.Unit != nil:
@@ -57,6 +64,8 @@ func RecordKey(r schemas.RegistryRecord) string {
 		return "whitelist/" + r.Whitelist.Key()
 	case r.System != nil:
 		return "system/" + r.System.Code
+	case r.Decision != nil:
+		return "decision/" + r.Decision.Drift
 	case r.Ready != nil:
 		return readyKey
 	}
@@ -70,8 +79,10 @@ func (d *Directory) Apply(key string, value []byte) error {
 	if len(value) == 0 {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if _, known := d.records[key]; known {
-			delete(d.records, key)
+		records := d.kept(key)
+		if _, known := records[key]; known {
+			delete(records, key)
+			d.dirty[key] = true
 			d.changes.Add(1)
 		}
 		return nil
@@ -93,9 +104,21 @@ func (d *Directory) Apply(key string, value []byte) error {
 		d.openLocked()
 		return nil
 	}
-	d.records[key] = r
+	d.kept(key)[key] = r
+	d.dirty[key] = true
 	d.changes.Add(1)
 	return nil
+}
+
+// kept is where records of a key are.
+func (d *Directory) kept(key string) map[string]schemas.RegistryRecord {
+	switch kind, _, _ := strings.Cut(key, "/"); kind {
+	case "whitelist":
+		return d.entries
+	case "decision":
+		return d.decided
+	}
+	return d.own
 }
 
 // CaughtUp says that the reader has reached the end that the topic had when it
@@ -135,21 +158,59 @@ func (d *Directory) Snapshot() *Snapshot {
 	defer d.building.Unlock()
 	d.mu.Lock()
 	seen := d.changes.Load()
-	records := maps.Clone(d.records)
+	many := len(d.dirty) > manyChanges
+	own, entries, decided := d.changedLocked(many)
 	d.mu.Unlock()
 	if seen == d.held.Load() {
 		return d.current.Load()
 	}
-	s := build(records)
+	before := d.current.Load()
+	s := &Snapshot{places: before.places, whitelist: before.whitelist, decisions: decide(before.decisions, decided)}
+	if own != nil {
+		s.places = newPlaces(own)
+	}
+	switch {
+	case many:
+		s.whitelist = newWhitelist(entries)
+	case len(entries) > 0:
+		s.whitelist = before.with(entries)
+	}
 	d.current.Store(s)
 	d.held.Store(seen)
 	return s
 }
 
+// manyChanges is from how many on the whitelist is made anew rather than changed.
+const manyChanges = 4096
+
+// changedLocked is what a new snapshot needs: all that is owned, if any of it
+// changed, and the entries and decisions that did (an empty one was deleted), or
+// all entries.
+func (d *Directory) changedLocked(many bool) (own, entries, decided map[string]schemas.RegistryRecord) {
+	entries, decided = map[string]schemas.RegistryRecord{}, map[string]schemas.RegistryRecord{}
+	for key := range d.dirty {
+		switch kind, _, _ := strings.Cut(key, "/"); kind {
+		case "whitelist":
+			entries[key] = d.entries[key]
+		case "decision":
+			decided[key] = d.decided[key]
+		default:
+			if own == nil {
+				own = maps.Clone(d.own)
+			}
+		}
+	}
+	if many {
+		entries = maps.Clone(d.entries)
+	}
+	clear(d.dirty)
+	return own, entries, decided
+}
+
 // check says what is wrong with a record by itself.
 func check(r *schemas.RegistryRecord) error {
 	set := 0
-	for _, is := range []bool{r.Unit != nil, r.Network != nil, r.Domain != nil, r.Whitelist != nil, r.System != nil, r.Ready != nil} {
+	for _, is := range []bool{r.Unit != nil, r.Network != nil, r.Domain != nil, r.Whitelist != nil, r.System != nil, r.Decision != nil, r.Ready != nil} {
 		if is {
 			set++
 		}
@@ -173,6 +234,8 @@ func check(r *schemas.RegistryRecord) error {
 		return checkEntry(r.Whitelist)
 	case r.System != nil:
 		return checkSystem(r.System)
+	case r.Decision != nil:
+		return checkDecision(r.Decision)
 	}
 	return nil
 }

@@ -18,6 +18,13 @@ import (
 // Snapshot is the registry at one moment. It is safe for concurrent use; what
 // it returns must not be changed.
 type Snapshot struct {
+	*places
+	*whitelist
+	decisions map[string]*schemas.DriftDecision // by drift
+}
+
+// places is who owns what: everything of a snapshot but what is allowed.
+type places struct {
 	units    map[string]*unit
 	order    []schemas.Unit // by code
 	networks bart.Table[*schemas.Network]
@@ -26,11 +33,6 @@ type Snapshot struct {
 	byName   []schemas.Domain // by name
 	policies
 
-	whitelist []schemas.WhitelistEntry           // by key
-	names     map[string]*schemas.WhitelistEntry // by name
-	belows    map[string]*schemas.WhitelistEntry // "*.name" entries, by the name
-	hosts     bart.Table[*listed]
-
 	systems systems
 }
 
@@ -38,12 +40,6 @@ type unit struct {
 	schemas.Unit
 	parent   *unit
 	children []schemas.Unit // by code
-}
-
-// listed is what the whitelist says about one address block.
-type listed struct {
-	host  *schemas.WhitelistEntry
-	ports []*schemas.WhitelistEntry
 }
 
 // NewSnapshot makes a snapshot of records that did not come from the topic. It
@@ -90,12 +86,23 @@ func NewSnapshot(units []schemas.Unit, networks []schemas.Network, domains []sch
 
 // build makes a snapshot of checked records. It copies them.
 func build(records map[string]schemas.RegistryRecord) *Snapshot {
-	s := &Snapshot{
-		units:   map[string]*unit{},
-		domains: map[string]*schemas.Domain{},
-		names:   map[string]*schemas.WhitelistEntry{},
-		belows:  map[string]*schemas.WhitelistEntry{},
+	var own, entries, decided map[string]schemas.RegistryRecord
+	own, entries, decided = map[string]schemas.RegistryRecord{}, map[string]schemas.RegistryRecord{}, map[string]schemas.RegistryRecord{}
+	for key, r := range records {
+		switch {
+		case r.Whitelist != nil:
+			entries[key] = r
+		case r.Decision != nil:
+			decided[key] = r
+		default:
+			own[key] = r
+		}
 	}
+	return &Snapshot{places: newPlaces(own), whitelist: newWhitelist(entries), decisions: decide(nil, decided)}
+}
+
+func newPlaces(records map[string]schemas.RegistryRecord) *places {
+	s := &places{units: map[string]*unit{}, domains: map[string]*schemas.Domain{}}
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		r := records[key]
 		switch {
@@ -105,12 +112,6 @@ func build(records map[string]schemas.RegistryRecord) *Snapshot {
 			s.byPrefix = append(s.byPrefix, *r.Network)
 		case r.Domain != nil:
 			s.byName = append(s.byName, *r.Domain)
-		case r.Whitelist != nil:
-			w := *r.Whitelist
-			if w.Kind == schemas.WhitelistPort && w.Transport == "" {
-				w.Transport = "tcp"
-			}
-			s.whitelist = append(s.whitelist, w)
 		case r.System != nil:
 			s.systems.order = append(s.systems.order, *r.System)
 		}
@@ -128,16 +129,13 @@ func build(records map[string]schemas.RegistryRecord) *Snapshot {
 		s.domains[s.byName[i].Name] = &s.byName[i]
 		s.policies.domain(&s.byName[i])
 	}
-	for i := range s.whitelist {
-		s.list(&s.whitelist[i])
-	}
 	return s
 }
 
 // link makes the tree. Records come in any order and one at a time, so a parent
 // may be unknown for a while and a move of two units may look like a circle:
 // such a unit has no parent until the rest arrives.
-func (s *Snapshot) link() {
+func (s *places) link() {
 	for _, u := range s.order {
 		s.units[u.Code] = &unit{Unit: u}
 	}
@@ -158,27 +156,6 @@ func (u *unit) under(ancestor *unit) bool {
 		}
 	}
 	return false
-}
-
-func (s *Snapshot) list(w *schemas.WhitelistEntry) {
-	if w.Kind == schemas.WhitelistDomain {
-		if above, wild := strings.CutPrefix(w.Domain, "*."); wild {
-			s.belows[above] = w
-		} else {
-			s.names[w.Domain] = w
-		}
-		return
-	}
-	at, ok := s.hosts.Get(w.Host)
-	if !ok {
-		at = &listed{}
-		s.hosts.Insert(w.Host, at)
-	}
-	if w.Kind == schemas.WhitelistHost {
-		at.host = w
-	} else {
-		at.ports = append(at.ports, w)
-	}
 }
 
 // Unit finds a unit by its code.
@@ -290,11 +267,11 @@ func (s *Snapshot) Domains(code string, below bool) []schemas.Domain {
 
 // WhitelistIn is the entries of a unit and of all units under it, by key.
 func (s *Snapshot) WhitelistIn(code string) []schemas.WhitelistEntry {
-	return owned(s, s.whitelist, code, true, func(w *schemas.WhitelistEntry) string { return w.Unit })
+	return owned(s, s.all(), code, true, func(w *schemas.WhitelistEntry) string { return w.Unit })
 }
 
 // Whitelist is every entry, by key, in force or not.
-func (s *Snapshot) Whitelist() []schemas.WhitelistEntry { return s.whitelist }
+func (s *Snapshot) Whitelist() []schemas.WhitelistEntry { return s.all() }
 
 func owned[T any](s *Snapshot, all []T, code string, below bool, owner func(*T) string) []T {
 	var out []T
@@ -397,29 +374,13 @@ func (s *Snapshot) ListedName(name string) (schemas.WhitelistEntry, bool) {
 // the nearest end first.
 func (s *Snapshot) Expiring(now time.Time, within time.Duration) []schemas.WhitelistEntry {
 	var out []schemas.WhitelistEntry
-	for _, w := range s.whitelist {
-		if w.Until.After(now) && !w.Until.After(now.Add(within)) {
+	for _, e := range s.entries {
+		if w := *e; w.Until.After(now) && !w.Until.After(now.Add(within)) {
 			out = append(out, w)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b schemas.WhitelistEntry) int { return a.Until.Compare(b.Until) })
 	return out
-}
-
-// listings goes through the whitelist's blocks around an address, the most
-// specific first.
-func (s *Snapshot) listings(ip netip.Addr) func(func(*listed) bool) {
-	ip = plain(ip)
-	return func(yield func(*listed) bool) {
-		if !s.hosts.Contains(ip) {
-			return
-		}
-		for _, l := range s.hosts.Supernets(netip.PrefixFrom(ip, ip.BitLen())) {
-			if !yield(l) {
-				return
-			}
-		}
-	}
 }
 
 // plain is the address as tables hold it: an IPv4 address as one, no zone.

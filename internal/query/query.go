@@ -47,6 +47,28 @@ type Field struct {
 	SQL  string // the column or expression, trusted
 	Type Type
 	List bool // the column is an array: a comparison holds if it does for an element
+
+	// Compare makes the condition itself, where the table has better ways than
+	// the ones above. An error is about the value.
+	Compare func(*Comparison) (string, error)
+}
+
+// Comparison is one comparison of a query. != never comes: it is the not of =.
+type Comparison struct {
+	Op    string // = == *= < <= > >=
+	Value string
+	p     *parser
+}
+
+// Param makes a value a parameter of a type of ClickHouse's.
+func (c *Comparison) Param(typ, value string) string { return c.p.param(typ, value) }
+
+// Moment reads the value as a day, a time or an age: the span that it names.
+func (c *Comparison) Moment() (from, to time.Time, err error) { return c.p.moment(c.Value) }
+
+// TimeParam makes a time a parameter.
+func (c *Comparison) TimeParam(t time.Time) string {
+	return c.p.param("DateTime64(6, 'UTC')", t.UTC().Format("2006-01-02 15:04:05.000000"))
 }
 
 // Fields resolves the names of a query.
@@ -75,6 +97,36 @@ type Error struct {
 func (e *Error) Column() int { return utf8.RuneCountInString(e.Query[:min(e.At, len(e.Query))]) + 1 }
 
 func (e *Error) Error() string { return fmt.Sprintf("query, character %d: %s", e.Column(), e.Msg) }
+
+// Caret shows the place under the query, in two lines: a query that is longer
+// than a line by its part around the mistake.
+func (e *Error) Caret() string {
+	const around = 60
+	at := min(e.At, len(e.Query))
+	before, after := []rune(e.Query[:at]), []rune(e.Query[at:])
+	if len(before) > around {
+		before = append([]rune("…"), before[len(before)-around:]...)
+	}
+	if len(after) > around {
+		after = append(after[:around:around], '…')
+	}
+	width := 0
+	for i, r := range before {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
+			before[i] = ' '
+		}
+		width++
+		if r >= 0x1100 && (unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana) || r >= 0xff01 && r <= 0xff60 || r >= 0x3000 && r <= 0x303f) {
+			width++ // as terminals show it
+		}
+	}
+	for i, r := range after {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
+			after[i] = ' '
+		}
+	}
+	return string(before) + string(after) + "\n" + strings.Repeat(" ", width) + "^"
+}
 
 // Compile makes the condition of a query. An empty query is "1". Ages in the
 // query are counted back from now.
@@ -325,8 +377,16 @@ func (p *parser) compare(f Field, op string, value token) string {
 	if op == "!=" {
 		return "NOT (" + p.compare(f, "=", value) + ")"
 	}
+	if f.Compare != nil {
+		sql, err := f.Compare(&Comparison{op, value.text, p})
+		if err != nil {
+			p.tok = value
+			p.errorf("%v", err)
+		}
+		return sql
+	}
 	if op == "*=" {
-		return f.text() + " ILIKE " + p.param("String", likePattern(value.text))
+		return f.text() + " ILIKE " + p.param("String", LikePattern(value.text))
 	}
 	switch f.Type {
 	case Number:
@@ -358,8 +418,17 @@ func (f Field) text() string {
 	return f.SQL
 }
 
+// inParameter writes a text as ClickHouse reads a parameter: with escapes.
+var inParameter = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+
+// EscapeParam is for texts that a caller makes parameters of a Condition itself.
+func EscapeParam(s string) string { return inParameter.Replace(s) }
+
 func (p *parser) param(typ, value string) string {
 	name := "p" + strconv.Itoa(len(p.cond.Params))
+	if typ == "String" {
+		value = inParameter.Replace(value)
+	}
 	p.cond.Params[name] = value
 	return "{" + name + ":" + typ + "}"
 }
@@ -418,9 +487,7 @@ func (p *parser) time(f Field, op string, value token) string {
 		p.errorf("%v", err)
 		return ""
 	}
-	at := func(t time.Time) string {
-		return p.param("DateTime64(6, 'UTC')", t.UTC().Format("2006-01-02 15:04:05.000000"))
-	}
+	at := (&Comparison{p: p}).TimeParam
 	switch op {
 	case ">", ">=", "<", "<=":
 		return "ifNull(" + f.SQL + " " + op + " " + at(from) + ", 0)"
@@ -471,8 +538,8 @@ func parseAge(s string) (time.Duration, bool) {
 	return d, err == nil && d >= 0
 }
 
-// likePattern turns * and ? into LIKE's % and _; a \ makes the next one plain.
-func likePattern(s string) string {
+// LikePattern turns * and ? into LIKE's % and _; a \ makes the next one plain.
+func LikePattern(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {

@@ -56,7 +56,7 @@ func TestCompile(t *testing.T) {
 	f("user = root", "user_name = {p0:String}", "root")
 	f(`user="a b\"c"`, "user_name = {p0:String}", `a b"c`)
 	f("user != root", "NOT (user_name = {p0:String})", "root")
-	f("user *= 张*?_", "user_name ILIKE {p0:String}", `张%_\_`)
+	f("user *= 张*?_", "user_name ILIKE {p0:String}", `张%_\\_`) // escaped as a parameter is
 	f("failed", "positionCaseInsensitiveUTF8(message, {p0:String}) > 0", "failed")
 	f("fail*word", "message ILIKE {p0:String}", "%fail%word%")
 	f("src = 192.0.2.1", "source_ip = {p0:String}", "192.0.2.1")
@@ -69,6 +69,20 @@ func TestCompile(t *testing.T) {
 	f("answers != x", "NOT arrayExists(x -> x = {p0:String}, answers)", "x")
 	f("time > 2h", "ifNull(timestamp > {p0:DateTime64(6, 'UTC')}, 0)", "2026-09-02 06:00:00.000000")
 	f("time = 2026-09-01", "ifNull(timestamp >= {p0:DateTime64(6, 'UTC')} AND timestamp < {p1:DateTime64(6, 'UTC')}, 0)", "2026-09-01 00:00:00.000000", "2026-09-02 00:00:00.000000")
+}
+
+func TestCaret(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		_, err := Compile(text, testFields{}, now)
+		var e *Error
+		if !errors.As(err, &e) || e.Caret() != want {
+			t.Errorf("%s:\n%s\nwant\n%s", text, e.Caret(), want)
+		}
+	}
+	f("user = a && usr = b", "user = a && usr = b\n            ^")
+	f("user = 学校\n&& usr = b", "user = 学校 && usr = b\n               ^")
+	f(strings.Repeat("user=abcd ", 20)+"usr=b", "…"+strings.Repeat("user=abcd ", 6)+"usr=b\n"+strings.Repeat(" ", 61)+"^")
 }
 
 func TestCompileRefuses(t *testing.T) {

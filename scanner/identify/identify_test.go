@@ -48,7 +48,9 @@ func TestBanners(t *testing.T) {
 	f(143, "* OK [CAPABILITY IMAP4rev1] Dovecot ready.\r\n", "imap|Dovecot|")
 	f(5900, "RFB 003.008\n", "rfb||003.008")
 	f(3306, "J\x00\x00\x00\x0a8.0.36\x00\x0b\x00\x00\x00", "mysql|MySQL|8.0.36")
-	f(3307, "Y\x00\x00\x00\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\x00", "mysql|MariaDB|5.5.5-10.11.6-MariaDB-0+deb12u1")
+	f(3307, "Y\x00\x00\x00\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\x00", "mysql|MariaDB|10.11.6")
+	f(3307, "Y\x00\x00\x00\x0a11.8.2-MariaDB\x00", "mysql|MariaDB|11.8.2")
+	f(3306, "Y\x00\x00\x00\x0a5.7.44-log\x00", "mysql|MySQL|5.7.44")
 	f(873, "@RSYNCD: 31.0 sha512\n", "rsync||31.0")
 	f(23, "\xff\xfd\x18\xff\xfd\x20", "telnet||")
 	f(1, "who are you\r\n", "||")
@@ -76,7 +78,7 @@ func TestTitle(t *testing.T) {
 	}
 	f := func(body, contentType, want string) {
 		t.Helper()
-		if got := title([]byte(body), contentType); got != want {
+		if got := title(decode([]byte(body), contentType)); got != want {
 			t.Errorf("%q: %q, want %q", body, got, want)
 		}
 	}
@@ -102,6 +104,13 @@ func TestDNSProduct(t *testing.T) {
 	f("go away", "", "")
 }
 
+// at is a target of this test, reached at an address whatever its port is said to be.
+func at(host string, port int, address string) Target {
+	return Target{Host: host, Port: port, Now: time.Now(), Dial: func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}}
+}
+
 // identify asks what is at an address of this test.
 func identify(t *testing.T, address string) (*schemas.Service, time.Duration) {
 	t.Helper()
@@ -114,9 +123,7 @@ func identify(t *testing.T, address string) (*schemas.Service, time.Duration) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	s, err := Service(t.Context(), host, number, func(ctx context.Context) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	})
+	s, err := Service(t.Context(), at(host, number, address))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,9 +173,7 @@ func TestKafkaByTheLibrary(t *testing.T) {
 	}
 	defer cluster.Close()
 	// Asked as if it were on Kafka's port: it keeps silent to everything else.
-	s, err := Service(t.Context(), "127.0.0.1", 9092, func(ctx context.Context) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", cluster.ListenAddrs()[0])
-	})
+	s, err := Service(t.Context(), at("127.0.0.1", 9092, cluster.ListenAddrs()[0]))
 	if err != nil || s == nil || s.Name != "kafka" {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -237,7 +242,7 @@ func TestHostilePeers(t *testing.T) {
 
 // A port that closes between the confirmation and the identification.
 func TestGoneMeanwhile(t *testing.T) {
-	_, err := Service(t.Context(), "127.0.0.1", 80, func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED })
+	_, err := Service(t.Context(), Target{Host: "127.0.0.1", Port: 80, Dial: func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED }})
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("%v", err)
 	}
@@ -252,7 +257,7 @@ func FuzzBanner(f *testing.F) {
 		if s == nil {
 			return
 		}
-		for _, text := range []string{s.Banner, s.Product, s.Version, title(b, "")} {
+		for _, text := range []string{s.Banner, s.Product, s.Version, title(decode(b, ""))} {
 			if !utf8.ValidString(text) || len(text) > maxBanner {
 				t.Fatalf("%q from %q", text, b)
 			}

@@ -57,12 +57,16 @@ const DefaultPorts = "21-23,25,53,79-81,88,110,111,113,119,135,139,143,161,179,3
 	"6000,6001,6379,6443,6646,6666,6667,7000,7001,7002,7070,7077,7474,7777,8000-8010,8020,8042,8060,8080-8090,8111,8118,8123,8140,8161,8181,8200,8291,8333,8443,8500,8530,8545,8554,8649,8765,8834,8848,8880,8888,8983," +
 	"9000-9003,9042,9060,9080,9090-9093,9100,9160,9200,9300,9418,9443,9600,9999,10000,10050,10051,10250,10255,11211,11434,14444,15672,16010,18080,18081,20000,25565,27017,27018,28017,30000,32768,37777,45560,45700,47808,49152-49157,50000,50070,50075,61616"
 
+// DefaultUDP is the UDP ports that are asked when nobody says: those that
+// scanner/identify has a question for. Each costs an address one datagram.
+const DefaultUDP = "53,69,123,137,161,500,1900,5060,5353,5683,11211"
+
 // Request is what is asked for.
 type Request struct {
 	Unit   string // with all units below it
 	By     string // who asks
 	Reason string
-	Ports  string // as portset.Parse reads it; "all"; empty: DefaultPorts; the whitelist's are always added
+	Ports  string // as portset.ParseBoth reads it; "all"; empty: DefaultPorts and DefaultUDP; the whitelist's are always added
 	Rate   int    // packets a second; 0 is the scanner's own
 	Class  schemas.ScanClass
 	Job    string // empty: one made from the request
@@ -71,9 +75,13 @@ type Request struct {
 	// at one by one, so that one that is gone is noticed.
 	Known []netip.Addr
 	Names []string // names that were seen before, likewise
+	// Discover has each authorised domain looked through for names, with those that
+	// certificates showed to begin with.
+	Discover     bool
+	Certificates []string
 }
 
-// Plan makes the tasks: names first, then sweeps of IPv4, then of IPv6. They
+// Plan makes the tasks: names first, then discoveries, then sweeps of IPv4, then of IPv6. They
 // have one job id, from all of the request.
 func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 	if _, ok := snap.Unit(r.Unit); !ok {
@@ -106,6 +114,7 @@ type planner struct {
 	snap     *directory.Snapshot
 	request  Request
 	ports    portset.Set
+	udp      portset.Set
 	networks []*group // of addresses; the first is that of networks without a policy
 	domains  []*group // of names, likewise
 	out      []schemas.ScanTask
@@ -165,10 +174,10 @@ func (p *planner) single(ip netip.Addr) {
 func (p *planner) collect() error {
 	text := p.request.Ports
 	if text == "" {
-		text = DefaultPorts
+		text = DefaultPorts + ",u:" + DefaultUDP
 	}
 	var err error
-	if p.ports, err = portset.Parse(text); err != nil {
+	if p.ports, p.udp, err = portset.ParseBoth(text); err != nil {
 		return err
 	}
 	mine := map[netip.Prefix]bool{}
@@ -285,6 +294,9 @@ func (p *planner) tasks() error {
 	if err := p.nameTasks(); err != nil {
 		return err
 	}
+	if err := p.discoverTasks(); err != nil {
+		return err
+	}
 	for _, v4 := range []bool{true, false} {
 		if err := p.sweepTasks(v4); err != nil {
 			return err
@@ -352,7 +364,8 @@ func (p *planner) sweepTasks(v4 bool) error {
 // all of them at once, unless so few packets a second are allowed that they are
 // looked at in parts.
 func (p *planner) size(g *group) (addresses int, ports []string) {
-	probes, each := MaxProbes, p.ports.Len()
+	all := p.ports.Len() + p.udp.Len()
+	probes, each := MaxProbes, all
 	for _, rate := range []int{p.request.Rate, g.rate} {
 		if rate > 0 {
 			probes = min(probes, rate*shardSeconds)
@@ -363,12 +376,14 @@ func (p *planner) size(g *group) (addresses int, ports []string) {
 	}
 	each = min(each, probes)
 	addresses = min(probes/each, maxAddresses)
-	if each == p.ports.Len() {
-		return addresses, []string{p.ports.String()}
+	if each == all {
+		return addresses, []string{portset.Both(p.ports, p.udp)}
 	}
 	for part := range slices.Chunk(slices.Collect(p.ports.Each()), each) {
-		some := portset.Of(part...)
-		ports = append(ports, some.String())
+		ports = append(ports, portset.Both(portset.Of(part...), portset.Set{}))
+	}
+	for part := range slices.Chunk(slices.Collect(p.udp.Each()), each) {
+		ports = append(ports, portset.Both(portset.Set{}, portset.Of(part...)))
 	}
 	return addresses, ports
 }
@@ -480,7 +495,7 @@ func (p *planner) add(g *group, t schemas.ScanTask) error {
 func (p *planner) finish() []schemas.ScanTask {
 	r := p.request
 	h := sha256.New()
-	fmt.Fprintln(h, r.Unit, r.By, r.Reason, r.Now.UnixNano(), r.Rate, p.ports.String())
+	fmt.Fprintln(h, r.Unit, r.By, r.Reason, r.Now.UnixNano(), r.Rate, portset.Both(p.ports, p.udp))
 	for _, t := range p.out {
 		fmt.Fprintln(h, t.Kind, t.Targets, t.Names)
 	}

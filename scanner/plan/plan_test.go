@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fengsui/internal/directory"
+	"fengsui/scanner/identify"
 	"fengsui/scanner/portset"
 	"fengsui/schemas"
 )
@@ -99,9 +100,12 @@ func TestPlan(t *testing.T) {
 		if task.Kind != schemas.TaskSweep {
 			continue
 		}
-		ports, err := portset.Parse(task.Ports)
+		ports, udp, err := portset.ParseBoth(task.Ports)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got := udp.String(); got != sortedUDP(t) {
+			t.Errorf("UDP ports %s", got)
 		}
 		for port, want := range map[int]bool{22: true, 443: true, 3333: true, 54321: true, 54322: false} {
 			if ports.Contains(port) != want {
@@ -196,12 +200,12 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 				}
 			}
 			if task.Kind == schemas.TaskSweep {
-				set, err := portset.Parse(task.Ports)
+				set, udp, err := portset.ParseBoth(task.Ports)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if addresses*set.Len() > MaxProbes || addresses > maxAddresses {
-					t.Fatalf("a shard of %d addresses × %d ports", addresses, set.Len())
+				if ports := set.Len() + udp.Len(); addresses*ports > MaxProbes || addresses > maxAddresses {
+					t.Fatalf("a shard of %d addresses × %d ports", addresses, ports)
 				}
 				if rate := task.NetworkRate; rate > 0 && addresses*set.Len() > max(rate*shardSeconds, 2*set.Len()) {
 					t.Fatalf("a shard of %d addresses × %d ports at %d packets a second", addresses, set.Len(), rate)
@@ -278,4 +282,18 @@ func TestDefaultPorts(t *testing.T) {
 	if n := s.Len(); n < 150 || n > 400 {
 		t.Errorf("%d default ports", n)
 	}
+}
+
+// sortedUDP is the default's UDP ports, which must be those that there is a
+// question for.
+func sortedUDP(t *testing.T) string {
+	t.Helper()
+	s, err := portset.Parse(DefaultUDP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := portset.Of(identify.UDPPorts()...); s != want {
+		t.Fatalf("the default asks %s, there are questions for %s", s.String(), want.String())
+	}
+	return s.String()
 }

@@ -1,5 +1,5 @@
-// Package portset is a set of TCP ports as people and records write it:
-// "22,80,1000-2000".
+// Package portset is a set of ports as people and records write it:
+// "22,80,1000-2000", and where UDP ports are meant too "22,80,u:53,161".
 //
 // It knows no service and touches no network.
 package portset
@@ -70,6 +70,48 @@ func Parse(text string) (Set, error) {
 		s.addRange(from, to)
 	}
 	return s, nil
+}
+
+// ParseBoth reads TCP ports and, after "u:", UDP ports. Either may be missing,
+// not both. "t:" goes back to TCP.
+func ParseBoth(text string) (tcp, udp Set, err error) {
+	if len(text) > maxText {
+		return tcp, udp, fmt.Errorf("ports: %d bytes of text, at most %d", len(text), maxText)
+	}
+	lists := map[string][]string{}
+	of := "t"
+	for item := range strings.SplitSeq(text, ",") {
+		item = strings.TrimSpace(item)
+		if kind, rest, found := strings.Cut(item, ":"); found {
+			if kind != "t" && kind != "u" {
+				return tcp, udp, fmt.Errorf("ports: %.20q is neither t: nor u:", item)
+			}
+			of, item = kind, rest
+		}
+		lists[of] = append(lists[of], item)
+	}
+	if lists["t"] != nil {
+		if tcp, err = Parse(strings.Join(lists["t"], ",")); err != nil {
+			return Set{}, Set{}, err
+		}
+	}
+	if lists["u"] != nil {
+		if udp, err = Parse(strings.Join(lists["u"], ",")); err != nil {
+			return Set{}, Set{}, err
+		}
+	}
+	return tcp, udp, nil
+}
+
+// Both is two sets as ParseBoth reads them; "" when both are empty.
+func Both(tcp, udp Set) string {
+	switch {
+	case udp.Len() == 0:
+		return tcp.String()
+	case tcp.Len() == 0:
+		return "u:" + udp.String()
+	}
+	return tcp.String() + ",u:" + udp.String()
 }
 
 func parsePort(text string) (int, error) {

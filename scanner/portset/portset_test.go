@@ -69,6 +69,49 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+func TestParseBoth(t *testing.T) {
+	f := func(text, tcp, udp, again string) {
+		t.Helper()
+		a, b, err := ParseBoth(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			return
+		}
+		if a.String() != tcp || b.String() != udp || Both(a, b) != again {
+			t.Errorf("%q: %q and %q, %q; want %q and %q, %q", text, a.String(), b.String(), Both(a, b), tcp, udp, again)
+		}
+	}
+	f("80", "80", "", "80")
+	f("u:53", "", "53", "u:53")
+	f("22,80,u:53,161-162", "22,80", "53,161-162", "22,80,u:53,161-162")
+	f("u:53,t:80,81,u:69", "80-81", "53,69", "80-81,u:53,69")
+	f("all,u:53", "1-65535", "53", "1-65535,u:53")
+	for text, reason := range map[string]string{
+		"": "no ports", "u:": "no ports", "x:53": "neither", "80,u:0": "not a port", "u:53,,54": "not a port", "u:u:53": "not a port",
+		strings.Repeat("u:1,", 200<<10): "bytes of text",
+	} {
+		if _, _, err := ParseBoth(text); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%.40q: got %v, want an error with %q", text, err, reason)
+		}
+	}
+}
+
+func FuzzParseBoth(f *testing.F) {
+	for _, seed := range []string{"22,u:53", "u:1-65535", "t:80,u:80", "u:", ":", "u:t:1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		tcp, udp, err := ParseBoth(text)
+		if err != nil {
+			return
+		}
+		a, b, err := ParseBoth(Both(tcp, udp))
+		if err != nil || a != tcp || b != udp {
+			t.Fatalf("%q: %v, %q", text, err, Both(tcp, udp))
+		}
+	})
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"22,80,1000-2000", "all", "1-65535", "0", "-", ",", "80-79"} {
 		f.Add(seed)

@@ -14,6 +14,7 @@ const (
 	usualRate  = 5000 // probes a second, where nobody says
 	usualNames = 1000 // questions a second
 	perName    = 6    // questions
+	perZone    = 5000 // that a discovery asks about a zone, roughly
 	overhead   = 3    // seconds of a shard, whatever its size
 	someErrors = 5    // that a job tells
 )
@@ -24,16 +25,20 @@ func Cost(t *schemas.ScanTask) float64 {
 	for _, p := range t.Targets {
 		addresses += 1 << min(p.Addr().BitLen()-p.Bits(), 24)
 	}
-	if t.Kind == schemas.TaskNames {
+	if t.Kind == schemas.TaskNames || t.Kind == schemas.TaskDiscover {
 		rate := usualNames
 		if t.NetworkRate > 0 {
 			rate = min(rate, t.NetworkRate)
 		}
-		return overhead + float64(addresses+perName*len(t.Names))/float64(rate)
+		questions := addresses + perName*len(t.Names)
+		if t.Kind == schemas.TaskDiscover {
+			questions += perZone
+		}
+		return overhead + float64(questions)/float64(rate)
 	}
 	ports := 1
-	if set, err := portset.Parse(t.Ports); err == nil {
-		ports = set.Len()
+	if tcp, udp, err := portset.ParseBoth(t.Ports); err == nil {
+		ports = tcp.Len() + udp.Len()
 	}
 	return overhead + float64(addresses*ports+perName*len(t.Names))/float64(Rate(t, addresses))
 }

@@ -1,53 +1,66 @@
 // Package resolve asks DNS servers many questions at once: one UDP socket a
-// server, many queries in flight, time-outs that follow the server's pace, TCP
-// where an answer was cut.
+// server, hundreds of queries in flight, a window and time-outs that follow the
+// server's pace, TCP where an answer was cut, the next server where one fails.
 //
-// It asks only the servers it was given, follows no referral, keeps no cache,
-// and decides nothing about what may be asked.
+// Every question ends in an answer or an error that says why there is none. It
+// asks only the servers it was given, follows no referral, keeps no cache, and
+// decides nothing about what may be asked.
 package resolve
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"iter"
 	"net"
 	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
 )
 
 const (
-	attempts    = 4 // for one question, over all servers
-	udpSize     = 1232
+	attempts    = 5 // for one question, over all servers
+	outstanding = 2048
+	maxStreams  = 16 // TCP connections of a client at the same time
 	tcpTimeout  = 5 * time.Second
-	firstWait   = time.Second // before a server's pace is known
-	leastWait   = 250 * time.Millisecond
-	mostWait    = 3 * time.Second
-	maxInFlight = 500
-	maxValues   = 256 // of one answer
 )
 
-// ErrNoAnswer says that no server answered a question in time.
-var ErrNoAnswer = errors.New("no DNS server answered")
+var (
+	// ErrNoAnswer says that no server answered a question in time.
+	ErrNoAnswer = errors.New("no DNS server answered")
+	errTimeout  = errors.New("time-out")
+	errClosed   = errors.New("the client is closed")
+)
 
-// Answer is what a server says about one name and type.
-type Answer struct {
-	RCode  string   // NOERROR, NXDOMAIN, SERVFAIL …
-	Values []string // in order; names in lower case without a final dot, MX as "10 mx.example"
+// Question is one name and type.
+type Question struct {
+	Name   string
+	Type   uint16
+	Signed bool // ask for signatures too: they prove which answers a wildcard made
 }
 
-// Settled says whether the answer tells what there is, or that there is nothing.
-func (a Answer) Settled() bool { return a.RCode == "NOERROR" || a.RCode == "NXDOMAIN" }
+func (q Question) String() string { return q.Name + " " + dns.Type(q.Type).String() }
 
-// Client asks. Ask may be called from many goroutines; Close ends it.
+// Client asks. Its methods may be called from many goroutines; Close ends it.
 type Client struct {
 	servers []*server
+	limit   *rate.Limiter // nil: none
+	streams chan struct{}
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	done    sync.WaitGroup
+
+	repeated atomic.Uint64
+}
+
+// Options is how a client asks.
+type Options struct {
+	Rate int // questions a second over all servers, repeated ones too; 0: as fast as they answer
 }
 
 // System is the servers of /etc/resolv.conf.
@@ -83,174 +96,272 @@ func ParseServer(text string) (netip.AddrPort, error) {
 }
 
 // Open makes the sockets. It sends nothing.
-func Open(servers []netip.AddrPort) (*Client, error) {
+func Open(servers []netip.AddrPort, o Options) (*Client, error) {
 	if len(servers) == 0 {
 		return nil, errors.New("no DNS servers")
 	}
-	c := &Client{}
+	c := &Client{streams: make(chan struct{}, maxStreams)}
+	c.life, c.end = context.WithCancel(context.Background())
+	if o.Rate > 0 {
+		c.limit = rate.NewLimiter(rate.Limit(o.Rate), min(max(o.Rate/100, 1), batch))
+	}
 	for _, at := range servers {
-		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+		s, err := newServer(c, at)
 		if err != nil {
 			c.Close()
 			return nil, fmt.Errorf("opening a socket for the DNS server %s: %w", at, err)
 		}
-		s := &server{at: at, conn: conn, pending: map[uint16]query{}, pace: pace{size: 32}}
-		s.done.Go(s.read)
 		c.servers = append(c.servers, s)
 	}
+	c.done.Go(c.watch)
 	return c, nil
 }
 
-// Close closes the sockets. Questions in progress find no answer.
+// Close closes the sockets. Questions in progress end with an error.
 func (c *Client) Close() {
+	c.end()
 	for _, s := range c.servers {
-		_ = s.conn.Close()
+		s.close()
 	}
 	for _, s := range c.servers {
-		s.done.Wait()
+		s.done.Wait() // which start what the client waits for
+	}
+	c.done.Wait()
+	for _, s := range c.servers {
+		for _, q := range s.abandon() {
+			q.finish(Answer{}, fmt.Errorf("asking for %s: %w", q, errClosed))
+		}
 	}
 }
 
-// Ask asks for the records of a type under a name. A server that fails or
-// refuses is answered for by the next; if all do, theirs is the answer.
+// Repeated counts the questions that were asked once more, for whatever reason.
+func (c *Client) Repeated() uint64 { return c.repeated.Load() }
+
+// Servers is how many servers there are.
+func (c *Client) Servers() int { return len(c.servers) }
+
+// Server is the address of one of them.
+func (c *Client) Server(i int) netip.AddrPort { return c.servers[i].at }
+
+// Ask asks one question. A server that fails or refuses is answered for by the
+// next; if all do, theirs is the answer.
 func (c *Client) Ask(ctx context.Context, name string, qtype uint16) (Answer, error) {
-	question := new(dns.Msg)
-	question.SetQuestion(dns.Fqdn(name), qtype)
-	question.SetEdns0(udpSize, false)
-	var failed *dns.Msg
-	var trouble error
-	for i := range attempts {
-		s := c.servers[i%len(c.servers)]
-		reply, err := s.ask(ctx, question, i/len(c.servers))
-		switch {
-		case ctx.Err() != nil:
-			return Answer{}, fmt.Errorf("asking for %s %s: %w", name, dns.TypeToString[qtype], context.Cause(ctx))
-		case err != nil:
-			trouble = err
-		case reply.Rcode == dns.RcodeSuccess || reply.Rcode == dns.RcodeNameError:
-			return answer(question, reply), nil
-		default:
-			failed = reply
-			if i >= len(c.servers) { // each was asked, this one twice
-				return answer(question, failed), nil
-			}
-		}
-	}
-	if failed != nil {
-		return answer(question, failed), nil
-	}
-	return Answer{}, fmt.Errorf("%w about %s %s: %w", ErrNoAnswer, name, dns.TypeToString[qtype], trouble)
+	return c.Put(ctx, Question{Name: name, Type: qtype})
 }
 
-// server is one server with its socket.
-type server struct {
-	at   netip.AddrPort
-	conn *net.UDPConn
-	done sync.WaitGroup
-	pace pace
+// Put is Ask for a question that says more.
+func (c *Client) Put(ctx context.Context, q Question) (Answer, error) { return c.put(ctx, q, -1) }
 
-	mu      sync.Mutex
-	pending map[uint16]query
+// PutTo asks one server alone, by its number.
+func (c *Client) PutTo(ctx context.Context, server int, q Question) (Answer, error) {
+	return c.put(ctx, q, server)
 }
 
-type query struct {
-	question dns.Question
-	reply    chan *dns.Msg // of size 1
-}
-
-var errTimeout = errors.New("time-out")
-
-func (s *server) ask(ctx context.Context, question *dns.Msg, tries int) (*dns.Msg, error) {
-	if err := s.pace.take(ctx); err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	reply, err := s.exchange(ctx, question, s.pace.wait(tries))
-	s.pace.give(err == nil, time.Since(start))
+func (c *Client) put(ctx context.Context, question Question, only int) (Answer, error) {
+	result := make(chan result, 1)
+	q, err := newQuery(question, only, result)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.at, err)
+		return Answer{}, err
 	}
-	if !reply.Truncated {
-		return reply, nil
-	}
-	tcp := dns.Client{Net: "tcp", Timeout: tcpTimeout}
-	whole, _, err := tcp.ExchangeContext(ctx, question, s.at.String())
-	if err != nil {
-		return nil, fmt.Errorf("%s over TCP: %w", s.at, err)
-	}
-	return whole, nil
-}
-
-func (s *server) exchange(ctx context.Context, question *dns.Msg, wait time.Duration) (*dns.Msg, error) {
-	q := query{question: question.Question[0], reply: make(chan *dns.Msg, 1)}
-	msg := *question // its own id; nothing else differs
-	msg.Id = s.register(q)
-	defer s.forget(msg.Id)
-	wire, err := msg.Pack()
-	if err != nil {
-		return nil, fmt.Errorf("encoding the question: %w", err)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	if _, err := s.conn.Write(wire); err != nil && errors.Is(err, net.ErrClosed) {
-		return nil, err
-	} // another error is an old "unreachable": the question goes unanswered
+	c.ask(q)
 	select {
-	case m := <-q.reply:
-		return m, nil
-	case <-timer.C:
-		return nil, errTimeout
+	case r := <-result:
+		return r.answer, r.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		q.over.Store(true)
+		return Answer{}, fmt.Errorf("asking for %s: %w", question, context.Cause(ctx))
 	}
 }
 
-// register gives a question an id that no other in flight has and that cannot
-// be guessed.
-func (s *server) register(q query) uint16 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		id := uint16(rand.Uint32()) // the runtime's ChaCha8, seeded by the system
-		if _, used := s.pending[id]; !used {
-			s.pending[id] = q
-			return id
+// Each asks all of the questions and calls each, from this goroutine and in the
+// order of the answers, with what came of every one of them. It ends early with
+// each's error or when ctx ends. The questions are drawn from another goroutine,
+// not many more than are in flight.
+func (c *Client) Each(ctx context.Context, questions iter.Seq[Question], each func(Question, Answer, error) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var feeding sync.WaitGroup
+	defer feeding.Wait()
+	defer cancel(nil)
+	results := make(chan result, outstanding) // never full: a question waits for room before it is asked
+	room := make(chan struct{}, outstanding)
+	asked := make(chan int, 1)
+	over := new(atomic.Bool)
+	defer over.Store(true)
+	feeding.Go(func() {
+		n := 0
+		defer func() { asked <- n }()
+		for question := range questions {
+			select {
+			case room <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			n++
+			q, err := newQuery(question, -1, results)
+			if err != nil {
+				results <- result{question: question, err: err}
+				continue
+			}
+			q.group = over
+			c.ask(q)
+		}
+	})
+	total := -1
+	for got := 0; got != total; {
+		select {
+		case r := <-results:
+			got++
+			<-room
+			if err := each(r.question, r.answer, r.err); err != nil {
+				return err
+			}
+		case total = <-asked:
+		case <-ctx.Done():
+			return fmt.Errorf("asking DNS servers: %w", context.Cause(ctx))
 		}
 	}
+	return nil
 }
 
-func (s *server) forget(id uint16) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.pending, id)
+// query is a question on its way through the servers. Only the one who holds it
+// touches it: a server's queue, its table, or the goroutine that moves it on.
+type query struct {
+	Question
+	wire    []byte // the packet; its first two bytes are the id
+	results chan<- result
+	over    atomic.Bool  // nobody waits for it any more
+	group   *atomic.Bool // likewise, of all that were asked together
+	only    int          // the server that alone is asked; -1: all
+	tries   int
+	sent    time.Time
+	expires time.Time
+	failed  *Answer
+	trouble error
 }
 
-// read gives replies to those who wait for them. What fits no question is
-// nobody's: late, or forged.
-func (s *server) read() {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := s.conn.Read(buf)
-		if errors.Is(err, net.ErrClosed) {
+type result struct {
+	question Question
+	answer   Answer
+	err      error
+}
+
+func newQuery(q Question, only int, results chan<- result) (*query, error) {
+	wire, err := pack(q)
+	if err != nil {
+		return nil, fmt.Errorf("asking for %s: %w", q, err)
+	}
+	return &query{Question: q, wire: wire, only: only, results: results}, nil
+}
+
+func (q *query) dead() bool { return q.over.Load() || q.group != nil && q.group.Load() }
+
+// finish tells the outcome, once.
+func (q *query) finish(a Answer, err error) {
+	if q.over.CompareAndSwap(false, true) && (q.group == nil || !q.group.Load()) {
+		q.results <- result{q.Question, a, err} // there is room
+	}
+}
+
+// ask puts a question to the server whose turn it is.
+func (c *Client) ask(q *query) {
+	s := c.servers[(max(q.only, 0)+q.tries)%len(c.servers)]
+	if q.only >= 0 {
+		s = c.servers[q.only]
+	}
+	if !s.put(q) {
+		q.finish(Answer{}, fmt.Errorf("asking for %s: %w", q, errClosed))
+	}
+}
+
+// answered ends a question, or moves it on when the server failed.
+func (c *Client) answered(q *query, a Answer) {
+	a.Second = q.failed != nil && q.failed.Server != a.Server
+	n := len(c.servers)
+	if q.only >= 0 {
+		n = 1
+	}
+	if a.Settled() || q.tries >= n { // each was asked, this one twice
+		q.finish(a, nil)
+		return
+	}
+	q.failed = &a
+	c.again(q)
+}
+
+// unanswered moves a question on.
+func (c *Client) unanswered(q *query, why error) {
+	q.trouble = why
+	c.again(q)
+}
+
+func (c *Client) again(q *query) {
+	q.tries++
+	switch {
+	case q.dead():
+	case q.tries < attempts:
+		c.repeated.Add(1)
+		c.ask(q)
+	case q.failed != nil:
+		q.finish(*q.failed, nil)
+	default:
+		q.finish(Answer{}, fmt.Errorf("%w about %s: %w", ErrNoAnswer, q, q.trouble))
+	}
+}
+
+// stream asks once more over TCP, where there is room for the whole answer.
+func (c *Client) stream(s *server, q *query) {
+	c.done.Go(func() {
+		select {
+		case c.streams <- struct{}{}:
+			defer func() { <-c.streams }()
+		case <-c.life.Done():
+		}
+		if err := c.allow(1); err != nil {
+			q.finish(Answer{}, fmt.Errorf("asking for %s: %w", q, errClosed))
 			return
 		}
-		if err != nil {
-			time.Sleep(time.Millisecond) // "unreachable": the question's own time-out tells
-			continue
+		question := new(dns.Msg)
+		err := question.Unpack(q.wire)
+		if err == nil {
+			question.Id = dns.Id()
+			tcp := dns.Client{Net: "tcp", Timeout: tcpTimeout}
+			var whole *dns.Msg
+			if whole, _, err = tcp.ExchangeContext(c.life, question, s.at.String()); err == nil {
+				if !fits(question.Question[0], whole) {
+					err = errors.New("the answer is to another question")
+				} else {
+					c.answered(q, answer(q.Question, whole, s.at))
+					return
+				}
+			}
 		}
-		reply := new(dns.Msg)
-		if err := reply.Unpack(buf[:n]); err != nil && !reply.Truncated {
-			continue
-		}
-		s.mu.Lock()
-		q, ok := s.pending[reply.Id]
-		s.mu.Unlock()
-		if !ok || !fits(q.question, reply) {
-			continue
-		}
+		c.unanswered(q, fmt.Errorf("%s over TCP: %w", s.at, err))
+	})
+}
+
+// allow waits until n more questions may be sent.
+func (c *Client) allow(n int) error {
+	if c.limit == nil {
+		return c.life.Err()
+	}
+	return c.limit.WaitN(c.life, n)
+}
+
+// watch finds the questions that were not answered in time.
+func (c *Client) watch() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
 		select {
-		case q.reply <- reply:
-		default: // answered already
+		case <-c.life.Done():
+			return
+		case now := <-ticker.C:
+			for _, s := range c.servers {
+				for _, q := range s.expired(now) {
+					c.unanswered(q, fmt.Errorf("%s: %w", s.at, errTimeout))
+				}
+			}
 		}
 	}
 }
@@ -261,139 +372,4 @@ func fits(q dns.Question, reply *dns.Msg) bool {
 	}
 	r := reply.Question[0]
 	return r.Qtype == q.Qtype && r.Qclass == q.Qclass && strings.EqualFold(r.Name, q.Name)
-}
-
-// pace bounds the questions in flight to a server and says how long to wait for
-// one, from how it has done so far: more while it answers, half when it is
-// silent (as TCP does; RFC 5681, RFC 6298).
-type pace struct {
-	mu       sync.Mutex
-	size     float64
-	used     int
-	waiting  []chan struct{}
-	smooth   time.Duration // mean round trip
-	vary     time.Duration // and its mean deviation
-	lastHalf time.Time
-}
-
-func (p *pace) take(ctx context.Context) error {
-	p.mu.Lock()
-	if p.used < int(p.size) {
-		p.used++
-		p.mu.Unlock()
-		return nil
-	}
-	turn := make(chan struct{})
-	p.waiting = append(p.waiting, turn)
-	p.mu.Unlock()
-	select {
-	case <-turn:
-		return nil
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.Index(p.waiting, turn); i >= 0 {
-		p.waiting = slices.Delete(p.waiting, i, i+1)
-	} else { // the turn came at the same moment
-		p.used--
-		p.wakeLocked()
-	}
-	return context.Cause(ctx)
-}
-
-func (p *pace) give(answered bool, took time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if answered {
-		p.size = min(p.size+1/p.size, maxInFlight)
-		if p.smooth == 0 {
-			p.smooth, p.vary = took, took/2
-		} else {
-			p.vary += ((took - p.smooth).Abs() - p.vary) / 4
-			p.smooth += (took - p.smooth) / 8
-		}
-	} else if now := time.Now(); now.Sub(p.lastHalf) > leastWait {
-		p.size, p.lastHalf = max(p.size/2, 4), now
-	}
-	p.used--
-	p.wakeLocked()
-}
-
-func (p *pace) wakeLocked() {
-	for len(p.waiting) > 0 && p.used < int(p.size) {
-		close(p.waiting[0])
-		p.waiting = p.waiting[1:]
-		p.used++
-	}
-}
-
-// wait is how long to wait for an answer to a question asked for the n-th time.
-func (p *pace) wait(tries int) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	w := firstWait
-	if p.smooth > 0 {
-		w = max(p.smooth+4*p.vary, leastWait)
-	}
-	return min(w<<tries, mostWait)
-}
-
-// answer takes the values out of a reply: the records of the type asked for,
-// under the name itself or what it is an alias of.
-func answer(question, reply *dns.Msg) Answer {
-	a := Answer{RCode: dns.RcodeToString[reply.Rcode]}
-	if a.RCode == "" {
-		a.RCode = strconv.Itoa(reply.Rcode)
-	}
-	q := question.Question[0]
-	owner := map[string]bool{Canonical(q.Name): true}
-	if q.Qtype != dns.TypeCNAME {
-		for range reply.Answer { // aliases may stand in any order
-			for _, rr := range reply.Answer {
-				if c, ok := rr.(*dns.CNAME); ok && owner[Canonical(c.Hdr.Name)] {
-					owner[Canonical(c.Target)] = true
-				}
-			}
-			if len(owner) > 16 {
-				break
-			}
-		}
-	}
-	for _, rr := range reply.Answer {
-		if rr.Header().Rrtype != q.Qtype || !owner[Canonical(rr.Header().Name)] {
-			continue
-		}
-		if v := value(rr); v != "" && len(a.Values) < maxValues {
-			a.Values = append(a.Values, v)
-		}
-	}
-	slices.Sort(a.Values)
-	a.Values = slices.Compact(a.Values)
-	return a
-}
-
-func value(rr dns.RR) string {
-	switch r := rr.(type) {
-	case *dns.A:
-		return r.A.String()
-	case *dns.AAAA:
-		return r.AAAA.String()
-	case *dns.CNAME:
-		return Canonical(r.Target)
-	case *dns.NS:
-		return Canonical(r.Ns)
-	case *dns.MX:
-		return strconv.Itoa(int(r.Preference)) + " " + Canonical(r.Mx)
-	case *dns.PTR:
-		return Canonical(r.Ptr)
-	case *dns.TXT:
-		return strings.Join(r.Txt, "")
-	}
-	return ""
-}
-
-// Canonical is a name in lower case without its final dot; the root is "".
-func Canonical(name string) string {
-	return strings.ToLower(strings.TrimSuffix(name, "."))
 }

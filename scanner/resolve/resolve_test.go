@@ -44,7 +44,7 @@ func TestAgainstBind(t *testing.T) {
 		return
 	}
 	for _, server := range []string{ip4, ip6} {
-		c, err := Open([]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(server), 53)})
+		c, err := Open([]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(server), 53)}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func reply(q *dns.Msg, rcode int, ip string) *dns.Msg {
 func TestBadServers(t *testing.T) {
 	f := func(what, want string, servers ...netip.AddrPort) {
 		t.Helper()
-		c, err := Open(servers)
+		c, err := Open(servers, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func TestBadServers(t *testing.T) {
 }
 
 func TestAskEndsWithItsContext(t *testing.T) {
-	c, err := Open([]netip.AddrPort{serve(t, func(int, *dns.Msg) []*dns.Msg { return nil })})
+	c, err := Open([]netip.AddrPort{serve(t, func(int, *dns.Msg) []*dns.Msg { return nil })}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,10 +18,13 @@ import (
 	"time"
 )
 
-// Program is the helper's file name.
-const Program = "fengsui-sweep"
+// The helpers' file names. The second lies beside the first.
+const (
+	Program    = "fengsui-sweep"
+	ProgramSYN = "fengsui-syn"
+)
 
-// Find is the path of the helper: the one given, or else the one beside this
+// Find is the path of fengsui-sweep: the one given, or else the one beside this
 // program, or else the one in PATH.
 func Find(path string) (string, error) {
 	if path != "" {
@@ -43,15 +46,16 @@ func Find(path string) (string, error) {
 	return found, nil
 }
 
-// Result is how a sweep ended.
-type Result struct {
-	Probes int
-	Mode   Mode
+// Helper starts the helper that a request needs, once for each shard.
+type Helper struct {
+	Path string // of fengsui-sweep, as Find gives it
 }
 
-// Helper starts fengsui-sweep, once for each shard.
-type Helper struct {
-	Path string // as Find gives it
+func (h Helper) program(mode Mode) string {
+	if mode == SYN {
+		return filepath.Join(filepath.Dir(h.Path), ProgramSYN)
+	}
+	return h.Path
 }
 
 const (
@@ -59,10 +63,11 @@ const (
 	endWait   = 5 * time.Second // from its last line to its end
 )
 
-// Sweep has one shard swept and calls open for each open port, once, from this
-// goroutine. It ends when ctx does, by killing the helper: after it has
+// Sweep has one shard swept and calls see for each open port, once, and for each
+// host that showed itself, from another goroutine but never after it has
+// returned. It ends when ctx does, by killing the helper: after it has
 // returned nothing more is sent.
-func (h Helper) Sweep(ctx context.Context, req Request, open func(netip.AddrPort)) (Result, error) {
+func (h Helper) Sweep(ctx context.Context, req Request, see func(Line)) (Result, error) {
 	shard, err := req.Check()
 	if err != nil {
 		return Result{}, err
@@ -87,7 +92,7 @@ func (h Helper) Sweep(ctx context.Context, req Request, open func(netip.AddrPort
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		r, err := h.run(ctx, shard, line, dir, open)
+		r, err := h.run(ctx, shard, line, dir, see)
 		ended <- end{r, err}
 	}()
 	e := <-ended
@@ -97,8 +102,8 @@ func (h Helper) Sweep(ctx context.Context, req Request, open func(netip.AddrPort
 	return e.result, e.err
 }
 
-func (h Helper) run(ctx context.Context, shard *Shard, line []byte, dir string, open func(netip.AddrPort)) (Result, error) {
-	cmd := exec.CommandContext(ctx, h.Path)
+func (h Helper) run(ctx context.Context, shard *Shard, line []byte, dir string, see func(Line)) (Result, error) {
+	cmd := exec.CommandContext(ctx, h.program(shard.Mode))
 	cmd.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
@@ -113,10 +118,10 @@ func (h Helper) run(ctx context.Context, shard *Shard, line []byte, dir string, 
 		return Result{}, fmt.Errorf("sweep: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return Result{}, fmt.Errorf("sweep: starting %s: %w", h.Path, err)
+		return Result{}, fmt.Errorf("sweep: starting %s: %w", cmd.Path, err)
 	}
 	_, writeErr := stdin.Write(append(line, '\n'))
-	result, readErr := read(stdout, shard, open)
+	result, readErr := read(stdout, shard, see)
 	if readErr != nil {
 		_ = cmd.Process.Kill() // it may still be sending; Wait tells how it ended
 	}
@@ -138,7 +143,7 @@ func (h Helper) run(ctx context.Context, shard *Shard, line []byte, dir string, 
 }
 
 // read takes the helper's lines until it says that it is done.
-func read(r io.Reader, shard *Shard, open func(netip.AddrPort)) (Result, error) {
+func read(r io.Reader, shard *Shard, see func(Line)) (Result, error) {
 	seen := map[netip.AddrPort]bool{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 4096), 64<<10)
@@ -150,15 +155,21 @@ func read(r io.Reader, shard *Shard, open func(netip.AddrPort)) (Result, error) 
 		switch {
 		case l.Error != "":
 			return Result{}, errors.New(l.Error)
-		case l.Done:
-			return Result{Probes: l.Probes, Mode: l.Mode}, nil
+		case l.Done && l.Result != nil:
+			return *l.Result, nil
+		case l.Up && l.Port == 0:
+			if !shard.MayName(l.IP) {
+				return Result{}, fmt.Errorf("the helper reports %s, which is outside the scope", l.IP)
+			}
+			see(l)
+			continue
 		case !shard.Asked(l.IP, l.Port):
 			return Result{}, fmt.Errorf("the helper reports %s port %d, which was not asked for", l.IP, l.Port)
 		}
 		at := netip.AddrPortFrom(l.IP, uint16(l.Port))
 		if !seen[at] {
 			seen[at] = true
-			open(at)
+			see(l)
 		}
 	}
 	if err := lines.Err(); err != nil {

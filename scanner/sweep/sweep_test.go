@@ -65,6 +65,10 @@ func TestCheckRefuses(t *testing.T) {
 	f("not an address block", func(r *Request) { r.Scope = prefixes("0.0.0.0/0") })
 	f("not an address block", func(r *Request) { r.Scope = prefixes("::/0") })
 	f("rate", func(r *Request) { r.Rate = MaxRate + 1 })
+	f("rate", func(r *Request) { r.Rate, r.Mode = MaxSYNRate+1, SYN })
+	f("rate", func(r *Request) { r.HostRate = -1 })
+	f("rate", func(r *Request) { r.NetworkRate = MaxRate + 1 })
+	f("discovery", func(r *Request) { r.Discovery = "loud" })
 	f("retries", func(r *Request) { r.Retries = 0 })
 	f("timeout", func(r *Request) { r.Timeout = 100 })
 	f("mode", func(r *Request) { r.Mode = "udp" })
@@ -142,7 +146,11 @@ func FuzzCheck(f *testing.F) {
 
 func sweepNow(t *testing.T, ctx context.Context, path string, r Request) (open []netip.AddrPort, err error) {
 	t.Helper()
-	_, err = Helper{Path: path}.Sweep(ctx, r, func(at netip.AddrPort) { open = append(open, at) })
+	_, err = Helper{Path: path}.Sweep(ctx, r, func(l Line) {
+		if l.Port != 0 {
+			open = append(open, netip.AddrPortFrom(l.IP, uint16(l.Port)))
+		}
+	})
 	return open, err
 }
 

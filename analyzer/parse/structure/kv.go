@@ -1,6 +1,9 @@
 package structure
 
 import (
+	"maps"
+	"math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -38,6 +41,8 @@ type KV struct {
 	wide   map[rune]uint8
 	assign byte // the only character of assignment, if it is one byte; else 0
 	cef    bool // backslashes escape outside of quotes too
+	only   byte // the only separator, if it is one byte; else 0
+	apart  bool // no character both separates and assigns
 }
 
 // NewKV makes a reader.
@@ -66,26 +71,47 @@ func NewKV(o KVOptions) *KV {
 	if len(o.Assign) == 1 {
 		k.assign = o.Assign[0]
 	}
+	if len(o.Separators) == 1 {
+		k.only = o.Separators[0]
+	}
+	k.apart = !slices.ContainsFunc(append(slices.Collect(maps.Values(k.wide)), k.class[:]...), func(c uint8) bool {
+		return c&isAssign != 0 && c&(isSeparator|isBlank) != 0
+	})
 	return k
 }
 
-// key is where a key and its value begin: s[start:end], and value.
-type key struct{ start, end, value int }
+// key is where a key and its value begin: s[start:end], and value; and its number,
+// where a lexicon expected it, or else Unknown.
+type key struct{ start, end, value, number int }
 
 // Append appends the pairs of text. Text without any pair is an error.
-func (k *KV) Append(dst []Pair, s string) ([]Pair, error) {
+func (k *KV) Append(dst []Pair, s string) ([]Pair, error) { return k.AppendBy(dst, s, nil) }
+
+// AppendBy is Append, which numbers the keys by a lexicon and finds those sooner
+// that it expects. A nil lexicon expects nothing.
+func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 	before := len(dst)
 	unclosed := [2]bool{} // no closing quote is ahead, so none is looked for again
-	at, ok := k.next(s, 0, 0)
+	last := AtStart
+	at, ok := k.first(s, lex)
 	for ok {
 		if len(dst)-before == MaxPairs {
 			return dst, errPairs
+		}
+		var p *Pair
+		dst, p = grow(dst)
+		p.Key, p.Number = s[at.start:at.end], 0
+		if lex != nil {
+			if at.number < 0 {
+				at.number = lex.numberBy(k, p.Key, last)
+			}
+			last = at.number
+			p.Number = int32(max(last, -1) + 1) //nolint:gosec // of few thousand words
 		}
 		v := at.value
 		for v < len(s) && k.class[s[v]]&isBlank != 0 {
 			v++
 		}
-		name := s[at.start:at.end]
 		if v < len(s) && k.class[s[v]]&isQuote != 0 {
 			which := 0
 			if s[v] != '"' {
@@ -94,28 +120,104 @@ func (k *KV) Append(dst []Pair, s string) ([]Pair, error) {
 			if !unclosed[which] {
 				end, escaped := k.closing(s, v)
 				if end > 0 {
-					value := s[v+1 : end]
+					p.Value = s[v+1 : end]
 					if escaped {
-						value = strings.ReplaceAll(value, `\`+s[v:v+1], s[v:v+1])
+						p.Value = strings.ReplaceAll(p.Value, `\`+s[v:v+1], s[v:v+1])
 					}
-					dst = append(dst, Pair{Key: name, Value: value})
-					at, ok = k.next(s, end+1, end+1)
+					at, ok = k.following(s, end+1, end+1, lex, last)
 					continue
 				}
 				unclosed[which] = true
 			}
 		}
-		at, ok = k.next(s, v, at.value)
+		floor := at.value
+		if v == floor && k.apart {
+			// What stands before the first separator is after an assignment and not
+			// after a separator: no key begins there.
+			at, ok = k.following(s, k.separator(s, v), floor, lex, last)
+		} else {
+			at, ok = k.next(s, v, floor)
+		}
 		end := len(s)
 		if ok {
 			end = at.start
 		}
-		dst = append(dst, Pair{Key: name, Value: k.trim(s[min(v, end):end])})
+		p.Value = k.trim(s[min(v, end):end])
 	}
 	if len(dst) == before {
 		return dst, errNoPairs
 	}
 	return dst, nil
+}
+
+// grow makes room for one pair, which may have what another left there in its Key,
+// its Value and its Number.
+func grow(dst []Pair) ([]Pair, *Pair) {
+	n := len(dst)
+	if n == cap(dst) {
+		dst = slices.Grow(dst, max(32, n))
+	}
+	dst = dst[:n+1]
+	dst[n].Alias = ""
+	return dst, &dst[n]
+}
+
+// first finds the first key.
+func (k *KV) first(s string, lex *Lexicon) (key, bool) {
+	if lex != nil {
+		if at := k.expected(s, 0, lex, AtStart); at.number >= 0 {
+			return at, true
+		}
+	}
+	return k.next(s, 0, 0)
+}
+
+// following is next, where what stands between floor and from is known to have no
+// key, which tries the expected key first.
+func (k *KV) following(s string, from, floor int, lex *Lexicon, last int) (key, bool) {
+	if lex != nil && last >= 0 {
+		start, between := from, uint8(0)
+		for start < len(s) && start-from < 4 && k.class[s[start]]&(isSeparator|isBlank) != 0 {
+			between |= k.class[s[start]]
+			start++
+		}
+		if between&isSeparator != 0 {
+			if at := k.expected(s, start, lex, last); at.number >= 0 {
+				return at, true
+			}
+		}
+	}
+	return k.next(s, from, floor)
+}
+
+// expected is the key that the lexicon expects after the last one, if it stands at
+// start with an assignment right behind it.
+func (k *KV) expected(s string, start int, lex *Lexicon, last int) key {
+	n := lex.after(last)
+	if n < 0 {
+		return key{number: Unknown}
+	}
+	w := &lex.words[n]
+	end := start + len(w.key)
+	if end >= len(s) || k.class[s[end]]&isAssign == 0 || s[start:end] != w.key || w.by != k {
+		return key{number: Unknown}
+	}
+	return key{start, end, end + 1, n}
+}
+
+// separator is the first separator at i or after it, or a character that may be a
+// wide one; len(s) is none.
+func (k *KV) separator(s string, i int) int {
+	if k.only != 0 {
+		if n := near(s, i, k.only); n >= 0 {
+			return n
+		}
+		return len(s)
+	}
+	for i < len(s) && k.class[s[i]]&(isSeparator|isWide) == 0 {
+		i++
+	}
+	return i
 }
 
 // next finds the first key whose assignment stands at from or after it and that
@@ -136,7 +238,7 @@ func (k *KV) next(s string, from, floor int) (key, bool) {
 			}
 		}
 		if start, end := k.before(s, i, floor); start >= 0 {
-			return key{start, end, i + n}, true
+			return key{start, end, i + n, Unknown}, true
 		}
 		i += n
 	}
@@ -176,7 +278,7 @@ func (k *KV) before(s string, i, floor int) (start, end int) {
 			if class&(isSeparator|isAssign|isQuote) != 0 || !keyByte[c] && c != ' ' {
 				break
 			}
-			digits = digits && c-'0' <= 9
+			digits = digits && (c-'0' <= 9 || c == ' ')
 			start--
 			continue
 		}
@@ -190,7 +292,7 @@ func (k *KV) before(s string, i, floor int) (start, end int) {
 	for start < end && s[start] == ' ' {
 		start++
 	}
-	if start == end || end-start > MaxKey || digits {
+	if start == end || end-start > MaxKey || digits && strings.IndexByte(s[start:end], ' ') < 0 {
 		return -1, 0
 	}
 	for j := start; j > 0; { // what stands before it, blanks aside where they are no separators
@@ -232,11 +334,9 @@ var keyByte = func() (t [256]bool) {
 func (k *KV) closing(s string, i int) (end int, escaped bool) {
 	quote := s[i]
 	for j := i + 1; ; j++ {
-		n := strings.IndexByte(s[j:], quote)
-		if n < 0 {
+		if j = near(s, j, quote); j < 0 {
 			return 0, false
 		}
-		j += n
 		slashes := 0
 		for j-1-slashes > i && s[j-1-slashes] == '\\' {
 			slashes++
@@ -249,6 +349,26 @@ func (k *KV) closing(s string, i int) (end int, escaped bool) {
 			return j, escaped
 		}
 	}
+}
+
+// near is where c stands first, at i or after it, or -1: strings.IndexByte for what
+// is mostly a few bytes away.
+func near(s string, i int, c byte) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for range 2 {
+		if len(s)-i < 8 {
+			break
+		}
+		x := eight(s[i:]) ^ uint64(c)*ones
+		if zero := (x - ones) &^ x & high; zero != 0 {
+			return i + bits.TrailingZeros64(zero)/8
+		}
+		i += 8
+	}
+	if n := strings.IndexByte(s[i:], c); n >= 0 {
+		return i + n
+	}
+	return -1
 }
 
 // ends says that what stands at i may follow a quoted value.

@@ -24,6 +24,9 @@ type Pair struct {
 	Value string
 	// Alias is another name of the key: CEF's cs1 where a cs1Label named the key.
 	Alias string
+	// Number is the key's in the Lexicon that the line was read with, plus one; 0
+	// is not looked up.
+	Number int32
 }
 
 // Reader appends the pairs of a text to dst, in their order. An error says why

@@ -228,13 +228,6 @@ func compatible(h *Host, sshd, conf string) string {
 	return h.file(filepath.Base(conf), string(text))
 }
 
-// Zone is a zone that bind9 serves. Records are lines of a zone file; SOA, NS
-// and the server's own addresses are there already.
-type Zone struct {
-	Name    string // without a final dot
-	Records string
-}
-
 // Reverse is the zone with the PTR records of the given addresses, for the
 // IPv4 /24 or IPv6 /64 that they are in.
 func Reverse(names map[string]string) Zone {
@@ -276,22 +269,19 @@ func (h *Host) Bind(zones ...Zone) *Service {
 	fmt.Fprintf(&conf, "options { directory %q; listen-on { any; }; listen-on-v6 { any; }; recursion no; allow-query { any; };\n", h.dir)
 	conf.WriteString("pid-file none; session-keyfile none; dnssec-validation no; notify no; max-cache-size 16M; };\ncontrols { };\n")
 	for _, z := range zones {
-		text := "$TTL 60\n$ORIGIN " + z.Name + ".\n@ IN SOA ns hostmaster 1 3600 600 86400 60\n"
-		if !strings.HasSuffix(z.Name, ".arpa") {
-			text += "@ IN NS ns\n"
-			if h.IP4.IsValid() {
-				text += "ns IN A " + h.IP4.String() + "\n"
-			}
-			if h.IP6.IsValid() {
-				text += "ns IN AAAA " + h.IP6.String() + "\n"
-			}
-		} else {
-			text += "@ IN NS ns.invalid.\n"
+		transfer := "none"
+		if z.Transfer {
+			transfer = "any"
 		}
-		path := h.file("zone-"+z.Name, text+z.Records+"\n")
-		fmt.Fprintf(&conf, "zone %q { type master; file %q; check-names ignore; };\n", z.Name, path)
+		fmt.Fprintf(&conf, "zone %q { type master; file %q; check-names ignore; allow-transfer { %s; }; };\n", z.Name, h.zoneFile(z), transfer)
 	}
-	s := h.start(53, "named", "-g", "-n", "1", "-c", h.file("named.conf", conf.String()))
+	return h.named(conf.String())
+}
+
+// named starts bind9 and waits until it has its zones.
+func (h *Host) named(conf string) *Service {
+	h.lab.t.Helper()
+	s := h.start(53, "named", "-g", "-n", "1", "-c", h.file("named.conf", conf))
 	for deadline := time.Now().Add(startWait); ; time.Sleep(20 * time.Millisecond) {
 		text := s.said.String()
 		if strings.Contains(text, "not loaded due to errors") || time.Now().After(deadline) {

@@ -9,7 +9,7 @@ import (
 )
 
 // SweepHelper is the path of fengsui-sweep, built from this checkout into bin/
-// if it is not there or not up to date.
+// with fengsui-syn beside it if they are not there or not up to date.
 func SweepHelper(t testing.TB) string {
 	t.Helper()
 	root := moduleRoot(t)
@@ -25,11 +25,11 @@ func SweepHelper(t testing.TB) string {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatalf("lab: waiting for another build of the sweep helper: %v", err)
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/fengsui-sweep")
+	cmd := exec.Command("go", "build", "-o", filepath.Dir(path), "./cmd/fengsui-sweep", "./cmd/fengsui-syn")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("lab: building the sweep helper: %v\n%s", err, out)
+		t.Fatalf("lab: building the sweep helpers: %v\n%s", err, out)
 	}
 	return path
 }

@@ -1,0 +1,69 @@
+package parse
+
+import (
+	"net/netip"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"fengsui/schemas"
+)
+
+// TestDottedQuad holds the quick way to the library's: what it accepts is an
+// address in its usual form.
+func TestDottedQuad(t *testing.T) {
+	f := func(s string) {
+		t.Helper()
+		a, err := netip.ParseAddr(s)
+		if want := err == nil && a.Is4() && a.String() == s; dottedQuad(s) != want {
+			t.Errorf("%q: %v, want %v", s, !want, want)
+		}
+	}
+	for _, s := range []string{"", "0.0.0.0", "255.255.255.255", "256.1.1.1", "1.2.3.04", "00.1.2.3", "1.2.3", "1.2.3.4.5", "1..2.3", ".1.2.3", "1.2.3.", "1.2.3.4 ", "::1", "1.2.3.4%a", "1.2.3.4444", "1.2.3.a"} {
+		f(s)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		f(rapid.StringMatching(`[0-9]{1,3}(\.[0-9]{1,3}){2,4}[.0-9a]?`).Draw(rt, "s"))
+	})
+}
+
+// TestNotText holds eight bytes at once to one at a time.
+func TestNotText(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringOfN(rapid.SampledFrom([]rune{'a', ' ', '~', '\t', '\n', 0x1b, '防', 0x80, 0xff, 1, 0x1f, 0x7f}), 0, 40, -1).Draw(t, "s")
+		want := -1
+		for i := 0; i < len(s) && want < 0; i++ {
+			if control[s[i]] {
+				want = i
+			}
+		}
+		if got := notText(s); got != want {
+			t.Fatalf("%q: %d, want %d", s, got, want)
+		}
+	})
+}
+
+// TestHostIP: a list that is shared is right, whoever else was in its place, and
+// costs nothing.
+func TestHostIP(t *testing.T) {
+	var ev schemas.Event
+	f := func(text, want string) {
+		t.Helper()
+		ev.Reset()
+		if setHostIP(&ev, text); ev.Get(schemas.FieldHostIP).Text() != want {
+			t.Errorf("%q: %q, want %q", text, ev.Get(schemas.FieldHostIP).Text(), want)
+		}
+	}
+	a := netip.MustParseAddr("192.0.2.0")
+	for range 3 * len(hostIPs) {
+		a = a.Next()
+		f(a.String(), a.String())
+	}
+	f("2001:DB8::1", "2001:db8::1")
+	f("2001:DB8::1", "2001:db8::1")
+	f("gw1", "")
+	f("", "")
+	if n := testing.AllocsPerRun(100, func() { ev.Reset(); setHostIP(&ev, "192.0.2.7") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
