@@ -40,6 +40,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerWhitelist()
 	c.registerRegistry()
 	c.registerRegistryFiles()
+	c.registerScans()
 	c.registerSearch()
 	c.registerDrift()
 	c.registerStream()

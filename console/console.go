@@ -74,6 +74,8 @@ type Deps struct {
 	Gatherer prometheus.Gatherer
 	Registry *registry.Registry
 	Store    *clickhouse.DB
+
+	ScanStops ScanStops // nil: scans cannot be stopped here
 }
 
 // Console is the service. It is inert until Run.

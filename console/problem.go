@@ -28,6 +28,7 @@ const (
 	codeNotFound      = "not_found"                // 404
 	codeTooMany       = "too_many_attempts"        // 429
 	codeStore         = "store_unavailable"        // 503
+	codeScanners      = "scanners_unavailable"     // 503
 	codeInternal      = "internal"                 // 500
 )
 

@@ -218,13 +218,7 @@ func (l *leases) say(ctx context.Context, topic, key string, v any) error {
 	return l.deps.Producer.Produce(ctx, topic, []kafka.Record{r})
 }
 
-// fenced says that others may soon take this scanner for dead.
-func (l *leases) fenced() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fencedLocked()
-}
-
+// fencedLocked says that others may soon take this scanner for dead.
 func (l *leases) fencedLocked() bool { return time.Since(l.alive) >= l.lease*2/3 }
 
 // next waits until there is a shard to claim.

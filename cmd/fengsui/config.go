@@ -39,6 +39,7 @@ type Config struct {
 	Registry    RegistryConfig             `koanf:"registry"`
 	Collector   collector.Config           `koanf:"collector"`
 	Scanner     scanner.Config             `koanf:"scanner"`
+	Schedule    []ScheduleConfig           `koanf:"schedule"` // scans that nobody asks for each time
 	Analyzer    analyzer.Config            `koanf:"analyzer"`
 	Console     console.Config             `koanf:"console"`
 
@@ -68,6 +69,15 @@ type TopicConfig struct {
 	Partitions     int           `koanf:"partitions"`
 	Retention      time.Duration `koanf:"retention"`
 	RetentionBytes int64         `koanf:"retention_bytes"` // of each partition
+}
+
+// ScheduleConfig is a scan that is planned again and again, by the console's process.
+type ScheduleConfig struct {
+	Unit   string        `koanf:"unit"`  // code, with all units below it
+	Every  time.Duration `koanf:"every"` // 1h to 168h; counted from midnight in China
+	Ports  string        `koanf:"ports"` // as fengsui scan --ports
+	Rate   int           `koanf:"rate"`  // packets a second; 0: the scanner's
+	Reason string        `koanf:"reason"`
 }
 
 // defaultConfig is one machine with embedded engines, listening on loopback.
@@ -118,6 +128,7 @@ func (c Config) Validate() error {
 	if err := c.Retention.Validate(); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, checkSchedule(c.Schedule))
 	if c.Metrics.Listen != "" {
 		if err := checkLoopback(c.Metrics.Listen); err != nil {
 			errs = append(errs, fmt.Errorf("metrics.listen: %w", err))

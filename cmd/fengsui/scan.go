@@ -12,6 +12,7 @@ import (
 
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/kafka"
+	"fengsui/registry"
 	"fengsui/scanner/plan"
 	"fengsui/schemas"
 )
@@ -70,24 +71,10 @@ func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB,
 		return err
 	}
 	defer reg.Close()
-	snap, err := reg.Snapshot(ctx)
+	req.By, req.Now = me(), time.Now().UTC()
+	tasks, err := planScan(ctx, reg, db, req)
 	if err != nil {
 		return err
-	}
-	req.By, req.Now = me(), time.Now().UTC()
-	assets, err := clickhouse.LoadDocs[schemas.Asset](ctx, db, "assets", "kind IN (?, ?)", string(schemas.AssetHost), string(schemas.AssetDomain))
-	if err != nil {
-		return fmt.Errorf("loading what is known: %w", err)
-	}
-	req.Known, req.Names = known(assets)
-	if req.Discover {
-		if req.Certificates, err = certificateNames(ctx, db); err != nil {
-			return err
-		}
-	}
-	tasks, err := plan.Plan(snap, req)
-	if err != nil {
-		return usageError{err}
 	}
 	if err := sendTasks(ctx, p, tasks); err != nil {
 		return err
@@ -100,6 +87,29 @@ func scan(cmd *cobra.Command, flags *globalFlags, p *process, db *clickhouse.DB,
 	}
 	return out(cmd, flags, map[string]any{"job": job, "shards": len(tasks)},
 		fmt.Sprintf("任务 %s：%d 个分片 / job %s: %d shards", job, len(tasks), job, len(tasks)))
+}
+
+// planScan plans what is asked for, with all that the map knows.
+func planScan(ctx context.Context, reg *registry.Registry, db *clickhouse.DB, req plan.Request) ([]schemas.ScanTask, error) {
+	snap, err := reg.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	assets, err := clickhouse.LoadDocs[schemas.Asset](ctx, db, "assets", "kind IN (?, ?)", string(schemas.AssetHost), string(schemas.AssetDomain))
+	if err != nil {
+		return nil, fmt.Errorf("loading what is known: %w", err)
+	}
+	req.Known, req.Names = known(assets)
+	if req.Discover {
+		if req.Certificates, err = certificateNames(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	tasks, err := plan.Plan(snap, req)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return tasks, nil
 }
 
 // known is what the map has seen: addresses of hosts and those that names resolve

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,4 +146,16 @@ func sayScanState(ctx context.Context, p *process, key string, s *schemas.ScanSt
 		}
 	}
 	return producer.Produce(ctx, schemas.TopicScanState, []kafka.Record{r})
+}
+
+// working says whether a job whose name begins so is not over. One that is stopped
+// is at work until it is resumed and over, or has expired.
+func (v *scanView) working(prefix string) bool {
+	return slices.ContainsFunc(v.jobs(), func(j queue.Job) bool { return strings.HasPrefix(j.ID, prefix) && !j.Over() })
+}
+
+func (v *scanView) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.queue.Forget(time.Now())
 }

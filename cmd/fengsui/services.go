@@ -29,6 +29,7 @@ import (
 	"fengsui/internal/store"
 	"fengsui/registry"
 	"fengsui/scanner"
+	"fengsui/schemas"
 )
 
 // stopTimeout is what each component has to stop. All of them together take far
@@ -212,11 +213,15 @@ func (p *process) addConsole(reg *registry.Registry, db *clickhouse.DB) (*consol
 		return nil, err
 	}
 	p.sup.Add("registry publisher", pub)
-	c, err := console.New(p.cfg.Console, console.Deps{Log: p.log, Metrics: p.metrics, Gatherer: p.metrics, Registry: reg, Store: db})
+	stops := func(ctx context.Context, key string, s *schemas.ScanState) error { return sayScanState(ctx, p, key, s) }
+	c, err := console.New(p.cfg.Console, console.Deps{Log: p.log, Metrics: p.metrics, Gatherer: p.metrics, Registry: reg, Store: db, ScanStops: stops})
 	if err != nil {
 		return nil, err
 	}
 	p.sup.Add("console", c)
+	if len(p.cfg.Schedule) > 0 {
+		p.sup.Add("schedule", &schedule{process: p, registry: reg, store: db})
+	}
 	return c, nil
 }
 

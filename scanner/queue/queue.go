@@ -29,6 +29,7 @@ const (
 	keepAfter  = 24 * time.Hour      // an expired task, for those who ask about it
 	keepEvents = 11 * 24 * time.Hour // the events of a task that has not come
 	longest    = 10 * time.Minute    // lease
+	wished     = 20 * time.Second    // a shard that another scanner should take waits for one
 )
 
 // Queue is the state. It is not safe for concurrent use.
@@ -48,6 +49,7 @@ type Queue struct {
 // shard is what is known of one.
 type shard struct {
 	task      *schemas.ScanTask // nil when events came first
+	came      time.Time         // the task, by our own clock
 	number    int               // of the shard within its job, for order
 	cost      float64
 	epoch     int
@@ -104,7 +106,7 @@ func (q *Queue) Task(t schemas.ScanTask, now time.Time) {
 	if s.task != nil {
 		return
 	}
-	s.task, s.cost = &t, Cost(&t)
+	s.task, s.cost, s.came = &t, Cost(&t), now
 	s.number, _ = strconv.Atoi(t.Shard)
 	if s.settled {
 		s.forgetTargets()
@@ -224,15 +226,17 @@ type Shares func(*schemas.ScanTask) (shares []schemas.ScanShare, may bool)
 
 // Next is the claim that a scanner should make, if there is any: interactive jobs
 // before second looks before periodic ones; of a class the unit that has had the
-// least; of a unit what failed the least, then the oldest job, in its order. Its
-// shares are cut to what is left of each bound.
+// least; of a unit what failed the least, then the oldest job, in its order. What
+// another scanner should take is left to the others for a while, if there are any.
+// Its shares are cut to what is left of each bound.
 func (q *Queue) Next(now time.Time, me schemas.ScanAgent, shares Shares) (schemas.ScanEvent, bool) {
 	if _, stopped := q.stops[schemas.AllJobs]; stopped {
 		return schemas.ScanEvent{}, false
 	}
+	others := slices.ContainsFunc(q.Agents(now), func(a schemas.ScanAgent) bool { return a.Scanner != me.Scanner })
 	ready := map[schemas.ScanClass]map[string][]*shard{}
 	for _, s := range q.shards {
-		if q.ready(s, now) {
+		if q.ready(s, now) && !(s.task.NotBy == me.Scanner && now.Before(s.came.Add(wished)) && others) {
 			class := s.task.ClassOf()
 			if ready[class] == nil {
 				ready[class] = map[string][]*shard{}

@@ -86,6 +86,29 @@ func TestFirstClaimWins(t *testing.T) {
 	}
 }
 
+// What a second vantage should look at is left to others for a while, if there
+// are any.
+func TestSecondVantage(t *testing.T) {
+	q := New(testLease)
+	second := task("j", "u", 1, 1, schemas.ScanConfirm)
+	second.NotBy = "a"
+	q.Task(second, start)
+	f := func(name string, after time.Duration, want bool) {
+		t.Helper()
+		if _, ok := q.Next(start.Add(after), agent(name), free); ok != want {
+			t.Errorf("offered to %s after %v: %v", name, after, ok)
+		}
+	}
+	f("a", 0, true) // there is nobody else
+	q.State("agent/b", &schemas.ScanState{Agent: &schemas.ScanAgent{Instance: "b", Scanner: "b"}}, start)
+	f("a", 0, false)
+	f("b", 0, true)
+	f("a", testLease, true) // the other is gone
+	q.State("agent/b", &schemas.ScanState{Agent: &schemas.ScanAgent{Instance: "b", Scanner: "b"}}, start.Add(testLease))
+	f("a", testLease, false)
+	f("a", wished, true) // nobody wanted it
+}
+
 func TestStops(t *testing.T) {
 	q := New(testLease)
 	q.Task(task("j", "u", 1, 1, ""), start)
@@ -301,17 +324,17 @@ type sending struct {
 }
 
 type scannerOf struct {
-	name          string
-	q             *Queue
-	read, signs   int // how far in each topic
-	behind        time.Time
-	out           []sending // on the way to the topics, in order
-	alive         time.Time // when the last sign that arrived was sent
-	nextSign      time.Time
-	claim         *schemas.ScanEvent
-	working       *schemas.ScanEvent
-	until         time.Time
-	dead, ordered bool
+	name        string
+	q           *Queue
+	read, signs int // how far in each topic
+	behind      time.Time
+	out         []sending // on the way to the topics, in order
+	alive       time.Time // when the last sign that arrived was sent
+	nextSign    time.Time
+	claim       *schemas.ScanEvent
+	working     *schemas.ScanEvent
+	until       time.Time
+	dead        bool
 }
 
 func (w *world) add(name string, tasks []schemas.ScanTask) *scannerOf {
