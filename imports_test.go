@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 // the network.
 var pure = []string{
 	"fengsui/analyzer/parse", "fengsui/analyzer/match", "fengsui/analyzer/correlate", "fengsui/analyzer/mining",
-	"fengsui/analyzer/assets", "fengsui/analyzer/drift", "fengsui/analyzer/mask", "fengsui/analyzer/tune", "fengsui/analyzer/trial", "fengsui/rules/tuning", "fengsui/analyzer/geo", "fengsui/analyzer/useragent",
+	"fengsui/analyzer/assets", "fengsui/analyzer/annotate", "fengsui/analyzer/drift", "fengsui/analyzer/mask", "fengsui/analyzer/tune", "fengsui/analyzer/trial", "fengsui/rules/tuning", "fengsui/analyzer/geo", "fengsui/analyzer/useragent",
 	"fengsui/internal/directory", "fengsui/internal/query", "fengsui/internal/graph",
 }
 

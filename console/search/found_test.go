@@ -325,7 +325,7 @@ func TestFoundIsWhatHolds(t *testing.T) {
 		}
 		write("later", 0, 4)
 		write("last", 0, 3)
-		for range 12 {
+		for range 5 {
 			ask(t, db, there, anyQuestion(t, rapid.IntRange(0, 2).Draw(t, "depth")))
 		}
 	})
