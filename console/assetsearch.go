@@ -20,17 +20,18 @@ func (c *Console) registerSearch() {
 	huma.Register(c.api, operation(http.MethodGet, "search/export", "The assets that meet a query, as a file", forUsers), c.getSearchExport)
 }
 
-type searchText struct {
+// SearchText asks for assets.
+type SearchText struct {
 	Query string `query:"query" maxLength:"16384" doc:"in FOFA's syntax; empty is everything" example:"title = \"教务\" && city = 郑州 && port = 443"`
 }
 
 // asked is the search that a person asks for, within the units that are theirs.
-func (in *searchText) asked(ctx context.Context, limit int) search.AssetQuery {
+func (in *SearchText) asked(ctx context.Context, limit int) search.AssetQuery {
 	return search.AssetQuery{Text: in.Query, Units: viewerOf(ctx).units, Now: time.Now(), Limit: limit}
 }
 
 type searchInput struct {
-	searchText
+	SearchText
 	Limit int      `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"rows at most"`
 	After string   `query:"after" maxLength:"2000" doc:"next of the page before"`
 	Long  []string `query:"long" maxItems:"4" enum:"banner,cert,header,body" doc:"long fields to give as well"`
@@ -56,7 +57,7 @@ func (c *Console) getSearch(ctx context.Context, in *searchInput) (*bodyOf[Found
 }
 
 type aggregateInput struct {
-	searchText
+	SearchText
 	By    string `query:"by" maxLength:"40" doc:"a field; none only counts" example:"city"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"20" doc:"values at most, the most frequent first"`
 }
@@ -82,7 +83,7 @@ func (c *Console) getFields(context.Context, *struct{}) (*listOutput[*search.Ass
 }
 
 type searchExportInput struct {
-	searchText
+	SearchText
 	Format string `query:"format" enum:"csv,xlsx" default:"xlsx"`
 	Fields string `query:"fields" maxLength:"400" doc:"columns, joined by commas; none is every one but banner, cert, header and body" example:"ip,port,title,unit"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"100000" default:"100000" doc:"rows at most"`

@@ -53,10 +53,17 @@ const (
 )
 
 var (
-	driftValues = []string{
-		anyValue, noneValue, string(schemas.UnlistedDomain), string(schemas.UnlistedHost), string(schemas.UnlistedPort),
-		string(schemas.ListedGone), string(schemas.ServiceChanged),
-	}
+	driftValues = func() []string {
+		out := []string{anyValue, noneValue}
+		for _, k := range []schemas.DriftKind{
+			schemas.UnlistedDomain, schemas.UnlistedHost, schemas.UnlistedPort, schemas.UnlistedService, schemas.WhitelistExpired, schemas.ListedGone, schemas.Zombie,
+			schemas.ForeignAddress, schemas.ForeignDomain, schemas.UnregisteredMarks, schemas.ServiceChanged, schemas.ProductChanged, schemas.VersionChanged,
+			schemas.CertificateChanged, schemas.Exposed, schemas.DanglingName,
+		} {
+			out = append(out, string(k))
+		}
+		return out
+	}()
 	exposureValues = []string{
 		anyValue, noneValue, string(schemas.ExposureNoAuth), string(schemas.ExposureDirectoryListing), string(schemas.ExposureDefaultPage),
 		string(schemas.ExposureCertificateExpired), string(schemas.ExposureWeakTLS), string(schemas.ExposureEndOfLife), string(schemas.ExposurePlainLogin),
