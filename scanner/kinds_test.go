@@ -110,6 +110,21 @@ func TestKindsOfService(t *testing.T) {
 		t.Errorf("%v questions over UDP: %v", n, s.Metrics)
 	}
 	t.Logf("%d services in %v s", len(got), s.Seconds)
+
+	// A confirmation says of a port, too, that it stayed silent.
+	task = sweepTask("2", "u:123,161", one.IP4.String())
+	task.Kind = schemas.TaskConfirm
+	in.Tasks = []schemas.ScanTask{task}
+	s = runInside(t, scanner, in)
+	confirmed := map[int]bool{}
+	for _, o := range s.Observations {
+		if o.Kind == schemas.ObservedPort && o.Transport == "udp" {
+			confirmed[o.Port] = o.Open
+		}
+	}
+	if silent, told := confirmed[123]; len(confirmed) != 2 || !told || silent || !confirmed[161] {
+		t.Errorf("confirmed: %v %v", confirmed, s.Errors)
+	}
 }
 
 // checkKind looks closer at some.

@@ -72,9 +72,14 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 		return hosts[ip]
 	}
 	direct := k.task.Kind == schemas.TaskConfirm && k.probes() <= directProbes
-	answered, err := k.askUDP(ctx)
+	answered, silent, err := k.askUDP(ctx)
 	if err != nil {
 		return err
+	}
+	for _, at := range silent {
+		if err := k.send(schemas.Observation{Kind: schemas.ObservedPort, IP: at.Addr(), Port: int(at.Port()), Transport: "udp"}); err != nil {
+			return err
+		}
 	}
 	for ip, open := range answered {
 		h := at(ip)

@@ -24,11 +24,21 @@ const udpInFlight = 512
 // tftp answers from a port of its own choice.
 const tftp = 69
 
+// udpTries is how often a port is asked whose answer is to be confirmed: a
+// datagram may be lost, three seldom are.
+const udpTries = 3
+
 // askUDP puts one question to each UDP port of the task, at its rate, and returns
-// the ports that answered by address. Silence says nothing, and is not reported.
-func (k *look) askUDP(ctx context.Context) (map[netip.Addr][]schemas.Observation, error) {
+// the ports that answered by address. Silence says nothing, unless the task is to
+// confirm what was seen before: then a port is asked again, and what stays silent
+// is returned, too.
+func (k *look) askUDP(ctx context.Context) (answered map[netip.Addr][]schemas.Observation, silent []netip.AddrPort, err error) {
 	if k.udp.Len() == 0 {
-		return nil, nil
+		return nil, nil, nil
+	}
+	tries := 1
+	if k.task.Kind == schemas.TaskConfirm {
+		tries = udpTries
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -39,13 +49,18 @@ func (k *look) askUDP(ctx context.Context) (map[netip.Addr][]schemas.Observation
 	out := map[netip.Addr][]schemas.Observation{}
 	ask := func(at netip.AddrPort) {
 		s, err := k.askOne(ctx, at)
+		for try := 1; try < tries && s == nil && err == nil && limit.Wait(ctx) == nil; try++ {
+			s, err = k.askOne(ctx, at)
+		}
+		mu.Lock()
+		defer mu.Unlock()
 		switch {
 		case err != nil:
 			cancel(err)
+		case s == nil && tries > 1:
+			silent = append(silent, at)
 		case s != nil:
 			k.m.open.Inc()
-			mu.Lock()
-			defer mu.Unlock()
 			out[at.Addr()] = append(out[at.Addr()], schemas.Observation{
 				Kind: schemas.ObservedPort, IP: at.Addr(), Port: int(at.Port()), Transport: "udp", Open: true, Service: s,
 			})
@@ -63,12 +78,12 @@ func (k *look) askUDP(ctx context.Context) (map[netip.Addr][]schemas.Observation
 	}
 	asking.Wait()
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
 	for _, open := range out {
 		slices.SortFunc(open, func(a, b schemas.Observation) int { return a.Port - b.Port })
 	}
-	return out, nil
+	return out, silent, nil
 }
 
 // udpTargets goes through all addresses, port by port, so that no host gets all

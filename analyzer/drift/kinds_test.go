@@ -125,6 +125,26 @@ func TestAnotherServiceOnTheEntry(t *testing.T) {
 	w.see("3", 4, "10.0.0.1:80 http").see("4", 5, "10.0.0.1:80 http").is("unlisted_service service/10.0.0.1/tcp/80 closed gone")
 }
 
+// A service over UDP is asked for as such, and goes when two looks got no answer.
+func TestUDP(t *testing.T) {
+	w := newWorld(t, schemas.RegistryRecord{Whitelist: &schemas.WhitelistEntry{Kind: schemas.WhitelistHost, Host: single("10.0.0.1"), Unit: "U"}},
+		portEntry("10.0.0.1", 80, "", time.Time{}))
+	udp := func(open bool) func(*schemas.Observation) {
+		return func(o *schemas.Observation) { o.Transport, o.Open, o.Service = "udp", open, nil }
+	}
+	w.sees("1", 1, "10.0.0.1:161", udp(true))
+	w.is("unlisted_port service/10.0.0.1/udp/161 suspected")
+	if last := w.asked[len(w.asked)-1]; last.Ports != "u:161" || last.Kind != schemas.TaskConfirm {
+		t.Errorf("asked: %+v", last)
+	}
+	w.sees("2", 2, "10.0.0.1:161", udp(true))
+	w.is("unlisted_port service/10.0.0.1/udp/161 open")
+	w.sees("3", 3, "10.0.0.1:161", udp(false))
+	w.is("unlisted_port service/10.0.0.1/udp/161 open")
+	w.sees("4", 4, "10.0.0.1:161", udp(false))
+	w.is("unlisted_port service/10.0.0.1/udp/161 closed gone")
+}
+
 func TestWhitelistExpires(t *testing.T) {
 	w := newWorld(t, portEntry("10.0.0.1", 22, "", time.Time{}), portEntry("10.0.0.1", 80, "http", minute(10)))
 	w.see("1", 1, "10.0.0.1:22 ssh").see("1", 1, "10.0.0.1:80 http").judge(9).is()

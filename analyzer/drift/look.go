@@ -404,7 +404,7 @@ func (l *look) target(s *state, t *schemas.ScanTask) bool {
 		t.Names = []string{name}
 		return true
 	}
-	if l.snap.MayScan(s.ip) != nil || s.svc.transport == "udp" { // scanners connect; a datagram proves little
+	if l.snap.MayScan(s.ip) != nil {
 		return false
 	}
 	t.Targets = []netip.Prefix{netip.PrefixFrom(s.ip, s.ip.BitLen())}
@@ -422,6 +422,9 @@ var commonPorts = []int{22, 80, 443, 445, 3389}
 
 // askPorts is the ports that a second look is to look at, as a task writes them.
 func (l *look) askPorts(s *state) string {
+	if s.svc.transport == "udp" {
+		return "u:" + strconv.Itoa(s.svc.port)
+	}
 	var ports []int
 	if s.svc.port != 0 {
 		ports = append(ports, s.svc.port)
