@@ -1,6 +1,3 @@
-// Package bench measures sweeps of ports beside nmap and masscan. It sends
-// nothing outside the network namespaces that it makes, and runs only when asked
-// to (sweep.sh).
 package bench
 
 import (
