@@ -115,7 +115,7 @@ func TestExitCodes(t *testing.T) {
 	f(2, ".xlsx", "registry", "export", "x.txt")
 	f(2, `"boss"`, "user", "reset", "li", "--role", "boss")
 
-	f(3, "unknown key analyzer.max_bach; the keys here are: analyzer.correlate", "config", "check", "--config", bad)
+	f(3, "unknown key analyzer.max_bach; the keys here are: analyzer.assets, analyzer.correlate", "config", "check", "--config", bad)
 	f(3, "max_batch 0 is not between", "config", "check", "--config", wrong)
 	f(3, "1 rules cannot be used", "rules", "check", rule)
 }
