@@ -3,7 +3,6 @@ package match
 import (
 	"encoding/binary"
 	"math/bits"
-	"strings"
 	"unsafe"
 )
 
@@ -88,11 +87,6 @@ func newLiterals(texts []string) *literals {
 	return l
 }
 
-// lettersOnly is what a group of letters alone counts for beside one with a sign
-// or a digit, which ordinary records have less often: event is in most of them,
-// nt:: in none.
-const lettersOnly = 4
-
 // rarest is where in a text the groups begin that are least common among all
 // texts: .exe is in too many paths to tell them apart.
 func (l *literals) rarest(t string, common map[uint32]int) int {
@@ -101,9 +95,6 @@ func (l *literals) rarest(t string, common map[uint32]int) int {
 		n := 0
 		for k := range l.stride {
 			n += common[l.group(t, i+k)]
-			if strings.Trim(t[i+k:i+k+l.size], "abcdefghijklmnopqrstuvwxyz") == "" {
-				n += lettersOnly
-			}
 		}
 		if n < least {
 			best, least = i, n
@@ -138,15 +129,24 @@ func (l *literals) find(s []byte, found func(text int32, at int) bool) {
 				l.filter[h2>>22]>>(h2>>16&63)|l.filter[h3>>22]>>(h3>>16&63))&1 == 0 {
 				continue
 			}
-			for k := i; k < i+4*stride; k += stride {
-				if !l.look(s, k, found) {
+			for k, h := range [...]uint32{h0, h1, h2, h3} {
+				at := i + k*stride
+				if l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, at, groupAt(s, at)|mask, h, found) {
 					return
 				}
 			}
 		}
 	}
+	bytes := ^uint32(0) >> (8 * (gramBytes - l.size))
+	for ; i <= len(s)-gramBytes; i += l.stride {
+		g := groupAt(s, i)&bytes | l.mask
+		if h := groupHash(g); l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, i, g, h, found) {
+			return
+		}
+	}
 	for ; i <= len(s)-l.size; i += l.stride {
-		if !l.look(s, i, found) {
+		g := l.group(stringOf(s), i)
+		if h := groupHash(g); l.filter[h>>22]&(1<<(h>>16&63)) != 0 && !l.at(s, i, g, h, found) {
 			return
 		}
 	}
@@ -155,13 +155,6 @@ func (l *literals) find(s []byte, found func(text int32, at int) bool) {
 // groupAt is the four bytes there, which must be inside s.
 func groupAt(s []byte, i int) uint32 {
 	return binary.LittleEndian.Uint32((*[gramBytes]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), i))[:])
-}
-
-// look calls found for the texts whose group stands there, until it returns false.
-func (l *literals) look(s []byte, i int, found func(text int32, at int) bool) bool {
-	g := l.group(stringOf(s), i)
-	h := groupHash(g)
-	return l.filter[h>>22]&(1<<(h>>16&63)) == 0 || l.at(s, i, g, h, found)
 }
 
 // any says whether one of the texts stands in s.

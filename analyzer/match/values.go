@@ -13,13 +13,11 @@ import (
 
 // Limits of what one goroutine remembers.
 const (
-	latestBits     = 6
-	latestKeys     = 1 << latestBits // values of a slot that are at hand without a look in its map
-	maxCached      = 4096            // values of a slot, and as many older ones
-	maxCachedValue = 64 << 10        // bytes; a longer value is worked out each time
-	maxCachedBytes = 64 << 20        // of all values, after which all is forgotten
-	entryBytes     = 256             // that an entry takes besides its value, roughly
-	maxViews       = 64              // of an entry
+	maxCached      = 4096     // values of a slot, and as many older ones
+	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
+	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
+	entryBytes     = 256      // that an entry takes besides its value, roughly
+	maxViews       = 64       // of an entry
 )
 
 // entry is what a value makes true.
@@ -28,7 +26,6 @@ type entry struct {
 	atoms      []int32 // in order
 	later      []later
 	maybe      []int32 // atoms that wait for those
-	view       *view   // that was asked for last
 	views      []*view
 }
 
@@ -48,9 +45,7 @@ type view struct {
 	sample  uint32 // that uses were counted in
 	uses    uint32
 	entry   *entry
-	slot    int32
-	rules   []int32 // that may hold
-	holds   []int32 // that do hold: they ask for nothing else
+	rules   []int32
 }
 
 // all are the atoms that hold or may hold.
@@ -131,7 +126,7 @@ func (s *state) tryNow(slot, predicate int32) bool {
 // many others came as it holds is forgotten.
 type cache struct {
 	young, old map[string]remembered
-	latest     *[latestKeys]remembered // the last of each of some kinds of keys: values come in a row
+	latest     *[16]remembered // the last of each of some kinds of keys: values come in a row
 }
 
 type remembered struct {
@@ -168,7 +163,7 @@ func kindOfKey(key []byte) int {
 			h = h<<8 ^ uint64(c)
 		}
 	}
-	return int(h * 0x9E3779B97F4A7C15 >> (64 - latestBits))
+	return int(h * 0x9E3779B97F4A7C15 >> 60)
 }
 
 // put remembers an entry. It returns how many bytes that takes.
@@ -182,7 +177,7 @@ func (c *cache) put(key []byte, e *entry) int {
 
 func (c *cache) keep(r remembered) {
 	if c.young == nil {
-		c.latest = new([latestKeys]remembered)
+		c.latest = new([16]remembered)
 		c.young = map[string]remembered{}
 	}
 	if len(c.young) >= maxCached {
