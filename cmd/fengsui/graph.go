@@ -15,7 +15,6 @@ import (
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
 	"fengsui/internal/graph"
-	"fengsui/registry"
 	"fengsui/schemas"
 )
 
@@ -143,25 +142,12 @@ func pastMoment(text string) (time.Time, error) {
 	return at, nil
 }
 
-func withStore(cmd *cobra.Command, flags *globalFlags, f func(*Config, *clickhouse.DB) error) error {
-	cfg, err := loadConfig(flags)
-	if err != nil {
-		return usageError{err}
-	}
-	db, err := openStore(cmd.Context(), cfg)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	return f(cfg, db)
-}
-
 // registryAt is the registry as it was; a zero time is now.
 func registryAt(ctx context.Context, cfg *Config, at time.Time) (_ *directory.Snapshot, err error) {
 	if at.IsZero() {
 		return unitTree(ctx, cfg)
 	}
-	reg, err := registry.Open(ctx, cfg.Registry.Path)
+	reg, err := cfg.Registry.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -39,20 +39,13 @@ how it ended. Without --at: all of the last 24 hours.`,
 				}
 				since, until = t.Add(-whySlack), t.Add(whySlack)
 			}
-			cfg, err := loadConfig(flags)
-			if err != nil {
-				return usageError{err}
-			}
-			db, err := openStore(cmd.Context(), cfg)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			found, err := attemptsAt(cmd.Context(), db, args[0], since, until, cfg.Scanner.ShardTimeout)
-			if err != nil {
-				return err
-			}
-			return show(cmd, flags, found, []string{"STARTED", "ENDED", "JOB", "SHARD", "KIND", "SCANNER", "FROM", "BY", "REASON", "OUTCOME"}, attemptRow)
+			return withStore(cmd, flags, func(cfg *Config, db *clickhouse.DB) error {
+				found, err := attemptsAt(cmd.Context(), db, args[0], since, until, cfg.Scanner.ShardTimeout)
+				if err != nil {
+					return err
+				}
+				return show(cmd, flags, found, []string{"STARTED", "ENDED", "JOB", "SHARD", "KIND", "SCANNER", "FROM", "BY", "REASON", "OUTCOME"}, attemptRow)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&at, "at", "", "the time, such as 2026-11-28T02:30:00+08:00, or an age such as 2h")

@@ -99,21 +99,18 @@ func runSearch(cmd *cobra.Command, flags *globalFlags, own *searchFlags, text st
 	if err := q.Check(); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(flags)
-	if err != nil {
-		return usageError{err}
-	}
-	db, err := openStore(cmd.Context(), cfg)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	switch {
-	case own.by != "":
-		return showCounts(cmd, flags, db, q, own.by)
-	case own.file != "":
-		return exportFound(cmd, flags, db, q, own)
-	}
+	return withStore(cmd, flags, func(_ *Config, db *clickhouse.DB) error {
+		switch {
+		case own.by != "":
+			return showCounts(cmd, flags, db, q, own.by)
+		case own.file != "":
+			return exportFound(cmd, flags, db, q, own)
+		}
+		return showFound(cmd, flags, db, q, shown)
+	})
+}
+
+func showFound(cmd *cobra.Command, flags *globalFlags, db *clickhouse.DB, q search.AssetQuery, shown []search.Column) error {
 	for _, c := range shown {
 		q.Long = append(q.Long, c.Name) // those that are long are known by it
 	}
@@ -135,7 +132,7 @@ func runSearch(cmd *cobra.Command, flags *globalFlags, own *searchFlags, text st
 		return err
 	}
 	if page.Next != "" && !flags.json {
-		fmt.Fprintf(cmd.ErrOrStderr(), "仅显示前 %d 条，--size 或 --export 可取更多 / the first %d only: --size or --export gives more\n", own.size, own.size)
+		fmt.Fprintf(cmd.ErrOrStderr(), "仅显示前 %d 条，--size 或 --export 可取更多 / the first %d only: --size or --export gives more\n", q.Limit, q.Limit)
 	}
 	return nil
 }

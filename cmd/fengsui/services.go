@@ -128,6 +128,20 @@ func reachKafka(ctx context.Context, cfg *Config) error {
 	return err
 }
 
+// withStore is for commands that only ask the store.
+func withStore(cmd *cobra.Command, flags *globalFlags, f func(*Config, *clickhouse.DB) error) error {
+	cfg, err := loadConfig(flags)
+	if err != nil {
+		return usageError{err}
+	}
+	db, err := openStore(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return f(cfg, db)
+}
+
 // openStore connects to ClickHouse and sees that it answers.
 func openStore(ctx context.Context, cfg *Config) (*clickhouse.DB, error) {
 	db, err := clickhouse.Open(cfg.ClickHouse)

@@ -16,7 +16,6 @@ import (
 	"fengsui/analyzer/identity"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
-	"fengsui/registry"
 	"fengsui/schemas"
 )
 
@@ -46,20 +45,13 @@ two units is two addresses; without --unit each unit is told by itself.`,
 			if q.At, err = moment(at, time.Now()); err != nil {
 				return usageError{fmt.Errorf("--at: %w", err)}
 			}
-			cfg, err := loadConfig(flags)
-			if err != nil {
-				return usageError{err}
-			}
-			db, err := openStore(cmd.Context(), cfg)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			who, err := whoHad(cmd.Context(), db, cfg, q, cmd.Flags().Changed("unit"))
-			if err != nil {
-				return err
-			}
-			return show(cmd, flags, who, whoHeader, whoRow)
+			return withStore(cmd, flags, func(cfg *Config, db *clickhouse.DB) error {
+				who, err := whoHad(cmd.Context(), db, cfg, q, cmd.Flags().Changed("unit"))
+				if err != nil {
+					return err
+				}
+				return show(cmd, flags, who, whoHeader, whoRow)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&at, "at", "0s", "the time, such as 2026-11-22T08:00:00+08:00, or an age such as 2h")
@@ -106,7 +98,7 @@ func whoHad(ctx context.Context, db *clickhouse.DB, cfg *Config, q identity.Ques
 
 // unitTree is what the registry says of the units.
 func unitTree(ctx context.Context, cfg *Config) (_ *directory.Snapshot, err error) {
-	reg, err := registry.Open(ctx, cfg.Registry.Path)
+	reg, err := cfg.Registry.open(ctx)
 	if err != nil {
 		return nil, err
 	}
