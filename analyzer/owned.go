@@ -118,7 +118,7 @@ func (o *owner) find(e end) (b belongings) {
 			b.system(&s)
 		}
 		if _, ok := o.snap.DomainOf(e.name); ok {
-			b.assets = append(b.assets, schemas.String(schemas.DomainKey(strings.ToLower(strings.TrimSuffix(e.name, ".")))))
+			b.assets = append(b.assets, schemas.String(schemas.DomainKey(schemas.CanonicalName(e.name))))
 		}
 	} else if ip, err := netip.ParseAddr(e.name); err == nil {
 		o.address(&b, e, ip)

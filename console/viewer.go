@@ -46,7 +46,7 @@ func (v *viewer) mayList(w *schemas.WhitelistEntry) error {
 		return errors.New("the unit is not one of yours")
 	}
 	if w.Kind == schemas.WhitelistDomain {
-		return v.mayListName(strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(w.Domain, "*."), ".")), strings.HasPrefix(w.Domain, "*."))
+		return v.mayListName(schemas.CanonicalName(strings.TrimPrefix(w.Domain, "*.")), strings.HasPrefix(w.Domain, "*."))
 	}
 	return v.mayListPrefix(w.Host)
 }

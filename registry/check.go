@@ -140,7 +140,7 @@ func normaliseDomain(d *schemas.Domain) error {
 }
 
 func normalName(s string) string {
-	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(s), "."))
+	return schemas.CanonicalName(strings.TrimSpace(s))
 }
 
 func checkName(column, name string) error {

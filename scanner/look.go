@@ -158,7 +158,7 @@ func check(t *schemas.ScanTask) (ports, udp portset.Set, err error) {
 		}
 	}
 	for _, n := range t.Names {
-		if n != resolve.Canonical(n) || !discover.ValidName(n) {
+		if n != schemas.CanonicalName(n) || !discover.ValidName(n) {
 			return ports, udp, refuse("%.80q is not a name in lower case without a final dot", n)
 		}
 	}

@@ -3,6 +3,7 @@ package schemas
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -77,6 +78,10 @@ func appendAddr(b []byte, ip netip.Addr) []byte {
 	}
 	return ip.Unmap().AppendTo(b)
 }
+
+// CanonicalName is a domain name in lower case without its final dot, as all of
+// ours are held and compared; the root is "".
+func CanonicalName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
 // DomainKey is the asset key of a domain.
 func DomainKey(name string) string { return "domain/" + name }

@@ -319,7 +319,7 @@ func (p *place) sweptSince(o *schemas.Observation, shard text) bool {
 // observeName notes a record set, or that there is none.
 func (c *change) observeName() {
 	o := c.o
-	name := canonical(o.Name)
+	name := schemas.CanonicalName(o.Name)
 	gone := len(o.Values) == 0
 	if name == "" || gone && (c.passive() || o.RCode != "NXDOMAIN" && o.RCode != "NOERROR") {
 		return // a failure to answer says nothing
@@ -367,8 +367,6 @@ func (c *change) domainTurned(d, was *domain) {
 	}
 	c.add(d.asset(), false, version)
 }
-
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
 // records replaces a record set by a later one. What passive observations see is
 // added: a resolver's answer may be one of many views.
@@ -435,7 +433,7 @@ func (c *change) reverse(ip netip.Addr) {
 	}
 	names := make([]string, 0, len(c.o.Values))
 	for _, v := range c.o.Values {
-		names = append(names, strings.Clone(canonical(v)))
+		names = append(names, strings.Clone(schemas.CanonicalName(v)))
 	}
 	slices.Sort(names)
 	was := p.host

@@ -171,7 +171,7 @@ func (p *passive) serviceAt(address string, port int, transport string, s *schem
 // that logs each answer by itself does not say what was asked.
 func (p *passive) dns() []schemas.Observation {
 	kind := p.ev.Str(schemas.FieldDNSQuestionType)
-	name := canonical(p.ev.Str(schemas.FieldDNSQuestionName))
+	name := schemas.CanonicalName(p.ev.Str(schemas.FieldDNSQuestionName))
 	answers := p.ev.Get(schemas.FieldDNSAnswersData).List()
 	if name == "" || len(name) > 253 || len(answers) == 0 || kind != "" && kind != "A" && kind != "AAAA" {
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"fengsui/analyzer/assets"
 	"fengsui/internal/directory"
+	"fengsui/internal/graph"
 	"fengsui/schemas"
 )
 
@@ -343,7 +344,7 @@ func TestForeignDomainOnAnOwnAddress(t *testing.T) {
 	}
 	w.see("2", 2, "9.0.0.10.in-addr.arpa PTR mail.other.example.").see("3", 3, "9.0.0.10.in-addr.arpa PTR mail.a.edu.cn").see("4", 4, "9.0.0.10.in-addr.arpa PTR mail.a.edu.cn")
 	w.is("foreign_domain_own_address host/10.0.0.9 closed gone")
-	if ip, ok := reverseAddr("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"); !ok || ip.String() != "2001:db8::1" {
+	if ip, ok := graph.ReverseAddr("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"); !ok || ip.String() != "2001:db8::1" {
 		t.Error(ip, ok)
 	}
 }

@@ -93,7 +93,7 @@ func (l *look) foreign() {
 	if l.scan || s == nil || l.snap.Internal(l.o.IP) {
 		return
 	}
-	if key := strings.ToLower(strings.TrimSuffix(l.o.Name, ".")); key != "" && l.ourName(key) {
+	if key := schemas.CanonicalName(l.o.Name); key != "" && l.ourName(key) {
 		return // a name of ours there is another kind
 	}
 	unit, mark := "", ""

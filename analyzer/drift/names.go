@@ -2,7 +2,6 @@ package drift
 
 import (
 	"cmp"
-	"encoding/hex"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"fengsui/internal/directory"
+	"fengsui/internal/graph"
 	"fengsui/schemas"
 )
 
@@ -19,9 +19,9 @@ import (
 // are no hosts'.
 func (l *look) name() {
 	o := l.o
-	key := strings.ToLower(strings.TrimSuffix(o.Name, "."))
+	key := schemas.CanonicalName(o.Name)
 	if o.RecordType == "PTR" {
-		if ip, ok := reverseAddr(key); ok {
+		if ip, ok := graph.ReverseAddr(key); ok {
 			l.reverse(ip)
 		}
 		return
@@ -103,7 +103,7 @@ func (l *look) record(key string, domain *schemas.Domain, n *name) {
 		found = l.foreignAddress(key, domain, typ, r)
 	case "CNAME":
 		if r != nil && r.dangling {
-			found = &finding{kind: schemas.DanglingName, asset: schemas.DomainKey(key), detail: strings.ToLower(strings.TrimSuffix(clip(r.values[0]), ".")), unit: domain.Unit, observed: "CNAME " + clip(r.values[0]) + " NXDOMAIN"}
+			found = &finding{kind: schemas.DanglingName, asset: schemas.DomainKey(key), detail: schemas.CanonicalName(clip(r.values[0])), unit: domain.Unit, observed: "CNAME " + clip(r.values[0]) + " NXDOMAIN"}
 		}
 	default:
 		return
@@ -208,7 +208,7 @@ func (l *look) reverse(ip netip.Addr) {
 	}
 	var names []string
 	for _, v := range l.o.Values[:min(len(l.o.Values), 16)] {
-		names = append(names, strings.ToLower(strings.TrimSuffix(v, ".")))
+		names = append(names, schemas.CanonicalName(v))
 	}
 	l.j.there(ip, func(s *state) {
 		if s.Kind == schemas.ForeignDomain && s.fromPTR() && !slices.Contains(names, s.Detail) {
@@ -307,25 +307,4 @@ func isHostName(key string) bool {
 		return false
 	}
 	return true
-}
-
-// reverseAddr reads "1.2.0.192.in-addr.arpa", and the same of IPv6.
-func reverseAddr(name string) (netip.Addr, bool) {
-	if text, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
-		parts := strings.Split(text, ".")
-		slices.Reverse(parts)
-		ip, err := netip.ParseAddr(strings.Join(parts, "."))
-		return ip, err == nil && ip.Is4()
-	}
-	text, ok := strings.CutSuffix(name, ".ip6.arpa")
-	if !ok || len(text) != 63 {
-		return netip.Addr{}, false
-	}
-	digits := strings.Split(text, ".")
-	slices.Reverse(digits)
-	raw, err := hex.DecodeString(strings.Join(digits, ""))
-	if err != nil || len(raw) != 16 {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom16([16]byte(raw)), true
 }

@@ -235,7 +235,7 @@ func (s *Snapshot) MayResolve(name string) error {
 	if !d.Scan {
 		return fmt.Errorf("%w: %s is in %s of unit %q, which is not authorised for scanning", ErrOutOfScope, name, d.Name, d.Unit)
 	}
-	for above := range upwards(canonical(name)) {
+	for above := range upwards(schemas.CanonicalName(name)) {
 		if by := s.excludedNames[above]; by != nil {
 			return fmt.Errorf("%w: %s is excluded in %s of unit %q", ErrOutOfScope, name, by.Name, by.Unit)
 		}

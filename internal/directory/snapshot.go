@@ -234,7 +234,7 @@ func (s *Snapshot) UnitOf(ip netip.Addr) string {
 
 // DomainOf is the most specific registered domain that is the name or above it.
 func (s *Snapshot) DomainOf(name string) (schemas.Domain, bool) {
-	for above := range upwards(canonical(name)) {
+	for above := range upwards(schemas.CanonicalName(name)) {
 		if d := s.domains[above]; d != nil {
 			return *d, true
 		}
@@ -294,7 +294,7 @@ func (s *Snapshot) Internal(ip netip.Addr) bool {
 // WhitelistedDomain finds the entry in force at a time that allows a name: its
 // own, or the nearest "*." entry above it.
 func (s *Snapshot) WhitelistedDomain(name string, at time.Time) (schemas.WhitelistEntry, bool) {
-	name = canonical(name)
+	name = schemas.CanonicalName(name)
 	if w := s.names[name]; w != nil && w.In(at) {
 		return *w, true
 	}
@@ -363,7 +363,7 @@ func (s *Snapshot) ListedAt(ip netip.Addr) []schemas.WhitelistEntry {
 
 // ListedName is the entry of exactly one name, in force or not.
 func (s *Snapshot) ListedName(name string) (schemas.WhitelistEntry, bool) {
-	w := s.names[canonical(name)]
+	w := s.names[schemas.CanonicalName(name)]
 	if w == nil {
 		return schemas.WhitelistEntry{}, false
 	}
@@ -385,5 +385,3 @@ func (s *Snapshot) Expiring(now time.Time, within time.Duration) []schemas.White
 
 // plain is the address as tables hold it: an IPv4 address as one, no zone.
 func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
-
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -71,7 +71,7 @@ func (s *Snapshot) PortStanding(ip netip.Addr, transport string, port int, at ti
 // DomainStanding is that of a name which is there.
 func (s *Snapshot) DomainStanding(name string, at time.Time) (*schemas.WhitelistEntry, Standing) {
 	found := standing{at: at}
-	name = canonical(name)
+	name = schemas.CanonicalName(name)
 	if w := s.names[name]; w != nil && found.take(w) {
 		return found.entry, found.is
 	}

@@ -61,7 +61,7 @@ func (s *Snapshot) System(code string) (schemas.System, bool) { return given(s.s
 // SystemOfName finds the system that a name belongs to, in whatever state it is:
 // one that has the name itself, or the nearest "*." above it.
 func (s *Snapshot) SystemOfName(name string) (schemas.System, bool) {
-	name = canonical(name)
+	name = schemas.CanonicalName(name)
 	if found := s.systems.names[name]; len(found) > 0 {
 		return *found[0], true
 	}

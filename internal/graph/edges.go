@@ -21,7 +21,7 @@ func AppendEdges(dst []schemas.Edge, o *schemas.Observation, offset int64) []sch
 	e := edges{list: dst, like: schemas.Edge{Source: o.Source, First: o.Time, Last: o.Time, Count: 1, Offset: offset}}
 	switch o.Kind {
 	case schemas.ObservedName:
-		e.names(canonical(o.Name), o.RecordType, o.Values)
+		e.names(schemas.CanonicalName(o.Name), o.RecordType, o.Values)
 	case schemas.ObservedPort:
 		if o.Open && o.Doubt == "" && o.IP.IsValid() && o.Port > 0 && o.Port < 65536 && (o.Transport == "tcp" || o.Transport == "udp") {
 			key := schemas.ServiceKey(o.IP, o.Transport, o.Port)
@@ -100,7 +100,7 @@ func (e *edges) names(name, kind string, values []string) {
 // name adds an edge to a name; the root, which an MX or SRV record names to say
 // that there is none, is no name.
 func (e *edges) name(from string, kind schemas.EdgeKind, to string) {
-	if to = canonical(to); to != "" && len(to) <= 253 {
+	if to = schemas.CanonicalName(to); to != "" && len(to) <= 253 {
 		e.add(from, kind, schemas.DomainKey(to))
 	}
 }
@@ -209,5 +209,3 @@ func ReverseAddr(name string) (netip.Addr, bool) {
 	}
 	return netip.Addr{}, false
 }
-
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

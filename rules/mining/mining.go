@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"fengsui/schemas"
 )
 
 //go:embed pools.yaml
@@ -277,7 +279,7 @@ func (p *parser) addresses(addresses map[string][]int) {
 // listed name that is the host or above it decides. Case and a final dot do not
 // matter.
 func (k *Knowledge) Host(host string) (Pool, bool) {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = schemas.CanonicalName(host)
 	for at := host; at != ""; {
 		if pool, ok := k.names[at]; ok {
 			return k.classify(pool, host)

@@ -214,7 +214,7 @@ func (a *Asker) Reverse(ctx context.Context, addresses iter.Seq[netip.Addr]) (ou
 		if err != nil {
 			return nil, fmt.Errorf("the reverse name of %s: %w", ip, err)
 		}
-		reverse = resolve.Canonical(reverse)
+		reverse = schemas.CanonicalName(reverse)
 		via[reverse] = ip
 		names = append(names, reverse)
 	}

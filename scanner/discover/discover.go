@@ -19,6 +19,7 @@ import (
 	"github.com/miekg/dns"
 
 	"fengsui/scanner/resolve"
+	"fengsui/schemas"
 )
 
 const (
@@ -124,7 +125,7 @@ func explore(ctx context.Context, cfg Config, deps Deps, zone string, certificat
 	d, _ := e.Snap.DomainOf(zone)
 	e.of = d.Name
 	for _, c := range certificates {
-		e.lead(Lead{resolve.Canonical(strings.TrimPrefix(c, "*.")), "certificate", zone})
+		e.lead(Lead{schemas.CanonicalName(strings.TrimPrefix(c, "*.")), "certificate", zone})
 	}
 	e.cuts = append(e.cuts, zone)
 	for {

@@ -62,7 +62,7 @@ func (w *world) serve() {
 		}
 		m.SetReply(q)
 		w.mu.Lock()
-		w.got = append(w.got, resolve.Canonical(q.Question[0].Name))
+		w.got = append(w.got, schemas.CanonicalName(q.Question[0].Name))
 		say := w.say
 		w.mu.Unlock()
 		if say == nil {
@@ -156,7 +156,7 @@ func TestWildcardsHideNothingAndInventNothing(t *testing.T) {
 		}
 		w := &world{}
 		w.say = func(q dns.Question, m *dns.Msg) {
-			name := resolve.Canonical(q.Name)
+			name := schemas.CanonicalName(q.Name)
 			m.Authoritative = true
 			if name == "u.example" {
 				if q.Qtype == dns.TypeSOA {
@@ -241,7 +241,7 @@ func (nilTB) Errorf(string, ...any) {}
 func TestDangling(t *testing.T) {
 	say := func(rcode int, aa, ra bool) func(dns.Question, *dns.Msg) {
 		return func(q dns.Question, m *dns.Msg) {
-			name := resolve.Canonical(q.Name)
+			name := schemas.CanonicalName(q.Name)
 			m.Authoritative, m.RecursionAvailable = aa, ra
 			switch {
 			case name == "u.example" && q.Qtype == dns.TypeSOA:
@@ -302,7 +302,7 @@ func TestDangling(t *testing.T) {
 func TestBounds(t *testing.T) {
 	made := func(label string) bool { return len(label) > 6 || strings.HasPrefix(label, "_") }
 	everything := func(q dns.Question, m *dns.Msg) { // every name of short labels is there
-		name := resolve.Canonical(q.Name)
+		name := schemas.CanonicalName(q.Name)
 		switch {
 		case name == "u.example" && q.Qtype == dns.TypeSOA:
 			put(t, m, "u.example. 1 SOA ns.test. h.test. 1 2 3 4 5")
@@ -372,7 +372,7 @@ func TestZonesThatAreNotThere(t *testing.T) {
 // An alias of a zone is not a zone: nothing is looked for below it.
 func TestAliasOfAZone(t *testing.T) {
 	w := newWorld(t, func(q dns.Question, m *dns.Msg) {
-		name := resolve.Canonical(q.Name)
+		name := schemas.CanonicalName(q.Name)
 		switch {
 		case name == "u.example" && q.Qtype == dns.TypeSOA:
 			put(t, m, "u.example. 1 SOA ns.test. h.test. 1 2 3 4 5")

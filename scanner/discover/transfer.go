@@ -208,7 +208,7 @@ func group(zone, via string, records []dns.RR) (sets []RecordSet, aliases, beyon
 	at := map[key]int{}
 	isCut := map[string]bool{}
 	for _, rr := range records {
-		if name := resolve.Canonical(rr.Header().Name); rr.Header().Rrtype == dns.TypeNS && name != zone && resolve.Within(name, zone) && !isCut[name] {
+		if name := schemas.CanonicalName(rr.Header().Name); rr.Header().Rrtype == dns.TypeNS && name != zone && resolve.Within(name, zone) && !isCut[name] {
 			isCut[name] = true
 			cuts = append(cuts, name)
 		}
@@ -223,7 +223,7 @@ func group(zone, via string, records []dns.RR) (sets []RecordSet, aliases, beyon
 	}
 	led := map[string]bool{}
 	for _, rr := range records {
-		name, t := resolve.Canonical(rr.Header().Name), rr.Header().Rrtype
+		name, t := schemas.CanonicalName(rr.Header().Name), rr.Header().Rrtype
 		value := resolve.Value(rr)
 		lead := Lead{name, "axfr", via}
 		switch {

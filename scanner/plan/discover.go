@@ -17,7 +17,7 @@ func (p *planner) discoverTasks() error {
 	}
 	shown := map[string][]string{}
 	for _, n := range p.request.Certificates {
-		n = strings.TrimPrefix(strings.ToLower(strings.TrimSuffix(n, ".")), "*.")
+		n = strings.TrimPrefix(schemas.CanonicalName(n), "*.")
 		if d, ok := p.snap.DomainOf(n); ok && n != d.Name {
 			shown[d.Name] = append(shown[d.Name], n)
 		}

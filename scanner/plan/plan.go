@@ -225,7 +225,7 @@ func (p *planner) collect() error {
 		}
 	}
 	for _, n := range p.request.Names {
-		if n = strings.ToLower(strings.TrimSuffix(n, ".")); below(n) {
+		if n = schemas.CanonicalName(n); below(n) {
 			p.name(n)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"fengsui/schemas"
 )
 
 const (
@@ -171,14 +173,14 @@ func answer(question Question, reply *dns.Msg, from netip.AddrPort) Answer {
 	if a.RCode == "" {
 		a.RCode = strconv.Itoa(reply.Rcode)
 	}
-	name := Canonical(question.Name)
+	name := schemas.CanonicalName(question.Name)
 	a.follow(name, question.Type, reply.Answer)
 	owner := name
 	if n := len(a.Chain); n > 0 && question.Type != dns.TypeCNAME {
 		owner = a.Chain[n-1]
 	}
 	for _, rr := range reply.Answer {
-		if Canonical(rr.Header().Name) == owner && rr.Header().Rrtype == question.Type {
+		if schemas.CanonicalName(rr.Header().Name) == owner && rr.Header().Rrtype == question.Type {
 			a.add(Value(rr))
 		}
 	}
@@ -199,11 +201,11 @@ func (a *Answer) add(value string) {
 func (a *Answer) follow(name string, qtype uint16, records []dns.RR) {
 	next := map[string]string{}
 	for _, rr := range records {
-		owner := Canonical(rr.Header().Name)
+		owner := schemas.CanonicalName(rr.Header().Name)
 		switch r := rr.(type) {
 		case *dns.CNAME:
 			if _, twice := next[owner]; !twice {
-				next[owner] = Canonical(r.Target)
+				next[owner] = schemas.CanonicalName(r.Target)
 			}
 		case *dns.DNAME:
 			a.Synthesized = a.Synthesized || owner != name
@@ -240,7 +242,7 @@ func (a *Answer) readAuthority(name string, qtype uint16, reply *dns.Msg) {
 				break
 			}
 			ns, is := rr.(*dns.NS)
-			if owner := Canonical(rr.Header().Name); is && Within(name, owner) {
+			if owner := schemas.CanonicalName(rr.Header().Name); is && Within(name, owner) {
 				a.Referral = owner
 				if owner == name && qtype == dns.TypeNS {
 					a.add(Value(ns))
@@ -250,7 +252,7 @@ func (a *Answer) readAuthority(name string, qtype uint16, reply *dns.Msg) {
 	}
 	for _, rr := range reply.Ns {
 		if r, is := rr.(*dns.NSEC); is && len(a.Denials) < maxChain {
-			a.Denials = append(a.Denials, Denial{Canonical(r.Hdr.Name), Canonical(r.NextDomain)})
+			a.Denials = append(a.Denials, Denial{schemas.CanonicalName(r.Hdr.Name), schemas.CanonicalName(r.NextDomain)})
 		}
 	}
 	if qtype != dns.TypeNS {
@@ -267,7 +269,7 @@ func (a *Answer) readAuthority(name string, qtype uint16, reply *dns.Msg) {
 		if ip = ip.Unmap(); !ip.IsValid() {
 			continue
 		}
-		owner := Canonical(rr.Header().Name)
+		owner := schemas.CanonicalName(rr.Header().Name)
 		if a.Glue == nil {
 			a.Glue = map[string][]netip.Addr{}
 		}
@@ -285,24 +287,24 @@ func Value(rr dns.RR) string {
 	case *dns.AAAA:
 		return r.AAAA.String()
 	case *dns.CNAME:
-		return Canonical(r.Target)
+		return schemas.CanonicalName(r.Target)
 	case *dns.NS:
-		return Canonical(r.Ns)
+		return schemas.CanonicalName(r.Ns)
 	case *dns.MX:
-		return strconv.Itoa(int(r.Preference)) + " " + Canonical(r.Mx)
+		return strconv.Itoa(int(r.Preference)) + " " + schemas.CanonicalName(r.Mx)
 	case *dns.PTR:
-		return Canonical(r.Ptr)
+		return schemas.CanonicalName(r.Ptr)
 	case *dns.SRV:
-		return fmt.Sprintf("%d %d %d %s", r.Priority, r.Weight, r.Port, Canonical(r.Target))
+		return fmt.Sprintf("%d %d %d %s", r.Priority, r.Weight, r.Port, schemas.CanonicalName(r.Target))
 	case *dns.SOA:
-		return fmt.Sprintf("%s %s %d %d %d %d %d", Canonical(r.Ns), Canonical(r.Mbox), r.Serial, r.Refresh, r.Retry, r.Expire, r.Minttl)
+		return fmt.Sprintf("%s %s %d %d %d %d %d", schemas.CanonicalName(r.Ns), schemas.CanonicalName(r.Mbox), r.Serial, r.Refresh, r.Retry, r.Expire, r.Minttl)
 	case *dns.CAA:
 		return short(fmt.Sprintf("%d %s %q", r.Flag, r.Tag, r.Value))
 	case *dns.TXT:
 		return short(strings.Join(r.Txt, ""))
 	case *dns.NSEC:
 		types := make([]string, 0, len(r.TypeBitMap)+1)
-		types = append(types, Canonical(r.NextDomain))
+		types = append(types, schemas.CanonicalName(r.NextDomain))
 		for _, t := range r.TypeBitMap {
 			types = append(types, dns.Type(t).String())
 		}
@@ -314,11 +316,6 @@ func Value(rr dns.RR) string {
 }
 
 func short(text string) string { return text[:min(len(text), maxText)] }
-
-// Canonical is a name in lower case without its final dot; the root is "".
-func Canonical(name string) string {
-	return strings.ToLower(strings.TrimSuffix(name, "."))
-}
 
 // Within says whether a name is a domain or below it; both are canonical.
 func Within(name, domain string) bool {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
+
+	"fengsui/schemas"
 )
 
 var from = netip.MustParseAddrPort("192.0.2.53:53")
@@ -116,7 +118,7 @@ func TestPack(t *testing.T) {
 			t.Fatal(err)
 		}
 		opt := m.IsEdns0()
-		if len(m.Question) != 1 || Canonical(m.Question[0].Name) != q.Name || m.Question[0].Qtype != q.Type || opt == nil || opt.Do() != q.Signed || !m.RecursionDesired {
+		if len(m.Question) != 1 || schemas.CanonicalName(m.Question[0].Name) != q.Name || m.Question[0].Qtype != q.Type || opt == nil || opt.Do() != q.Signed || !m.RecursionDesired {
 			t.Fatalf("%v", m)
 		}
 		m.Response = true
