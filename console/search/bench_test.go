@@ -157,7 +157,7 @@ func generated(n int, version uint64) schemas.NotedAsset {
 // TestMeasureSearch is no test of what is right: it says how long searches take.
 func TestMeasureSearch(t *testing.T) {
 	if *benchServices == 0 {
-		t.Skip("console/search/bench.sh measures")
+		t.Skip("not asked to measure: console/search/bench.sh does")
 	}
 	cfg := storetest.Config(t)
 	if *benchDir != "" {

@@ -55,7 +55,7 @@ type program struct {
 
 func TestSweepBeside(t *testing.T) {
 	if !*asked {
-		t.Skip("not asked to measure: sweep.sh")
+		t.Skip("not asked to measure: scanner/bench/sweep.sh does")
 	}
 	lab.Require(t, "nmap", "masscan")
 	l := lab.New(t)
