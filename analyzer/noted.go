@@ -55,11 +55,16 @@ func (h *observations) notesOf(snap *directory.Snapshot, a *schemas.Asset, now t
 // note writes the rows of assets that have changed, and of those whose drifts
 // have; the caller holds mu.
 func (h *observations) note(ctx context.Context, snap *directory.Snapshot, changed []schemas.Asset, drifts []schemas.Drift, now time.Time, token string) error {
+	written := make(map[string]bool, len(changed))
+	for i := range changed {
+		written[changed[i].Key] = true
+	}
 	var others []string
 	for i := range drifts {
 		d := &drifts[i]
 		h.noted.drifts.Put(d)
-		if !slices.ContainsFunc(changed, func(a schemas.Asset) bool { return a.Key == d.Asset }) {
+		if !written[d.Asset] {
+			written[d.Asset] = true
 			others = append(others, d.Asset)
 		}
 	}

@@ -35,6 +35,8 @@ type observations struct {
 	owed   []schemas.Drift     // judged, and not yet written
 	noted  noted
 
+	unasked []schemas.ScanTask // wanted by the judge, and not yet asked for
+
 	stop    context.CancelFunc
 	stopped chan struct{}
 }
@@ -100,20 +102,23 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	snap := h.registry.Snapshot()
-	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway && len(h.owed) == 0 {
+	if snap == h.judged && now.Sub(h.at) < reconsiderAnyway && len(h.owed)+len(h.unasked) == 0 {
 		return nil
 	}
 	// What a scan passes over in silence, as it does a host that was switched
 	// off, is only found by looking again at what is open.
 	if now.Sub(h.at) >= reconsiderAnyway {
-		if err := h.askAgain(ctx, h.judge.Recheck(snap, now)); err != nil {
-			return err
-		}
+		h.unasked = append(h.unasked, h.judge.Recheck(snap, now)...)
 	}
 	drifts, asked := h.judge.Reconsider(snap, now)
 	h.judged, h.at = snap, now
-	// The judge has moved on: what cannot be written now is written with the next.
-	h.owed = append(h.owed, drifts...)
+	// The judge has moved on: what cannot be written or asked for now is the next
+	// time.
+	h.owed, h.unasked = append(h.owed, drifts...), append(h.unasked, asked...)
+	if err := h.askAgain(ctx, h.unasked); err != nil {
+		return err
+	}
+	h.unasked = nil
 	token := fmt.Sprintf("reconsidered/%d", now.UnixNano())
 	if err := h.writeDrift(ctx, snap, h.owed, token); err != nil {
 		return err
@@ -122,7 +127,7 @@ func (h *observations) reconsiderOnce(ctx context.Context, now time.Time) error 
 		return err
 	}
 	h.owed = nil
-	return h.askAgain(ctx, asked)
+	return nil
 }
 
 // changeSet is what one batch changes.
