@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -128,6 +129,19 @@ func withdrawn(began, now *directory.Snapshot, t *schemas.ScanTask) error {
 		}
 	}
 	return errs
+}
+
+// allowed waits until an address may be sent another packet, and says whether the
+// registry authorises it at that moment.
+func (k *look) allowed(ctx context.Context, what string, ip netip.Addr) error {
+	if err := k.toHost(ctx, ip); err != nil {
+		return err
+	}
+	if err := k.mayDial(ip); err != nil {
+		k.refused(what, err)
+		return err
+	}
+	return nil
 }
 
 // mayDial is nil when a packet may be sent to an address at this moment.

@@ -132,13 +132,7 @@ func (k *look) lookAtPorts(ctx context.Context) error {
 }
 
 // probes is addresses × ports.
-func (k *look) probes() int {
-	n := 0
-	for _, p := range k.targets {
-		n += 1 << (p.Addr().BitLen() - p.Bits())
-	}
-	return n * k.ports.Len()
-}
+func (k *look) probes() int { return k.addresses() * k.ports.Len() }
 
 // routed makes sure that this machine has a way to the targets at all: without
 // one every port would look closed. Nothing is sent.
@@ -511,11 +505,7 @@ func (k *look) dial(ctx context.Context, at netip.AddrPort, limit *rate.Limiter)
 	if err := limit.Wait(ctx); err != nil {
 		return nil, err
 	}
-	if err := k.toHost(ctx, at.Addr()); err != nil {
-		return nil, err
-	}
-	if err := k.mayDial(at.Addr()); err != nil {
-		k.refused("connection", err)
+	if err := k.allowed(ctx, "connection", at.Addr()); err != nil {
 		return nil, err
 	}
 	k.m.connections.Inc()

@@ -106,10 +106,12 @@ func (k *look) udpTargets() func(yield func(netip.AddrPort) bool) {
 	}
 }
 
-// askOne asks one port, if the registry authorises it.
+// askOne asks one port, if the registry authorises it and the host's rate allows.
 func (k *look) askOne(ctx context.Context, at netip.AddrPort) (*schemas.Service, error) {
-	if err := k.snap.MayScan(at.Addr()); err != nil {
-		k.refused("datagram", err)
+	switch err := k.allowed(ctx, "datagram", at.Addr()); {
+	case ctx.Err() != nil:
+		return nil, nil // askUDP knows
+	case err != nil:
 		return nil, err
 	}
 	k.m.datagrams.Inc()
