@@ -210,7 +210,7 @@ func (h *observations) askAgain(ctx context.Context, tasks []schemas.ScanTask) e
 		if err != nil {
 			return fmt.Errorf("encoding scan task %s/%s: %w", tasks[i].Job, tasks[i].Shard, err)
 		}
-		out[i] = kafka.Record{Key: []byte(tasks[i].Job + "/" + tasks[i].Shard), Value: value}
+		out[i] = kafka.Record{Key: []byte(tasks[i].Key()), Value: value}
 	}
 	if err := h.producer.Produce(ctx, schemas.TopicScanTasks, out); err != nil {
 		return fmt.Errorf("asking for a second look: %w", err)

@@ -146,7 +146,7 @@ func sendTasks(ctx context.Context, p *process, tasks []schemas.ScanTask) error 
 		if err != nil {
 			return fmt.Errorf("encoding shard %s: %w", tasks[i].Shard, err)
 		}
-		records[i] = kafka.Record{Key: []byte(tasks[i].Job + "/" + tasks[i].Shard), Value: value}
+		records[i] = kafka.Record{Key: []byte(tasks[i].Key()), Value: value}
 	}
 	return producer.Produce(ctx, schemas.TopicScanTasks, records)
 }

@@ -15,8 +15,10 @@ import (
 	"fengsui/schemas"
 )
 
-// scheduleEvery is how often is looked for what is due.
-const scheduleEvery = 30 * time.Second
+const (
+	scheduleEvery = 30 * time.Second // how often is looked for what is due
+	scheduleRetry = 5 * time.Second
+)
 
 // schedule plans scans that are due. A job is named after its unit and the period
 // that it is of, so that of several processes that plan it nobody plans another,
@@ -40,7 +42,7 @@ func checkSchedule(all []ScheduleConfig) error {
 			errs = append(errs, fmt.Errorf("schedule %d: rate: %d is not between 0 and %d", i+1, c.Rate, sweep.MaxRate))
 		}
 		if c.Ports != "" {
-			if _, err := portset.Parse(c.Ports); err != nil {
+			if _, _, err := portset.ParseBoth(c.Ports); err != nil {
 				errs = append(errs, fmt.Errorf("schedule %d: ports: %w", i+1, err))
 			}
 		}
@@ -71,6 +73,11 @@ func (s *schedule) Run(ctx context.Context) error {
 			return nil
 		}
 		s.process.log.Warn("the schedule of scans waits for Kafka", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(scheduleRetry):
+		}
 		view, err = openScanView(ctx, s.process)
 	}
 	defer view.Close()
@@ -106,7 +113,7 @@ func (s *schedule) due(ctx context.Context, view *scanView, c *ScheduleConfig, n
 		return nil
 	}
 	tasks, err := planScan(ctx, s.registry, s.store, plan.Request{
-		Unit: c.Unit, By: "schedule", Reason: c.Reason, Ports: c.Ports, Rate: c.Rate, Class: schemas.ScanPeriodic, Job: job, Now: now.UTC(),
+		Unit: c.Unit, By: "schedule", Reason: c.Reason, Ports: c.Ports, Rate: c.Rate, Discover: true, Class: schemas.ScanPeriodic, Job: job, Now: now.UTC(),
 	})
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func TestSchedule(t *testing.T) {
 	bad("rate", ScheduleConfig{Unit: "41", Every: time.Hour, Rate: -1})
 	bad("ports", ScheduleConfig{Unit: "41", Every: time.Hour, Ports: "http"})
 	bad("already", day, day)
-	if err := checkSchedule([]ScheduleConfig{day, {Unit: "41", Every: time.Hour, Ports: "22,80"}}); err != nil {
+	if err := checkSchedule([]ScheduleConfig{day, {Unit: "41", Every: time.Hour, Ports: "22,80,u:53"}}); err != nil {
 		t.Error(err)
 	}
 }
