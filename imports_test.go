@@ -99,12 +99,14 @@ func TestJudgementIsPure(t *testing.T) {
 	}
 }
 
-// TestOnlySweepNeedsC holds that the main binary is built without cgo and
-// without naabu, whose import alone opens sockets.
-func TestOnlySweepNeedsC(t *testing.T) {
-	for _, dep := range list(t, "-deps", "./cmd/fengsui") {
-		if strings.HasPrefix(dep, "github.com/projectdiscovery/naabu") || strings.HasPrefix(dep, "github.com/gopacket/gopacket/pcap") && dep != "github.com/gopacket/gopacket/pcapgo" {
-			t.Errorf("cmd/fengsui reaches %s", dep)
+// TestOnlySynNeedsC holds that the main binary and the sweep helper are built
+// without cgo and without naabu, whose import alone opens sockets.
+func TestOnlySynNeedsC(t *testing.T) {
+	for _, program := range []string{"./cmd/fengsui", "./cmd/fengsui-sweep"} {
+		for _, dep := range list(t, "-deps", program) {
+			if strings.HasPrefix(dep, "github.com/projectdiscovery/naabu") || strings.HasPrefix(dep, "github.com/gopacket/gopacket/pcap") && dep != "github.com/gopacket/gopacket/pcapgo" {
+				t.Errorf("%s reaches %s", program, dep)
+			}
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"fengsui/internal/clickhouse"
-	"fengsui/internal/directory"
 	"fengsui/internal/graph"
 	"fengsui/schemas"
 )
@@ -140,19 +138,6 @@ func pastMoment(text string) (time.Time, error) {
 		return at, usageError{fmt.Errorf("--at: %w", err)}
 	}
 	return at, nil
-}
-
-// registryAt is the registry as it was; a zero time is now.
-func registryAt(ctx context.Context, cfg *Config, at time.Time) (_ *directory.Snapshot, err error) {
-	if at.IsZero() {
-		return unitTree(ctx, cfg)
-	}
-	reg, err := cfg.Registry.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, reg.Close()) }()
-	return reg.SnapshotAt(ctx, at)
 }
 
 // assetText is an asset for a reader, a line a thing that is known of it.

@@ -21,6 +21,7 @@ import (
 
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/store"
+	"fengsui/internal/testkit/postgres"
 )
 
 // binary is the program as a newcomer has it, built once for all tests.
@@ -35,6 +36,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	defer postgres.Stop()
 	binary = filepath.Join(dir, "fengsui")
 	build := exec.Command("go", "build", "-o", binary, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -10,9 +10,11 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"fengsui/internal/directory"
 	"fengsui/registry"
 )
 
@@ -40,6 +42,19 @@ func (c RegistryConfig) open(ctx context.Context) (*registry.Registry, error) {
 		return registry.OpenPostgres(ctx, c.DSN)
 	}
 	return registry.Open(ctx, c.Path)
+}
+
+// registryAt is the registry as it was; a zero time is now.
+func registryAt(ctx context.Context, cfg *Config, at time.Time) (_ *directory.Snapshot, err error) {
+	reg, err := cfg.Registry.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reg.Close()) }()
+	if at.IsZero() {
+		return reg.Snapshot(ctx)
+	}
+	return reg.SnapshotAt(ctx, at)
 }
 
 func withRegistry(cmd *cobra.Command, flags *globalFlags, f func(*registry.Registry) error) error {

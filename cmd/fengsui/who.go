@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"fengsui/analyzer/identity"
 	"fengsui/internal/clickhouse"
-	"fengsui/internal/directory"
 	"fengsui/schemas"
 )
 
@@ -72,7 +70,7 @@ func whoHad(ctx context.Context, db *clickhouse.DB, cfg *Config, q identity.Ques
 			return nil, err
 		}
 	}
-	snap, err := unitTree(ctx, cfg)
+	snap, err := registryAt(ctx, cfg, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +92,6 @@ func whoHad(ctx context.Context, db *clickhouse.DB, cfg *Config, q identity.Ques
 		}
 	}
 	return who, nil
-}
-
-// unitTree is what the registry says of the units.
-func unitTree(ctx context.Context, cfg *Config) (_ *directory.Snapshot, err error) {
-	reg, err := cfg.Registry.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, reg.Close()) }()
-	return reg.Snapshot(ctx)
 }
 
 var whoHeader = []string{"KIND", "UNIT", "ADDRESS", "MAC", "HOST", "USER", "FROM", "UNTIL", "TOLD BY", "EVENT"}
