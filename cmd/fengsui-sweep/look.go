@@ -247,18 +247,18 @@ func (l *looker) asked(hosts []netip.Addr, signs []live.Sign) {
 func (l *looker) neighbours(ctx context.Context, hosts []netip.Addr) error {
 	cfg := l.config(max(l.share(), 1), 1, neighbourWait)
 	answered := map[netip.Addr]bool{}
-	until := time.Now().Add(settleWait)
-	if _, err := probe.Run(ctx, hosts, usual[1:2], cfg, func(at netip.AddrPort, _ probe.Answer) {
-		answered[at.Addr()] = true
-	}); err != nil {
-		return err
-	}
-	table, err := live.Table()
-	for err == nil && time.Now().Before(until) && slices.ContainsFunc(hosts, func(ip netip.Addr) bool { return table[ip].Pending }) {
-		time.Sleep(200 * time.Millisecond) // this process is ended from outside
-		table, err = live.Table()
-	}
-	if err != nil {
+	var asking sync.WaitGroup
+	var askErr error
+	done := make(chan struct{})
+	asking.Go(func() {
+		defer close(done)
+		_, askErr = probe.Run(ctx, hosts, usual[1:2], cfg, func(at netip.AddrPort, _ probe.Answer) {
+			answered[at.Addr()] = true
+		})
+	})
+	table, err := learned(hosts, done, time.Now().Add(settleWait))
+	asking.Wait()
+	if err := errors.Join(err, askErr); err != nil {
 		return err
 	}
 	shared := map[string]int{}
@@ -281,6 +281,40 @@ func (l *looker) neighbours(ctx context.Context, hosts []netip.Addr) error {
 		}
 	}
 	return nil
+}
+
+// learned is what the kernel comes to know of the addresses: until they are
+// asked and it knows of each, but not longer than it would take. It is read all
+// the while, since a kernel whose table is full forgets at once who has not
+// answered: one that it was asking for and no longer knows has failed.
+func learned(hosts []netip.Addr, asked <-chan struct{}, until time.Time) (map[netip.Addr]live.Neighbour, error) {
+	known := make(map[netip.Addr]live.Neighbour, len(hosts))
+	every := time.NewTicker(200 * time.Millisecond)
+	defer every.Stop()
+	for {
+		over := time.Now().After(until)
+		var all bool
+		select {
+		case <-asked:
+			all = true
+		default:
+		}
+		table, err := live.Table()
+		if err != nil {
+			return nil, err
+		}
+		for _, ip := range hosts {
+			if n, ok := table[ip]; ok {
+				known[ip] = n
+			} else if n := known[ip]; n.Pending && n.MAC == "" {
+				known[ip] = live.Neighbour{Failed: true}
+			}
+		}
+		if over || all && !slices.ContainsFunc(hosts, func(ip netip.Addr) bool { return known[ip].Pending }) {
+			return known, nil
+		}
+		<-every.C // this process is ended from outside
+	}
 }
 
 // allNodes has every IPv6 host of a link show itself, where the link's whole
