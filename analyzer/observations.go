@@ -186,7 +186,7 @@ func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.
 	}
 	o.Encoded = r.Value
 	set.seen = append(set.seen, o)
-	if !o.OfShard() {
+	if !o.OfShard() && o.Method != assets.MethodMarks { // what is abroad is no asset
 		h.foldMap(&o, r, set)
 	}
 	if o.Method == assets.MethodLease {
