@@ -24,8 +24,12 @@ func registry(t testing.TB, more ...schemas.Unit) *directory.Snapshot {
 		{Code: "Y", Name: "第一实验小学", Level: schemas.School, Parent: "4101"},
 	}, more...)
 	domains := []schemas.Domain{
-		{Name: "shilidaxue.edu.cn", Unit: "U"}, {Name: "lab.shilidaxue.edu.cn", Unit: "U"},
-		{Name: "sl.edu.cn", Unit: "U"}, {Name: "mail.net.cn", Unit: "U"}, {Name: "shared.cn", Unit: "U"}, {Name: "shared.com", Unit: "V"},
+		{Name: "shilidaxue.edu.cn", Unit: "U"},
+		{Name: "lab.shilidaxue.edu.cn", Unit: "U"},
+		{Name: "sl.edu.cn", Unit: "U"},
+		{Name: "mail.net.cn", Unit: "U"},
+		{Name: "shared.cn", Unit: "U"},
+		{Name: "shared.com", Unit: "V"},
 	}
 	systems := []schemas.System{
 		{Code: "s1", Name: "门户", Unit: "U", State: schemas.SystemRegistered, Hosting: schemas.HostingPublicCloud, Domains: []string{"shilidaxue.example.com"}, ICP: "豫ICP备00000001号-1"},
@@ -54,10 +58,10 @@ func TestOf(t *testing.T) {
 		return schemas.Observation{Service: &schemas.Service{HTTP: &schemas.HTTP{Title: title, Body: body}}}
 	}
 	f(page("示例大学统一身份认证", ""), "U title 示例大学")
-	f(page("欢迎来到示例大学附属中学", ""), "V title 示例大学附属中学") // the longer name
-	f(page("河南省新闻", ""), "")                       // names of places are everybody's
-	f(page("第一实验小学", ""), "")                      // two have it
-	f(page("一中", ""), "")                          // too short
+	f(page("欢迎来到示例大学附属中学", ""), "V title 示例大学附属中学")  // the longer name
+	f(page("河南省新闻", ""), "")                         // names of places are everybody's
+	f(page("第一实验小学", ""), "")                        // two have it
+	f(page("一中", ""), "")                            // too short
 	f(page(strings.Repeat("字", 253)+"示例大学", ""), "") // too far
 	f(page(strings.Repeat("字", 252)+"示例大学", ""), "U title 示例大学")
 	f(page("\xff示例大学\xfe", ""), "U title 示例大学")
