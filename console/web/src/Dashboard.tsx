@@ -7,7 +7,9 @@ import { sayTime, useLanguage } from './i18n';
 import { useLive } from './live';
 import { LanguageSwitch } from './Login';
 import { AssetPage } from './pages/AssetPage';
+import { DriftPage } from './pages/DriftPage';
 import { Overview } from './pages/Overview';
+import { RegistryPage } from './pages/RegistryPage';
 import { Search } from './pages/Search';
 import { type NamedUnits, UnitNames } from './parts';
 import { hrefTo, useRoute } from './route';
@@ -29,6 +31,8 @@ export function Dashboard({ me, onLeave }: { me: Me; onLeave: () => void }) {
     '': [t.overview, <Overview me={me} live={live} counts={counts} />],
     search: [t.assetSearch, <Search asked={asked} />],
     asset: [t.relations, <AssetPage asked={asked} />],
+    drift: [t.drift, <DriftPage me={me} asked={asked} />],
+    registry: [t.registry, <RegistryPage me={me} asked={asked} />],
   };
   return (
     <UnitNames value={names}>

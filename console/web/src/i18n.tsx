@@ -75,7 +75,7 @@ const zh = {
   roles: { admin: '管理员', analyst: '分析员', auditor: '审计员' } as Record<string, string>,
   problems: {
     wrong_password: '用户名或口令不对', too_many_attempts: '尝试次数过多，请过一分钟再试', login_required: '请先登录', store_unavailable: '数据存储暂时没有应答，正在重试', internal: '系统内部出错，详情见日志',
-    forbidden: '没有权限', not_found: '没有这一项，或不是您单位的', unreachable: '连不上控制台', result_too_large: '结果太大或太慢，请缩短时间范围或减少条数', invalid: '请求有误',
+    forbidden: '没有权限', not_found: '没有这一项，或不是您单位的', file_changed: '文件在选择之后有改动或已不在，请重新选择', unreachable: '连不上控制台', result_too_large: '结果太大或太慢，请缩短时间范围或减少条数', invalid: '请求有误',
   } as Record<string, string>,
   queryAt: (column: number, detail: string) => `检索语句第 ${column} 个字符有误：${detail}`,
 };
@@ -146,7 +146,7 @@ const en: Words = {
   roles: { admin: 'administrator', analyst: 'analyst', auditor: 'auditor' },
   problems: {
     wrong_password: 'Name or password is wrong', too_many_attempts: 'Too many attempts; wait a minute', login_required: 'Log in first', store_unavailable: 'The store does not answer; trying again', internal: 'Something failed inside; the log says what',
-    forbidden: 'You may not do this', not_found: 'There is no such thing, or it is not of your units', unreachable: 'The console cannot be reached', result_too_large: 'The answer is too large or too slow: ask for a shorter time or fewer rows', invalid: 'The request is wrong',
+    forbidden: 'You may not do this', not_found: 'There is no such thing, or it is not of your units', file_changed: 'The file has changed or gone since it was chosen: choose it again', unreachable: 'The console cannot be reached', result_too_large: 'The answer is too large or too slow: ask for a shorter time or fewer rows', invalid: 'The request is wrong',
   },
   queryAt: (column, detail) => `The query is wrong at character ${column}: ${detail}`,
 };
