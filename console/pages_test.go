@@ -327,6 +327,8 @@ func TestDriftPage(t *testing.T) {
 	press(t, ctx, ".decide button", "提交")
 	shows(t, ctx, "#drift-item", "accepted", "of-c1")
 	fits(t, ctx, 1280, "drift-item")
+	fits(t, ctx, 390, "drift-item")
+	says(t, ctx, `document.querySelector("#drift-item").getBoundingClientRect().left >= 0`, "true")
 	do(t, ctx, chromedp.Evaluate(`location.hash = "#/drift?id=port"`, nil))
 	shows(t, ctx, "#drift-item", "198.51.100.20")
 	press(t, ctx, ".decide .ant-segmented-item", "接受")
@@ -386,7 +388,7 @@ func TestRegistryPage(t *testing.T) {
 	shows(t, ctx, "#systems", "教务系统", "等保 3 级", "甲市", "登记")
 	says(t, ctx, `document.querySelectorAll("#systems tbody tr.ant-table-row").length`, "1")
 	says(t, ctx, tabs, "信息系统,申请与审批,白名单,单位,网段,域名")
-	drawn("#systems", "教务系统")
+	do(t, ctx, chromedp.Focus("#systems tbody tr.ant-table-row", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter)) // without a mouse
 	shows(t, ctx, ".ant-drawer-open", "12,000 人", "jw.c1.example.edu.cn", "经过", "test")
 	shut()
 	press(t, ctx, "#registry [role=tab]", "申请与审批")

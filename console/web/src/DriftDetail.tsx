@@ -34,7 +34,7 @@ export function DriftDetail({ id, me }: { id: string; me: Me }) {
           [t.assignee, d.work?.assignee],
           [t.until, d.work?.until && <Time at={d.work.until} />],
           [t.note, d.work?.note],
-          [t.expected, d.expected || t.nothingListed],
+          [t.expected, d.expected || (isListable(d.kind) && t.nothingListed)],
           [t.observed, d.observed],
           [t.before, d.baseline && [d.baseline.name, d.baseline.product, d.baseline.version].filter(Boolean).join(' ')],
           [t.first, <Time at={d.first} />],

@@ -3,7 +3,7 @@ import { Alert, Button, Card, Descriptions, Drawer, Empty, Input, Select, Spin, 
 import type { TableColumnsType } from 'antd';
 import { createContext, useContext, useEffect, useState, type ReactNode } from 'react';
 
-import { ApiError, call, type Alert as RaisedAlert, type Change, type Event } from './api/client';
+import { ApiError, call, type Alert as RaisedAlert, type Change, type Drift, type Event } from './api/client';
 import { sayProblem, sayTime, useLanguage } from './i18n';
 
 export type NamedUnits = Map<string, string>;
@@ -28,6 +28,12 @@ const statusColors: Record<string, string> = { open: 'red', closed: 'green', sus
 
 export function Status({ status, words }: { status: string; words: Record<string, string> }) {
   return <Tag color={statusColors[status] ?? 'default'}>{words[status] ?? status}</Tag>;
+}
+
+/** What was expected and what was seen. Only of some kinds is nothing expected because nothing is listed. */
+export function Difference({ of: d }: { of: Drift }) {
+  const { t } = useLanguage();
+  return <>{d.expected || (d.kind.startsWith('unlisted') ? t.nothingListed : '—')} → {d.observed || '—'}</>;
 }
 
 export function Time({ at }: { at: string | undefined }) {
@@ -89,7 +95,11 @@ export function Rows<T extends object>(p: RowsProps<T>) {
           loading={p.asked.isPending && !p.asked.error}
           locale={{ emptyText: <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={p.asked.error ? '' : p.empty} /> }}
           scroll={{ x: 'max-content' }}
-          onRow={(r) => ({ onClick: () => setShown(p.rowKey(r)) })}
+          onRow={(r) => ({
+            tabIndex: 0,
+            onClick: () => setShown(p.rowKey(r)),
+            onKeyDown: (e) => e.key === 'Enter' && e.target === e.currentTarget && setShown(p.rowKey(r)),
+          })}
           pagination={{ defaultPageSize: p.pageSize, hideOnSinglePage: true, size: 'small', showTotal: t.total, showSizeChanger: false }}
         />
       </Card>

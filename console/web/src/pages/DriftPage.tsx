@@ -5,7 +5,7 @@ import { ApiError, call, type Drift, type Me } from '../api/client';
 import { DriftDetail } from '../DriftDetail';
 import { useLanguage } from '../i18n';
 import { sayKey } from '../keys';
-import { Failure, Level, Mono, Status, Time, UnitName, UnitSelect } from '../parts';
+import { Difference, Failure, Level, Mono, Status, Time, UnitName, UnitSelect } from '../parts';
 import { Mistake } from '../QueryInput';
 import { go, hrefTo, type Asked } from '../route';
 
@@ -85,7 +85,7 @@ export function DriftPage({ me, asked }: { me: Me; asked: Asked }) {
             { title: t.status, render: (_, d) => <Status status={d.status} words={t.driftStatuses} /> },
             { title: t.handling, render: (_, d) => d.work && <>{t.works[d.work.state] ?? d.work.state}{d.work.assignee && ` · ${d.work.assignee}`}</> },
             { title: t.due, render: (_, d) => <span className={d.overdue ? 'late' : ''}><Time at={d.due} /></span>, sorter: (a, b) => (a.due ?? '9').localeCompare(b.due ?? '9') },
-            { title: `${t.expected} → ${t.observed}`, render: (_, d) => <div className="cell">{d.expected || t.nothingListed} → {d.observed || '—'}</div> },
+            { title: `${t.expected} → ${t.observed}`, render: (_, d) => <div className="cell"><Difference of={d} /></div> },
             { title: t.last, render: (_, d) => <Time at={d.last} />, sorter: (a, b) => a.last.localeCompare(b.last) },
           ]}
         />

@@ -6,7 +6,7 @@ import { call, type Drift, type Me } from '../api/client';
 import { DriftDetail } from '../DriftDetail';
 import { useLanguage } from '../i18n';
 import { sayKey } from '../keys';
-import { Mono, Rows, Status, Time, UnitName } from '../parts';
+import { Difference, Mono, Rows, Status, Time, UnitName } from '../parts';
 import { hrefTo } from '../route';
 
 export function DriftPanel({ me }: { me: Me }) {
@@ -38,7 +38,7 @@ export function DriftPanel({ me }: { me: Me }) {
         { title: t.status, render: (_, d) => <Status status={d.status} words={t.driftStatuses} /> },
         { title: t.asset, render: (_, d) => <Mono>{sayKey(d.asset)}</Mono> },
         { title: t.unit, render: (_, d) => <UnitName code={d.unit} /> },
-        { title: `${t.expected} → ${t.observed}`, render: (_, d) => <>{d.expected || t.nothingListed} → {d.observed || '—'}</> },
+        { title: `${t.expected} → ${t.observed}`, render: (_, d) => <Difference of={d} /> },
         { title: t.last, render: (_, d) => <Time at={d.last} /> },
       ]}
       drawerTitle={(d) => <>{t.driftKinds[d.kind] ?? d.kind} · <Mono>{sayKey(d.asset)}</Mono></>}
