@@ -77,6 +77,7 @@ func operationID(method, path string) string {
 type listInput struct {
 	Query string `query:"query" maxLength:"16384" doc:"in the search language; empty is everything" example:"source.ip = 192.0.2.0/24 && event.outcome = failure"`
 	Since string `query:"since" maxLength:"40" doc:"only what happened since: an age such as 30m, 12h or 7d, or a time (RFC 3339)" example:"24h"`
+	Unit  string `query:"unit" maxLength:"64" doc:"only of this unit and those below it"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"rows at most"`
 }
 
@@ -90,6 +91,9 @@ type listOutput[T any] struct{ Body Page[T] }
 // query is the search that in asks for, within what the viewer may see.
 func (in *listInput) query(v *viewer) (search.Query, *Problem) {
 	q := search.Query{Text: in.Query, Limit: in.Limit, Units: v.units, Now: time.Now()}
+	if in.Unit != "" {
+		q.Units = v.unitsIn(in.Unit)
+	}
 	if in.Since == "" {
 		return q, nil
 	}

@@ -10,19 +10,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fengsui/internal/clickhouse"
 	"fengsui/internal/graph"
 	"fengsui/registry"
 	"fengsui/schemas"
 )
 
-// TestMap: assets, their past and what is around them, by the API; and nobody
-// sees or reaches what is not theirs.
-func TestMap(t *testing.T) {
-	db := openStore(t)
-	s := start(t, db, nil)
-	now := time.Now().UTC().Truncate(time.Microsecond)
+// fillMap writes a name with two addresses, one in each city; a service of each
+// presents the same certificate, the first city's another one until an hour ago.
+func fillMap(t *testing.T, db *clickhouse.DB, now time.Time) (domain, current schemas.Asset) {
+	t.Helper()
 	ago := func(hours int) time.Time { return now.Add(-time.Duration(hours) * time.Hour) }
-	mine, other := netip.MustParseAddr("198.51.100.10"), netip.MustParseAddr("203.0.113.10")
+	mine, other := netip.MustParseAddr("198.51.100.10"), otherAddr
 	tls := func(sha string) *schemas.Service {
 		return &schemas.Service{Name: "https", Product: "nginx", TLS: &schemas.TLS{SHA256: sha, Names: []string{"www.c1.example.edu.cn"}}, HTTP: &schemas.HTTP{Status: 200, Body: "<p>"}}
 	}
@@ -35,11 +34,11 @@ func TestMap(t *testing.T) {
 	host := func(ip netip.Addr, unit string) schemas.Asset {
 		return schemas.Asset{Key: schemas.HostKey(ip), Version: 1, Kind: schemas.AssetHost, Unit: unit, IP: ip, Alive: true, First: ago(48), Last: now, Updated: now, Since: ago(48)}
 	}
-	domain := schemas.Asset{
+	domain = schemas.Asset{
 		Key: "domain/www.c1.example.edu.cn", Version: 1, Kind: schemas.AssetDomain, Unit: "c1", Name: "www.c1.example.edu.cn", Alive: true,
 		Records: []schemas.Record{{Type: "A", Values: []string{mine.String(), other.String()}}}, First: ago(48), Last: now, Updated: now, Since: ago(48),
 	}
-	current := service(mine, "c1", tls("bb"), 1)
+	current = service(mine, "c1", tls("bb"), 1)
 	must(t, db.InsertAssets(t.Context(), []schemas.Asset{domain, host(mine, "c1"), host(other, "c2"), current, service(other, "c2", tls("bb"), 48)}, "1"))
 	former := service(mine, "c1", tls("aa"), 48)
 	former.Version = 1
@@ -52,7 +51,18 @@ func TestMap(t *testing.T) {
 		}
 	}
 	must(t, db.InsertEdges(t.Context(), edges, "1"))
+	return domain, current
+}
 
+var otherAddr = netip.MustParseAddr("203.0.113.10") // of the other city
+
+// TestMap: assets, their past and what is around them, by the API; and nobody
+// sees or reaches what is not theirs.
+func TestMap(t *testing.T) {
+	db := openStore(t)
+	s := start(t, db, nil)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	domain, current := fillMap(t, db, now)
 	key := url.QueryEscape(current.Key)
 	b := s.user("of-c1", registry.RoleAnalyst, "c1")
 	var a schemas.Asset
@@ -66,10 +76,10 @@ func TestMap(t *testing.T) {
 	}
 	var history Page[schemas.AssetVersion]
 	b.do("GET", "/api/v1/asset-history?key="+key, nil, 200).into(t, &history)
-	if len(history.Items) != 2 || !history.Items[0].Until.IsZero() || !history.Items[1].Until.Equal(ago(1)) {
+	if len(history.Items) != 2 || !history.Items[0].Until.IsZero() || !history.Items[1].Until.Equal(now.Add(-time.Hour)) {
 		t.Errorf("%+v", history.Items)
 	}
-	notMine := url.QueryEscape(schemas.HostKey(other))
+	notMine := url.QueryEscape(schemas.HostKey(otherAddr))
 	for _, path := range []string{"asset?key=" + notMine, "asset-history?key=" + notMine, "graph?around=" + notMine, "graph?around=unit/c2", "graph?around=network/203.0.113.0/24", "asset?key=" + key + "&at=90h", "graph?around=nothing/x"} {
 		b.refused("GET", "/api/v1/"+path, nil, 404, codeNotFound)
 	}

@@ -128,7 +128,16 @@ func TestScope(t *testing.T) {
 	f("s1", "s1")
 	f("unknown")
 
+	// A part of what one sees can be asked for, and no more.
 	b := s.user("city", registry.RoleAnalyst, "c1")
+	for of, want := range map[string][]string{"s1": {"s1"}, "c1": {"c1", "s1"}, "p": {"c1", "s1"}, "c2": nil, "unknown": nil} {
+		for _, path := range paths {
+			if got := unitsIn(t, b.do("GET", "/api/v1/"+path+"?unit="+of, nil, 200)); !cmp.Equal(got, want) {
+				t.Errorf("%s of the unit %q: units %q, want %q", path, of, got, want)
+			}
+		}
+	}
+
 	var seen struct{ Items []schemas.Unit }
 	b.do("GET", "/api/v1/units", nil, 200).into(t, &seen)
 	if want := []schemas.Unit{units[1], units[3]}; !cmp.Equal(seen.Items, want) {

@@ -36,6 +36,17 @@ func viewerOf(ctx context.Context) *viewer {
 // unit is for those who see everything.
 func (v *viewer) sees(unit string) bool { return v.units == nil || v.inScope[unit] }
 
+// unitsIn is what the viewer sees of a unit and those below it.
+func (v *viewer) unitsIn(unit string) []string {
+	out := []string{}
+	for _, u := range v.directory.Units() {
+		if v.sees(u.Code) && v.directory.Under(u.Code, unit) {
+			out = append(out, u.Code)
+		}
+	}
+	return out
+}
+
 // mayList says why the viewer may not put an entry on the whitelist, or take it
 // away: it is not theirs, or it would speak for the addresses or names of others.
 func (v *viewer) mayList(w *schemas.WhitelistEntry) error {

@@ -1,9 +1,9 @@
 import { useQuery } from '@tanstack/react-query';
-import { Alert, Button, Card, Descriptions, Drawer, Empty, Spin, Table, Tag, Tooltip } from 'antd';
+import { Alert, Button, Card, Descriptions, Drawer, Empty, Input, Select, Spin, Table, Tag, Tooltip } from 'antd';
 import type { TableColumnsType } from 'antd';
-import { createContext, useContext, useState, type ReactNode } from 'react';
+import { createContext, useContext, useEffect, useState, type ReactNode } from 'react';
 
-import { ApiError, call, type Alert as RaisedAlert, type Event } from './api/client';
+import { ApiError, call, type Alert as RaisedAlert, type Change, type Drift, type Event } from './api/client';
 import { sayProblem, sayTime, useLanguage } from './i18n';
 
 export type NamedUnits = Map<string, string>;
@@ -28,6 +28,12 @@ const statusColors: Record<string, string> = { open: 'red', closed: 'green', sus
 
 export function Status({ status, words }: { status: string; words: Record<string, string> }) {
   return <Tag color={statusColors[status] ?? 'default'}>{words[status] ?? status}</Tag>;
+}
+
+/** What was expected and what was seen. Only of some kinds is nothing expected because nothing is listed. */
+export function Difference({ of: d }: { of: Drift }) {
+  const { t } = useLanguage();
+  return <>{d.expected || (d.kind.startsWith('unlisted') ? t.nothingListed : '—')} → {d.observed || '—'}</>;
 }
 
 export function Time({ at }: { at: string | undefined }) {
@@ -89,7 +95,11 @@ export function Rows<T extends object>(p: RowsProps<T>) {
           loading={p.asked.isPending && !p.asked.error}
           locale={{ emptyText: <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={p.asked.error ? '' : p.empty} /> }}
           scroll={{ x: 'max-content' }}
-          onRow={(r) => ({ onClick: () => setShown(p.rowKey(r)) })}
+          onRow={(r) => ({
+            tabIndex: 0,
+            onClick: () => setShown(p.rowKey(r)),
+            onKeyDown: (e) => e.key === 'Enter' && e.target === e.currentTarget && setShown(p.rowKey(r)),
+          })}
           pagination={{ defaultPageSize: p.pageSize, hideOnSinglePage: true, size: 'small', showTotal: t.total, showSizeChanger: false }}
         />
       </Card>
@@ -208,5 +218,62 @@ export function EventFields({ event }: { event: Event }) {
         children: <Mono>{say(name, value)}</Mono>,
       }))}
     />
+  );
+}
+
+/** A day or a time, told once it is whole: a year that is being written is none yet. */
+export function Moment({ type, label, value, min, max, onChange }: { type: 'date' | 'datetime-local'; label: string; value: string; min?: string; max?: string; onChange: (value: string) => void }) {
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
+  return (
+    <Input
+      type={type}
+      style={{ width: 'auto' }}
+      aria-label={label}
+      value={text}
+      min={min}
+      max={max}
+      onChange={(e) => {
+        setText(e.target.value);
+        if (e.target.value === '' || e.target.value >= '1971') onChange(e.target.value);
+      }}
+    />
+  );
+}
+
+/** One of the units that somebody sees, or none. */
+export function UnitSelect({ value, onChange }: { value: string | undefined; onChange: (code: string | undefined) => void }) {
+  const { t } = useLanguage();
+  const names = useContext(UnitNames);
+  return (
+    <Select
+      value={value || undefined}
+      allowClear
+      showSearch={{ optionFilterProp: 'label' }}
+      placeholder={t.unitWithBelow}
+      aria-label={t.unitWithBelow}
+      style={{ minWidth: 200 }}
+      options={[...names].map(([code, name]) => ({ value: code, label: `${name} ${code}` }))}
+      onChange={(code: string | undefined) => onChange(code)}
+    />
+  );
+}
+
+/** Changes of entries of the registry, each with the fields that it changed. */
+export function Changes({ title, changes, keys }: { title: string; changes: readonly Change[] | undefined; keys?: boolean }) {
+  const { t } = useLanguage();
+  const columns: TableColumnsType<Change> = [
+    { title: t.fields, render: (_, c) => c.fields.map((f) => <Field key={f.field} of={f} />) },
+  ];
+  if (keys) columns.unshift({ title: t.id, render: (_, c) => <Mono>{c.key}</Mono> });
+  else columns.unshift({ title: t.time, render: (_, c) => <Time at={c.at} /> }, { title: t.by, render: (_, c) => <>{c.who} {c.deleted && <Tag color="red">{t.deleted}</Tag>}</> });
+  return <Small title={title} rows={changes as Change[] | undefined} columns={columns} />;
+}
+
+function Field({ of }: { of: Change['fields'][number] }) {
+  return (
+    <div className="mono wrap">
+      {of.field}: {of.before && <del>{of.before}</del>} {of.after && <ins>{of.after}</ins>}
+    </div>
   );
 }

@@ -2,14 +2,29 @@ import type { components, paths } from './schema';
 
 type Schemas = components['schemas'];
 export type Alert = Schemas['Alert'];
+export type AllCounts = Schemas['AllCounts'];
 export type Asset = Schemas['Asset'];
+export type AssetField = Schemas['AssetField'];
+export type Change = Schemas['Change'];
+export type Contact = Schemas['Contact'];
 export type Counts = Schemas['Counts'];
+export type Domain = Schemas['Domain'];
 export type Drift = Schemas['Drift'];
+export type DriftDecision = Schemas['DriftDecisionInputBody'];
+export type DriftItem = Schemas['DriftItem'];
+export type Found = Schemas['Found'];
+export type Graph = Schemas['Graph'];
+export type GraphLink = Schemas['Link'];
+export type Imported = Schemas['Imported'];
+export type Listed = Schemas['Listed'];
 export type LiveAlerts = Schemas['LiveAlerts'];
 export type LiveCounts = Schemas['LiveCounts'];
 export type Me = Schemas['Me'];
 export type MiningDetection = Schemas['MiningDetection'];
+export type Network = Schemas['Network'];
 export type Problem = Schemas['Problem'];
+export type Request = Schemas['Request'];
+export type System = Schemas['System'];
 export type Unit = Schemas['Unit'];
 export type UnitCounts = Schemas['UnitCounts'];
 export type WhitelistEntry = Schemas['WhitelistEntry'];
@@ -23,6 +38,7 @@ type Answer<Operation> = Operation extends { responses: { 200: { content: { 'app
 type Asked<Operation> = {
   query?: Operation extends { parameters: { query?: infer Query } } ? Query : never;
   body?: Operation extends { requestBody: { content: { 'application/json': infer Body } } } ? Body : never;
+  file?: Operation extends { requestBody: { content: { 'application/octet-stream': unknown } } } ? Blob : never;
 };
 
 /** An error of the API, or of the way to it. */
@@ -45,6 +61,10 @@ export async function call<Path extends keyof paths, M extends Method & keyof pa
   if (asked.body !== undefined) {
     init.headers = { 'Content-Type': 'application/json' };
     init.body = JSON.stringify(asked.body);
+  }
+  if (asked.file !== undefined) {
+    init.headers = { 'Content-Type': 'application/octet-stream' };
+    init.body = asked.file;
   }
   let response: Response;
   try {

@@ -1,0 +1,81 @@
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { Tag } from 'antd';
+
+import { call, type Domain, type Network } from '../../api/client';
+import { useLanguage } from '../../i18n';
+import { Facts, Mono, Rows, UnitName } from '../../parts';
+import { hrefTo } from '../../route';
+import { History, type Of } from './History';
+
+/** Address blocks of units: the authorised scope of scans. */
+export function Networks({ of }: { of: Of }) {
+  const { t } = useLanguage();
+  const asked = useQuery({ queryKey: ['networks', of], queryFn: () => call('get', '/api/v1/networks', { query: { ...of } }), placeholderData: keepPreviousData });
+  return (
+    <Rows<Network>
+      id="networks"
+      title={t.networks}
+      asked={asked}
+      empty={t.noEntries}
+      rowKey={(n) => n.prefix}
+      pageSize={20}
+      columns={[
+        { title: t.network, render: (_, n) => <Mono>{n.prefix}</Mono> },
+        { title: t.name_, render: (_, n) => n.name },
+        { title: t.unit, render: (_, n) => <UnitName code={n.unit} /> },
+        { title: t.scanned, render: (_, n) => <Scanned scan={n.scan} /> },
+        { title: t.hours, render: (_, n) => n.hours },
+        { title: t.exclude, render: (_, n) => <Mono>{n.exclude?.join('\n')}</Mono> },
+      ]}
+      drawerTitle={(n) => <>{t.network} · <Mono>{n.prefix}</Mono></>}
+      drawer={(n) => (
+        <>
+          <p><a href={hrefTo('asset', { key: `network/${n.prefix}` })}>{t.relations}</a></p>
+          <Facts
+            items={[
+              [t.network, <Mono>{n.prefix}</Mono>], [t.name_, n.name], [t.unit, <UnitName code={n.unit} />], [t.scanned, <Scanned scan={n.scan} />],
+              [t.hours, n.hours], [t.exclude, n.exclude && <Mono>{n.exclude.join('\n')}</Mono>], [t.rate, n.rate], [t.hostRate, n.host_rate],
+            ]}
+          />
+          <History of={`network/${n.prefix}`} />
+        </>
+      )}
+    />
+  );
+}
+
+/** Domains of units, each with every name below it. */
+export function Domains({ of }: { of: Of }) {
+  const { t } = useLanguage();
+  const asked = useQuery({ queryKey: ['domains', of], queryFn: () => call('get', '/api/v1/domains', { query: { ...of } }), placeholderData: keepPreviousData });
+  return (
+    <Rows<Domain>
+      id="domains"
+      title={t.domainNames}
+      asked={asked}
+      empty={t.noEntries}
+      rowKey={(d) => d.name}
+      pageSize={20}
+      columns={[
+        { title: t.domainName, render: (_, d) => <Mono>{d.name}</Mono> },
+        { title: t.unit, render: (_, d) => <UnitName code={d.unit} /> },
+        { title: t.scanned, render: (_, d) => <Scanned scan={d.scan} /> },
+        { title: t.hours, render: (_, d) => d.hours },
+        { title: t.exclude, render: (_, d) => <Mono>{d.exclude?.join('\n')}</Mono> },
+      ]}
+      drawerTitle={(d) => <>{t.domainName} · <Mono>{d.name}</Mono></>}
+      drawer={(d) => (
+        <>
+          <p><a href={hrefTo('asset', { key: `domain/${d.name}` })}>{t.relations}</a></p>
+          <Facts items={[[t.domainName, <Mono>{d.name}</Mono>], [t.unit, <UnitName code={d.unit} />], [t.scanned, <Scanned scan={d.scan} />], [t.hours, d.hours], [t.exclude, d.exclude && <Mono>{d.exclude.join('\n')}</Mono>], [t.rate, d.rate]]} />
+          <History of={`domain/${d.name}`} />
+        </>
+      )}
+    />
+  );
+}
+
+function Scanned({ scan }: { scan: boolean }) {
+  const { t } = useLanguage();
+  return <Tag color={scan ? 'green' : 'default'}>{scan ? t.authorised : t.notAuthorised}</Tag>;
+}
