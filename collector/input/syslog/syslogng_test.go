@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -15,44 +14,6 @@ import (
 
 // aside is where deploy/setup/aside.sh has unpacked syslog-ng.
 const aside = "../../../deploy/setup/aside"
-
-// runSyslogNG runs a real syslog-ng until the test ends.
-func runSyslogNG(t *testing.T, dir, conf string) {
-	t.Helper()
-	root, err := filepath.Abs(aside)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listentest.Program(t, filepath.Join(root, "usr/sbin/syslog-ng"))
-	libraries, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	modules, err := filepath.Glob(filepath.Join(root, "usr/lib/syslog-ng/[0-9]*"))
-	if err != nil || len(modules) != 1 {
-		t.Fatalf("modules of syslog-ng: %q, %v", modules, err)
-	}
-	confFile := filepath.Join(dir, "syslog-ng.conf")
-	if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(root, "usr/sbin/syslog-ng"), "--foreground", "--stderr", "--no-caps", "--cfgfile="+confFile,
-		"--persist-file="+filepath.Join(dir, "persist"), "--control="+filepath.Join(dir, "ctl"), "--pidfile="+filepath.Join(dir, "pid"),
-		"--module-path="+modules[0])
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(append(libraries, filepath.Join(root, "usr/lib/syslog-ng")), ":"))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-		if t.Failed() {
-			t.Logf("syslog-ng said: %s", out.String())
-		}
-	})
-}
 
 // TestSyslogNG has a real syslog-ng read a file and forward it with each of its
 // drivers and transports, with structured data and Chinese text.
@@ -81,7 +42,7 @@ func TestSyslogNG(t *testing.T) {
 			}
 			driver = strings.NewReplacer("UDP", port(in.Addrs()[0]), "TCP", port(in.Addrs()[1]), "TLS", port(in.Addrs()[2]),
 				"PROOF", fmt.Sprintf("ca-file(%q) cert-file(%q) key-file(%q)", a.CA, cert, key)).Replace(driver)
-			runSyslogNG(t, dir, fmt.Sprintf(`@version: 3.38
+			listentest.RunSyslogNG(t, aside, dir, fmt.Sprintf(`@version: 3.38
 options { stats-freq(0); keep-hostname(yes); };
 source s { file("%s/device.log" flags(no-parse) default-facility(local4) default-priority(notice) follow-freq(0.1)); };
 rewrite r {
