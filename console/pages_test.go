@@ -139,6 +139,7 @@ func TestSearchPage(t *testing.T) {
 	shows(t, ctx, "#found", "12 项资产", "198.51.100.1")
 	says(t, ctx, asked, "protocol = redis")
 	says(t, ctx, `document.querySelectorAll("#found tbody tr.ant-table-row").length`, "12")
+	picture(t, ctx, "search-answer")
 
 	// A bucket narrows the search, by whatever field is counted.
 	press(t, ctx, "#buckets a", "乙市")
@@ -382,14 +383,33 @@ func TestRegistryPage(t *testing.T) {
 		says(t, ctx, `[...document.querySelectorAll(".ant-drawer-mask")].some(e => e.getClientRects().length)`, "false")
 	}
 
+	// Systems are registered by administrators, whole, with what the form leaves out.
+	s.enter(ctx, "of-c1", "#/registry")
+	press(t, ctx, "#systems button", "登记系统")
+	do(t, ctx, chromedp.WaitVisible(".ant-modal #code", chromedp.ByQuery), chromedp.SendKeys("#code", "mail", chromedp.ByQuery), chromedp.SendKeys(".ant-modal #name", "邮件系统", chromedp.ByQuery),
+		chromedp.SendKeys("#unit", "c1", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter), chromedp.SendKeys("#addresses", "203.0.113.30", chromedp.ByQuery))
+	press(t, ctx, ".ant-modal button", "提交")
+	shows(t, ctx, ".ant-modal", "没有权限") // the address is another city's
+	do(t, ctx, chromedp.Evaluate(`document.querySelector("#addresses").select()`, nil), chromedp.SendKeys("#addresses", "198.51.100.30", chromedp.ByQuery))
+	press(t, ctx, ".ant-modal button", "提交")
+	shows(t, ctx, "#systems", "邮件系统", "198.51.100.30")
+	press(t, ctx, "#systems tbody tr.ant-table-row", "教务系统")
+	press(t, ctx, ".ant-drawer-open button", "修改")
+	do(t, ctx, chromedp.WaitVisible(".ant-modal #name", chromedp.ByQuery), chromedp.SendKeys(".ant-modal #name", "二期", chromedp.ByQuery))
+	press(t, ctx, ".ant-modal button", "提交")
+	shows(t, ctx, "#systems", "教务系统二期")
+	shows(t, ctx, ".ant-drawer-open", "of-c1", "教务系统二期", "12,000 人", "jw.c1.example.edu.cn")
+	leave(t, ctx)
+
 	// Somebody of the city sees its system, with its history, and asks for an entry.
 	s.enter(ctx, "li", "")
 	press(t, ctx, "header nav a", "登记备案")
 	shows(t, ctx, "#systems", "教务系统", "等保 3 级", "甲市", "登记")
-	says(t, ctx, `document.querySelectorAll("#systems tbody tr.ant-table-row").length`, "1")
+	says(t, ctx, `document.querySelectorAll("#systems tbody tr.ant-table-row").length`, "2")
+	says(t, ctx, `document.querySelectorAll("#systems button").length`, "0") // an analyst registers none
 	says(t, ctx, tabs, "信息系统,申请与审批,白名单,单位,网段,域名")
 	do(t, ctx, chromedp.Focus("#systems tbody tr.ant-table-row", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter)) // without a mouse
-	shows(t, ctx, ".ant-drawer-open", "12,000 人", "jw.c1.example.edu.cn", "经过", "test")
+	shows(t, ctx, ".ant-drawer-open", "12,000 人", "jw.c1.example.edu.cn", "经过", "test", "of-c1")
 	shut()
 	press(t, ctx, "#registry [role=tab]", "申请与审批")
 	press(t, ctx, "#requests button", "提出申请")
