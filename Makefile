@@ -8,12 +8,12 @@ DATA ?= data
 # libpcap's headers and a C compiler are for fengsui-syn alone.
 BUILD_PACKAGES := libpcap-dev gcc libc6-dev
 # The real peers that the tests speak with.
-TEST_PACKAGES := $(BUILD_PACKAGES) rsyslog rsyslog-gnutls rsyslog-elasticsearch bsdutils tshark nginx-light redis-server openssh-server openssh-client \
+TEST_PACKAGES := $(BUILD_PACKAGES) rsyslog rsyslog-gnutls rsyslog-elasticsearch rsyslog-kafka bsdutils tshark nginx-light redis-server openssh-server openssh-client \
 	softflowd bind9 bind9-dnsutils bind9-utils nsd dnsperf nmap masscan iproute2 nftables openssl curl chromium fonts-noto-cjk postgresql \
 	mariadb-server vsftpd memcached dovecot-imapd snmpd lighttpd mosquitto
 
 # Peers that conflict with others as packages: unpacked, not installed.
-ASIDE_PACKAGES := syslog-ng-core syslog-ng-mod-rdkafka
+ASIDE_PACKAGES := syslog-ng-core syslog-ng-mod-rdkafka syslog-ng-mod-http pmacct
 
 LIBCHDB := deploy/libchdb/node_modules/.package-lock.json
 PAGE := console/web/dist/index.html

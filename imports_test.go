@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 // the network.
 var pure = []string{
 	"fengsui/analyzer/parse", "fengsui/analyzer/match", "fengsui/analyzer/correlate", "fengsui/analyzer/mining",
-	"fengsui/analyzer/assets", "fengsui/analyzer/drift", "fengsui/analyzer/mask", "fengsui/analyzer/tune", "fengsui/analyzer/trial", "fengsui/rules/tuning", "fengsui/analyzer/geo", "fengsui/analyzer/useragent", "fengsui/internal/directory", "fengsui/internal/query", "fengsui/internal/graph", "fengsui/internal/hours", "fengsui/scanner/queue", "fengsui/analyzer/annotate",
+	"fengsui/analyzer/assets", "fengsui/analyzer/drift", "fengsui/analyzer/marks", "fengsui/analyzer/mask", "fengsui/analyzer/tune", "fengsui/analyzer/trial", "fengsui/rules/tuning", "fengsui/analyzer/geo", "fengsui/analyzer/useragent", "fengsui/internal/directory", "fengsui/internal/query", "fengsui/internal/graph", "fengsui/internal/hours", "fengsui/scanner/queue", "fengsui/analyzer/annotate",
 }
 
 var impure = []string{"fengsui/internal/kafka", "fengsui/internal/clickhouse", "database/sql", "net/http", "os/exec"}

@@ -345,6 +345,7 @@ type metrics struct {
 	assets       prometheus.Gauge
 	assetsFull   prometheus.Counter
 	edges        prometheus.Counter
+	unmarked     prometheus.Counter
 	badRecords   *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	forgotten    prometheus.Counter
@@ -378,6 +379,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		assets:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "fengsui", Subsystem: "analyzer", Name: "assets", Help: "Assets in the map."}),
 		assetsFull:   counter("assets_dropped_total", "Assets not taken in because the map (assets.max), or a host in it, was full."),
 		edges:        counter("edges_stored_total", "Edges of the map acknowledged by ClickHouse, each once for a batch."),
+		unmarked:     counter("marks_dropped_total", "Sightings of sites on foreign addresses with a unit's marks not passed on, because too many others were within an hour."),
 		badRecords:   vec("bad_records_total", "Records of our own topics that could not be read.", "topic"),
 		retries:      vec("write_retries_total", "Writes that failed and were tried again.", "what"),
 		forgotten:    counter("sources_forgotten_total", "Log sources dropped to stay within health.max_sources; their silence goes unnoticed."),
@@ -402,7 +404,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, c := range []prometheus.Collector{
 		m.received, m.stored, m.deadLettered, m.repeated, m.misfits, m.matches, m.alerts, m.detections, m.drift,
 		m.observations, m.badRecords, m.retries, m.forgotten, m.evicted, m.suppressed, m.latency,
-		m.assets, m.assetsFull, m.edges,
+		m.assets, m.assetsFull, m.edges, m.unmarked,
 		m.sightings, m.whoNamed, m.whoFailed, m.whoDropped,
 	} {
 		if err := reg.Register(c); err != nil {

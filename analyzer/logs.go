@@ -15,6 +15,7 @@ import (
 
 	"fengsui/analyzer/assets"
 	"fengsui/analyzer/identity"
+	"fengsui/analyzer/marks"
 	"fengsui/analyzer/mask"
 	"fengsui/analyzer/match"
 	"fengsui/analyzer/mining"
@@ -47,6 +48,8 @@ type logs struct {
 	found     *kafka.Producer // of matches
 	partition int
 	recent    *assets.Recent
+	marks     *marks.Marks
+	unmarked  uint64 // sightings of marks that were too many, as far as was counted
 	sources   *sources
 	formats   *parse.Detector
 	mask      *mask.Scope
@@ -126,6 +129,8 @@ func (h *logs) Handle(ctx context.Context, records []kafka.Record) error {
 	matches.send(h.matches)
 	h.metrics.received.Add(float64(len(records)))
 	h.masked.add(h.mask)
+	h.metrics.unmarked.Add(float64(h.recent.Dropped() - h.unmarked))
+	h.unmarked = h.recent.Dropped()
 	for _, out := range []struct {
 		topic   string
 		records []kafka.Record
@@ -295,9 +300,20 @@ func (h *logs) take(snap *directory.Snapshot, rules *ruleset.Current, r *kafka.R
 		for _, o := range assets.FromEvent(ev, snap.Internal, h.recent) {
 			h.observations = append(h.observations, observationRecord(&o))
 		}
+		for _, o := range assets.Abroad(ev, snap.Internal, h.marksOf(snap), h.recent) {
+			h.observations = append(h.observations, observationRecord(&o))
+		}
 	}
 	h.fresh[origin.Stream] = origin.Seq
 	h.events.Add(ev, r.Partition, r.Offset)
+}
+
+// marksOf are the marks of the registry's units.
+func (h *logs) marksOf(snap *directory.Snapshot) *marks.Marks {
+	if !h.marks.For(snap) {
+		h.marks = marks.New(snap)
+	}
+	return h.marks
 }
 
 // deadLetter keeps a record whole but for what is masked, in the topic and in the

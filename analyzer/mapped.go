@@ -2,8 +2,10 @@ package analyzer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"fengsui/analyzer/assets"
@@ -100,36 +102,41 @@ func (h *observations) foldMap(o *schemas.Observation, r *kafka.Record, set *cha
 	}
 }
 
-// writeMap stores what has become of the map. What assets were comes before what
-// they are: it is only made while they become something else.
-func (h *observations) writeMap(ctx context.Context, set *changeSet, last int64, token string) error {
+// writeMap begins to store what has become of the map, and returns what waits for
+// the end. What assets were comes before what they are: it is only made while they
+// become something else. All else may go at the same time.
+func (h *observations) writeMap(ctx context.Context, set *changeSet, token string) (wait func() error, err error) {
 	h.sayFull()
 	changed, versions, edges := set.assets.list(), set.mapped.versions, set.mapped.edges.List()
 	if len(changed) > 0 {
 		if err := h.fill(ctx, set); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for _, write := range []struct {
-		what   string
-		rows   int
-		insert func(context.Context) error
-	}{
-		{"asset_versions", len(versions), func(ctx context.Context) error { return h.deps.Store.InsertVersions(ctx, versions, token) }},
-		{"assets", len(changed), func(ctx context.Context) error { return h.deps.Store.InsertAssets(ctx, changed, token) }},
-		{"edges", len(edges), func(ctx context.Context) error { return h.deps.Store.InsertEdges(ctx, edges, token) }},
-	} {
-		if write.rows == 0 {
-			continue
-		}
-		if err := h.persist(ctx, write.what, write.insert); err != nil {
-			return err
-		}
-	}
-	h.counted = max(h.counted, last)
-	h.metrics.edges.Add(float64(len(edges)))
 	h.metrics.assets.Set(float64(h.assets.Len()))
-	return nil
+	var all sync.WaitGroup
+	var ofAssets, ofEdges error
+	all.Go(func() {
+		if len(versions) > 0 {
+			ofAssets = h.persist(ctx, "asset_versions", func(ctx context.Context) error { return h.deps.Store.InsertVersions(ctx, versions, token) })
+		}
+		if len(changed) > 0 && ofAssets == nil {
+			ofAssets = h.persist(ctx, "assets", func(ctx context.Context) error { return h.deps.Store.InsertAssets(ctx, changed, token) })
+		}
+	})
+	all.Go(func() {
+		if len(edges) > 0 {
+			ofEdges = h.persist(ctx, "edges", func(ctx context.Context) error { return h.deps.Store.InsertEdges(ctx, edges, token) })
+		}
+	})
+	return func() error {
+		all.Wait()
+		if err := errors.Join(ofAssets, ofEdges); err != nil {
+			return err
+		}
+		h.metrics.edges.Add(float64(len(edges)))
+		return nil
+	}, nil
 }
 
 // fill completes the services whose long texts the map does not hold.

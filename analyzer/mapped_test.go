@@ -23,10 +23,14 @@ import (
 	"fengsui/internal/graph"
 	"fengsui/internal/kafka"
 	"fengsui/internal/store/storetest"
+	testkafka "fengsui/internal/testkit/kafka"
 	"fengsui/schemas"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m, nil) }
+func TestMain(m *testing.M) {
+	testkafka.Main()
+	storetest.Main(m, nil)
+}
 
 // mapStore is a real store with the tables.
 func mapStore(t testing.TB) *clickhouse.DB {
@@ -218,7 +222,8 @@ func TestMapInStore(t *testing.T) {
 	})
 }
 
-// writeHalf folds a batch and dies before its edges are written.
+// writeHalf folds a batch and dies when either its assets or its edges are written:
+// they go at the same time.
 func writeHalf(t *rapid.T, ctx context.Context, h *observations, batch []kafka.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -226,8 +231,15 @@ func writeHalf(t *rapid.T, ctx context.Context, h *observations, batch []kafka.R
 		assets: newChanges(func(a *schemas.Asset) string { return a.Key }), mapped: newMapChanges(),
 		drifts: newChanges(func(d *schemas.Drift) string { return d.ID }),
 	}
+	all, _ := decodeAll(batch)
 	for i := range batch {
-		h.fold(h.registry.Snapshot(), &batch[i], time.Now(), set)
+		h.fold(h.registry.Snapshot(), &batch[i], &all[i], time.Now(), set)
+	}
+	if rapid.Bool().Draw(t, "edges first") {
+		if err := h.deps.Store.InsertEdges(ctx, set.mapped.edges.List(), ""); err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
 	if err := h.fill(ctx, set); err != nil {
 		t.Fatal(err)

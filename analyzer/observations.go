@@ -3,6 +3,7 @@ package analyzer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -152,23 +153,32 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 		mapped: newMapChanges(),
 		drifts: newChanges(func(d *schemas.Drift) string { return d.ID }),
 	}
+	all, errs := decodeAll(records)
 	for i := range records {
-		h.fold(snap, &records[i], now, set)
+		if errs[i] != nil {
+			h.metrics.badRecords.WithLabelValues(schemas.TopicObservations).Inc()
+			h.log.Warn("observation passed over", "offset", records[i].Offset, "error", errs[i])
+			continue
+		}
+		h.fold(snap, &records[i], &all[i], now, set)
 	}
 	h.metrics.observations.Add(float64(len(set.seen)))
 	token := fmt.Sprintf("%s/%d/%d-%d", schemas.TopicObservations, h.partition, records[0].Offset, records[len(records)-1].Offset)
 	if err := h.askAgain(ctx, set.asked); err != nil {
 		return err
 	}
-	if err := h.writeMap(ctx, set, records[len(records)-1].Offset, token); err != nil {
+	wait, err := h.writeMap(ctx, set, token)
+	if err != nil {
 		return err
 	}
-	if err := h.writeDrift(ctx, snap, set.drifts.list(), token); err != nil {
+	err = h.writeDrift(ctx, snap, set.drifts.list(), token)
+	if err == nil {
+		err = h.note(ctx, snap, set.assets.list(), set.drifts.list(), now, token)
+	}
+	if err := errors.Join(err, wait()); err != nil {
 		return err
 	}
-	if err := h.note(ctx, snap, set.assets.list(), set.drifts.list(), now, token); err != nil {
-		return err
-	}
+	h.counted = max(h.counted, records[len(records)-1].Offset)
 	if len(set.seen) == 0 {
 		return nil
 	}
@@ -177,22 +187,15 @@ func (h *observations) Handle(ctx context.Context, records []kafka.Record) error
 	})
 }
 
-func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, now time.Time, set *changeSet) {
-	var o schemas.Observation
-	if err := json.Unmarshal(r.Value, &o); err != nil {
-		h.metrics.badRecords.WithLabelValues(schemas.TopicObservations).Inc()
-		h.log.Warn("observation passed over", "offset", r.Offset, "error", err)
-		return
-	}
-	o.Encoded = r.Value
-	set.seen = append(set.seen, o)
-	if !o.OfShard() {
-		h.foldMap(&o, r, set)
+func (h *observations) fold(snap *directory.Snapshot, r *kafka.Record, o *schemas.Observation, now time.Time, set *changeSet) {
+	set.seen = append(set.seen, *o)
+	if !o.OfShard() && o.Method != assets.MethodMarks { // what is abroad is no asset
+		h.foldMap(o, r, set)
 	}
 	if o.Method == assets.MethodLease {
 		return // a client of the network, and no server that came unasked
 	}
-	drifts, asked := h.judge.Observe(snap, &o, r.Partition, r.Offset, now)
+	drifts, asked := h.judge.Observe(snap, o, r.Partition, r.Offset, now)
 	for i := range drifts {
 		set.drifts.add(&drifts[i])
 	}

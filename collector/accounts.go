@@ -114,6 +114,16 @@ func (a *accounts) received(runs []run, times int64) {
 func (a *accounts) delivered(runs []run, spooled, lost []kafka.Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	lines := int64(0)
+	for _, r := range runs {
+		lines += r.lines
+	}
+	if int64(len(spooled)) == lines { // as nearly always, if any: nothing of the records need be read
+		for _, r := range runs {
+			a.of(r.key).Spooled += r.lines
+		}
+		return
+	}
 	for _, r := range runs {
 		a.of(r.key).Shipped += r.lines
 	}
@@ -144,17 +154,23 @@ func (a *accounts) refused(r *kafka.Record, direct bool) {
 
 // each looks for the accounts of records; mu must be held.
 func (a *accounts) each(records []kafka.Record, change func(*Account)) {
+	var key accountKey // of acc
+	var acc *Account
 	for i := range records {
-		k := accountKey{source: string(records[i].Key)}
-		_ = records[i].EachHeader(func(key string, value []byte) { // they are ours
-			switch key {
+		var input, unit []byte
+		_ = records[i].EachHeader(func(name string, value []byte) { // they are ours
+			switch name {
 			case schemas.HeaderInput:
-				k.input = string(value)
+				input = value
 			case schemas.HeaderUnit:
-				k.unit = string(value)
+				unit = value
 			}
 		})
-		change(a.of(k))
+		if source := records[i].Key; acc == nil || key.source != string(source) || key.input != string(input) || key.unit != string(unit) {
+			key = accountKey{string(input), string(unit), string(source)}
+			acc = a.of(key)
+		}
+		change(acc)
 	}
 }
 

@@ -158,6 +158,20 @@ func (c *collecting) checkBooks(spooledBefore float64) {
 	if lost := c.metric("lost_lines_total", ""); received != direct+spooled+lost || lost != 0 {
 		c.t.Errorf("received %v is not shipped %v and spooled %v, lost %v", received, direct, spooled, lost)
 	}
+	sums := func() (sum Account) {
+		for _, a := range c.Status().Sources {
+			if a.Queued != 0 || a.Lost != 0 || a.Source == "" || a.Unit == "" {
+				c.t.Errorf("nothing moves, and in the books stands %+v", a)
+			}
+			sum.add(a)
+		}
+		return sum
+	}
+	eventually(c.t, "what was drained is in the books", func() bool { return float64(sums().Drained) == bySpool })
+	if sum := sums(); float64(sum.Received) != received || float64(sum.Shipped) != direct || float64(sum.Spooled) != spooled ||
+		float64(sum.Rejected) != c.metric("rejected_lines_total", "") {
+		c.t.Errorf("the books of all sources, %+v, are not what the metrics count: received %v, shipped %v and %v by the spool, spooled %v", sum, received, direct, bySpool, spooled)
+	}
 	// Kafka is away or the spool is empty: nothing is between.
 	if spooledBefore+spooled != bySpool+inSpool {
 		c.t.Errorf("%v in the spool before and spooled %v are not shipped %v and still there %v", spooledBefore, spooled, bySpool, inSpool)

@@ -23,6 +23,7 @@ type metrics struct {
 	spooled  prometheus.Counter
 	lost     prometheus.Counter
 	cut      prometheus.Counter
+	full     prometheus.Counter
 	troubles prometheus.Counter
 
 	queued atomic.Int64
@@ -52,6 +53,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.spooled = counter("spooled_lines_total", "Lines written to the spool.")
 	m.lost = counter("lost_lines_total", "Lines accepted that found no room in Kafka or the spool before the end.")
 	m.cut = counter("cut_lines_total", "Times that a line was cut because it was larger than Kafka takes.")
+	m.full = counter("spool_waits_total", "Times that lines had to wait because the spool was full.")
 	m.troubles = counter("spool_errors_total", "Failures to write or read the spool.")
 	gauge("queued_lines", "Lines in memory on their way.", func() float64 { return float64(m.queued.Load()) })
 	onSpool := func(value func(*spool.Spool) float64) func() float64 {
@@ -64,6 +66,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	gauge("spool_lines", "Lines in the spool.", onSpool(func(s *spool.Spool) float64 { return float64(s.Len()) }))
 	gauge("spool_bytes", "Bytes of disk that the spool takes.", onSpool(func(s *spool.Spool) float64 { return float64(s.Bytes()) }))
+	gauge("spool_full", "1 while lines wait because the spool is full.", onSpool(func(s *spool.Spool) float64 {
+		if s.FullSince().IsZero() {
+			return 0
+		}
+		return 1
+	}))
 	gauge("spool_damaged_lines", "Lines found damaged in the spool since the start.", onSpool(func(s *spool.Spool) float64 { return float64(s.Lost()) }))
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {

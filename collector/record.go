@@ -18,23 +18,7 @@ const (
 	recordVersion2 = 2
 )
 
-// encodeRecords encodes records for the spool, in one piece of memory.
-func encodeRecords(records []kafka.Record) [][]byte {
-	size := 0
-	for i := range records {
-		r := &records[i]
-		size += 1 + 2*binary.MaxVarintLen32 + len(r.Key) + len(r.Value) + len(r.Encoded)
-	}
-	memory := make([]byte, 0, size)
-	encoded := make([][]byte, len(records))
-	for i := range records {
-		from := len(memory)
-		memory = appendRecord(memory, &records[i])
-		encoded[i] = memory[from:len(memory):len(memory)]
-	}
-	return encoded
-}
-
+// appendRecord encodes a record for the spool.
 func appendRecord(b []byte, r *kafka.Record) []byte {
 	b = append(b, recordVersion2)
 	b = appendBytes(b, r.Key)
@@ -51,7 +35,7 @@ func appendBytes(b, v []byte) []byte {
 
 var errNoRecord = errors.New("no record of a known version")
 
-// decodeRecords is encodeRecords' reverse. The records share memory with b.
+// decodeRecords is appendRecord's reverse. The records share memory with b.
 func decodeRecords(encoded [][]byte) ([]kafka.Record, error) {
 	records := make([]kafka.Record, len(encoded))
 	for i, b := range encoded {

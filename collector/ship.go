@@ -26,8 +26,9 @@ type producer interface {
 // them, until the spool is empty: nothing overtakes. So in each partition the
 // numbers of a stream only ever go up, but for repetitions.
 //
-// Two goroutines: ship takes from the queue and is the only one that appends to
-// the spool; drain takes from the spool.
+// Three goroutines: ship takes parcels of lines from the queue, and sends them or
+// makes them ready for the spool; store brings those to the disk, in their order,
+// while ship makes the next one ready; drain takes from the spool.
 type shipper struct {
 	topic    string
 	stream   string
@@ -40,8 +41,9 @@ type shipper struct {
 	log      *slog.Logger
 	quiet    input.Quiet
 
-	stamper stamper        // ship's
-	made    []kafka.Record // of the batch that ship delivers
+	free    chan *parcel // to be filled by ship
+	ready   chan *parcel // for the spool; has room for all parcels
+	storing atomic.Int64 // parcels that are ready, or being stored
 
 	lost     atomic.Uint64
 	drained  atomic.Uint64 // records that have left the spool
@@ -57,6 +59,8 @@ type shipper struct {
 const (
 	takeLines  = 20_000
 	takeWeight = 16 << 20
+	// parcels is how many there are: one is stored while the next is made ready.
+	parcels    = 2
 	drainBytes = 4 << 20
 	// gather is how much later than the last some lines are sent, at the least: each
 	// sending costs as much as hundreds of lines do.
@@ -67,14 +71,30 @@ const (
 	paceMost = time.Second
 )
 
-// start starts both goroutines; the channel is closed when they have ended.
-func (s *shipper) start() <-chan struct{} {
+// begin makes what the goroutines need.
+func (s *shipper) begin() {
 	s.sending, s.endSend = context.WithCancel(context.Background())
 	s.spooling, s.endSpool = context.WithCancel(context.Background())
 	s.shipEnded = make(chan struct{})
+	s.free, s.ready = make(chan *parcel, parcels), make(chan *parcel, parcels)
+	for range parcels {
+		s.free <- &parcel{}
+	}
+}
+
+// start starts the goroutines; the channel is closed when they have ended.
+func (s *shipper) start() <-chan struct{} {
+	s.begin()
 	return together(func() {
 		defer close(s.shipEnded)
-		s.ship()
+		<-together(func() {
+			defer close(s.ready)
+			s.ship()
+		}, func() {
+			for p := range s.ready {
+				s.store(p)
+			}
+		})
 	}, s.drain)
 }
 
@@ -114,48 +134,45 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// parcel is the lines of one look into the queue, on their way to Kafka or to the
+// disk. Its memory is used again.
+type parcel struct {
+	batches []batch
+	runs    []run          // of the lines
+	records []kafka.Record // of the lines
+	rest    []kafka.Record // of records, those that Kafka has not acknowledged
+	frames  spool.Frames   // of rest, for the spool
+	stamper stamper        // has the memory of the records
+}
+
 // ship empties the queue until it is closed.
 func (s *shipper) ship() {
 	for last := (time.Time{}); ; {
+		p := <-s.free
 		// Lines that come in twos and threes go together.
 		if wait := gather - time.Since(last); wait > 0 {
 			pause(s.sending, wait)
 		}
-		batches := s.queue.take(takeLines, takeWeight)
-		if len(batches) == 0 {
+		if p.batches = s.queue.take(takeLines, takeWeight); len(p.batches) == 0 {
 			return
 		}
 		last = time.Now()
-		records, runs := s.records(batches)
-		spooled, lost := s.deliver(records)
-		s.accounts.delivered(runs, spooled, lost)
-		if len(lost) == 0 {
-			for _, b := range batches {
-				if b.done != nil {
-					b.done()
-				}
-			}
-		} else {
-			s.metrics.lost.Add(float64(len(lost)))
-			s.lost.Add(uint64(len(lost)))
-		}
-		s.metrics.queued.Add(-int64(len(records)))
-		clear(records) // which hold the lines
-		s.queue.release(batches)
+		s.fill(p)
+		s.deliver(p)
 	}
 }
 
-// records gives the lines their origin, and so their place in the order.
-func (s *shipper) records(batches []batch) ([]kafka.Record, []run) {
+// fill gives the parcel's lines their origin, and so their place in the order.
+func (s *shipper) fill(p *parcel) {
 	n := 0
-	var runs []run
-	for _, b := range batches {
+	p.runs = p.runs[:0]
+	for _, b := range p.batches {
 		n += len(b.lines)
-		runs = append(runs, b.runs...)
+		p.runs = append(p.runs, b.runs...)
 	}
-	s.stamper.begin()
-	records := slices.Grow(s.made[:0], n)
-	for _, b := range batches {
+	p.stamper.begin()
+	p.records = slices.Grow(p.records[:0], n)
+	for _, b := range p.batches {
 		for i := range b.lines {
 			l := &b.lines[i]
 			o := schemas.Origin{
@@ -172,38 +189,108 @@ func (s *shipper) records(batches []batch) ([]kafka.Record, []run) {
 				s.seq++
 				o.Stream, o.Seq = s.stream, s.seq
 			}
-			key, headers := s.stamper.stamp(&o)
-			records = append(records, kafka.Record{Key: key, Value: l.Value, Encoded: headers})
+			key, headers := p.stamper.stamp(&o)
+			p.records = append(p.records, kafka.Record{Key: key, Value: l.Value, Encoded: headers})
 		}
 	}
-	s.made = records
-	return records, runs
 }
 
-// deliver brings records to Kafka, and returns those that it has brought to the
-// spool instead, or those that it could bring nowhere before the time was up.
-func (s *shipper) deliver(records []kafka.Record) (spooled, lost []kafka.Record) {
-	s.pace(uint64(len(records)))
+// deliver sends a parcel to Kafka, or makes what Kafka does not take ready for the
+// spool: all of it, while anything is there or on its way there.
+func (s *shipper) deliver(p *parcel) {
+	s.pace(uint64(len(p.records)))
+	p.rest = p.records
+	if s.storing.Load() == 0 && s.direct(p) {
+		s.settle(p, nil, nil)
+		s.reuse(p)
+		return
+	}
+	s.frame(p)
+	s.storing.Add(1)
+	s.ready <- p
+}
+
+// direct sends the rest of a parcel, if nothing is in the spool; true: there is no
+// rest any more.
+func (s *shipper) direct(p *parcel) bool {
+	if s.spool.Len() > 0 || s.sending.Err() != nil {
+		return false
+	}
+	unacked, err := s.send(s.sending, p.rest, "direct")
+	if err == nil {
+		return true
+	}
+	p.rest = unacked
+	s.quiet.Warn("Kafka does not take lines; they go to the spool", "error", err)
+	return false
+}
+
+// frame encodes the rest of a parcel for the spool.
+func (s *shipper) frame(p *parcel) {
+	p.frames.Reset()
+	for i := range p.rest {
+		p.frames.Add(func(b []byte) []byte { return appendRecord(b, &p.rest[i]) })
+	}
+}
+
+// store brings a parcel to the spool.
+func (s *shipper) store(p *parcel) {
+	spooled, lost := s.append(p)
+	s.settle(p, spooled, lost)
+	s.storing.Add(-1) // when the lines are settled: what is sent directly is settled after them
+	s.reuse(p)
+}
+
+// append appends a parcel to the spool, or, while the disk does not take it and
+// nothing else is there, sends it to Kafka after all. It returns the records that it
+// has brought to the spool, or those that it could bring nowhere before the time
+// was up.
+func (s *shipper) append(p *parcel) (spooled, lost []kafka.Record) {
 	for {
-		if s.spool.Len() == 0 && s.sending.Err() == nil {
-			unacked, err := s.send(s.sending, records, "direct")
-			if err == nil {
-				return nil, nil
-			}
-			records = unacked
-			s.quiet.Warn("Kafka does not take lines; they go to the spool", "error", err)
+		if !s.spool.HasRoom(p.frames.Size()) {
+			s.metrics.full.Inc()
+			s.quiet.Warn("the spool is full: inputs wait, and datagrams are dropped, until Kafka takes lines", "lines", s.spool.Len(), "bytes", s.spool.Bytes())
 		}
-		err := s.spool.Append(s.spooling, encodeRecords(records))
+		err := s.spool.Append(s.spooling, &p.frames)
 		if err == nil {
-			s.metrics.spooled.Add(float64(len(records)))
-			return records, nil
+			s.metrics.spooled.Add(float64(len(p.rest)))
+			return p.rest, nil
 		}
 		s.metrics.troubles.Inc()
 		s.quiet.Warn("the spool does not take lines; inputs wait", "error", err)
 		if !pause(s.spooling, retryAfter) {
-			return nil, records
+			return nil, p.rest
 		}
+		if s.direct(p) {
+			return nil, nil
+		}
+		s.frame(p)
 	}
+}
+
+// settle says in the books where a parcel's lines are, and tells those who wait
+// for it.
+func (s *shipper) settle(p *parcel, spooled, lost []kafka.Record) {
+	s.accounts.delivered(p.runs, spooled, lost)
+	if len(lost) == 0 {
+		for _, b := range p.batches {
+			if b.done != nil {
+				b.done()
+			}
+		}
+	} else {
+		s.metrics.lost.Add(float64(len(lost)))
+		s.lost.Add(uint64(len(lost)))
+	}
+	s.metrics.queued.Add(-int64(len(p.records)))
+	s.queue.release(p.batches)
+}
+
+// reuse lets a parcel be filled again.
+func (s *shipper) reuse(p *parcel) {
+	clear(p.records) // which hold the lines
+	p.batches, p.rest = nil, nil
+	s.free <- p
 }
 
 // pace holds n new records back while Kafka takes the spool's, until twice as

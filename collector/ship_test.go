@@ -84,9 +84,19 @@ func TestShippingModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := &moody{limit: 2000, draw: func(n int) int { return rapid.IntRange(0, n).Draw(t, "mood") }}
-		s := &shipper{topic: "logs", stream: "c", producer: k, spool: disk, metrics: m, accounts: newAccounts(), log: slog.New(slog.DiscardHandler)}
+		s := &shipper{topic: "logs", stream: "c", producer: k, spool: disk, queue: newQueue(64 << 20), metrics: m, accounts: newAccounts(), log: slog.New(slog.DiscardHandler)}
 		s.quiet.Log = s.log
-		s.sending, s.spooling = context.Background(), context.Background()
+		s.begin()
+		defer s.endSend()
+		defer s.endSpool()
+		told := 0 // the last line whose sender was told that it is safe
+		put := func(b batch) {
+			m.queued.Add(int64(len(b.lines)))
+			if err := s.queue.put(context.Background(), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		storeOne := func() { s.store(<-s.ready) }
 		drainSome := func() {
 			if disk.Len() == 0 {
 				return
@@ -114,6 +124,9 @@ func TestShippingModel(t *testing.T) {
 		in := &InputConfig{Name: "net", Unit: "41", Format: "auto"}
 		n := 0
 		for range rapid.IntRange(1, 15).Draw(t, "steps") {
+			for len(s.free) == 0 || len(s.ready) > 0 && rapid.Bool().Draw(t, "store") {
+				storeOne()
+			}
 			var lines []input.Line
 			for range rapid.IntRange(1, 30).Draw(t, "lines") {
 				value := fmt.Appendf(nil, "%d ", n)
@@ -124,24 +137,40 @@ func TestShippingModel(t *testing.T) {
 				sent[lines[len(lines)-1].Source]++
 				n++
 			}
-			records, runs := s.records([]batch{{input: in, lines: lines, runs: runsOf(in, lines)}})
+			runs, number := runsOf(in, lines), n
 			s.accounts.received(runs, 1)
-			spooled, lost := s.deliver(records)
-			if len(lost) != 0 {
-				t.Fatalf("%d records left", len(lost))
-			}
-			s.accounts.delivered(runs, spooled, lost)
+			put(batch{input: in, lines: lines, runs: runs, done: func() {
+				if number <= told {
+					t.Fatalf("told of line %d after %d", number, told)
+				}
+				told = number
+			}})
+			p := <-s.free
+			p.batches = s.queue.take(takeLines, takeWeight)
+			s.fill(p)
+			s.deliver(p)
+			ready := int64(0)
 			for _, a := range s.accounts.all() {
-				if a.Received != sent[a.Source] || a.Received != a.Shipped+a.Spooled || a.Queued != 0 {
+				if a.Received != sent[a.Source] || a.Received != a.Shipped+a.Spooled+a.Queued || a.Lost != 0 {
 					t.Fatalf("%d lines of %s, and in the books %+v", sent[a.Source], a.Source, a)
 				}
+				ready += a.Queued
+			}
+			if (ready > 0) != (len(s.ready) > 0) || ready == 0 && told != n || ready != m.queued.Load() {
+				t.Fatalf("%d lines wait for the disk in %d parcels, %d are queued; told of %d lines of %d", ready, len(s.ready), m.queued.Load(), told, n)
 			}
 			for range rapid.IntRange(0, 2).Draw(t, "drains") {
 				drainSome()
 			}
 		}
+		for len(s.ready) > 0 {
+			storeOne()
+		}
 		for disk.Len() > 0 {
 			drainSome()
+		}
+		if told != n {
+			t.Fatalf("told of %d of %d lines", told, n)
 		}
 		for _, a := range s.accounts.all() {
 			if a.Drained != a.Spooled {

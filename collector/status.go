@@ -20,6 +20,7 @@ type Status struct {
 	SpoolLines   uint64        `json:"spool_lines"`    // now
 	SpoolBytes   int64         `json:"spool_bytes"`
 	SpoolMax     int64         `json:"spool_max_bytes"`
+	SpoolFull    time.Time     `json:"spool_full_since,omitzero"` // lines wait for room since then
 	Inputs       []InputStatus `json:"inputs"`
 	Sources      []Account     `json:"sources"`
 }
@@ -41,7 +42,7 @@ func StatusSocket(stateDir string) string { return filepath.Join(stateDir, "coll
 func (c *Collector) Status() Status {
 	s := Status{ID: c.cfg.ID, Since: c.since, SpoolAtStart: c.spoolAtStart, SpoolMax: c.cfg.Spool.MaxBytes, Sources: c.accounts.all()}
 	if disk := c.metrics.spool.Load(); disk != nil {
-		s.SpoolLines, s.SpoolBytes = disk.Len(), disk.Bytes()
+		s.SpoolLines, s.SpoolBytes, s.SpoolFull = disk.Len(), disk.Bytes(), disk.FullSince().UTC()
 	}
 	var addrs map[string][]net.Addr
 	select {

@@ -31,7 +31,6 @@ const (
 type System struct {
 	schemas.System `yaml:",inline"`
 	Filing         string    `json:"filing,omitempty" yaml:"filing,omitempty"` // number of the classified-protection filing (等级保护备案证明编号)
-	ICP            string    `json:"icp,omitempty" yaml:"icp,omitempty"`       // number of the ICP filing
 	Data           DataClass `json:"data,omitempty" yaml:"data,omitempty"`
 	People         int64     `json:"people,omitempty" yaml:"people,omitempty"` // of how many persons it holds personal information
 	Vendor         string    `json:"vendor,omitempty" yaml:"vendor,omitempty"`

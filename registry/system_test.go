@@ -124,7 +124,7 @@ func TestSystemIsPublishedWithoutPeople(t *testing.T) {
 		}
 		if r.key == "system/portal" {
 			found = true
-			want := `{"system":{"code":"portal","name":"门户网站","unit":"10001","state":"applied","level":3,"critical":true,"hosting":"own",` +
+			want := `{"system":{"code":"portal","name":"门户网站","unit":"10001","state":"applied","level":3,"critical":true,"icp":"豫ICP备00000001号-1","hosting":"own",` +
 				`"domains":["example.edu.cn","www.example.edu.cn"],"addresses":["192.0.2.10/32","2001:db8::10/128"],"ports":["80/tcp","443/tcp"]}}`
 			if diff := cmp.Diff(want, string(r.value)); diff != "" {
 				t.Error(diff)

@@ -26,11 +26,11 @@ var systemSheet = sheet{
 func readSystem(c *Content, get func(string) string) error {
 	var errs [5]error
 	s := System{
-		Filing: get("filing"), ICP: get("icp"), Vendor: get("vendor"), Note: get("note"),
+		Filing: get("filing"), Vendor: get("vendor"), Note: get("note"),
 		Data:        DataClass(strings.ToLower(get("data"))),
 		Responsible: Person{Name: get("responsible"), Phone: get("phone"), Email: get("email")},
 	}
-	s.Code, s.Name, s.Unit = get("code"), get("name"), get("unit")
+	s.Code, s.Name, s.Unit, s.ICP = get("code"), get("name"), get("unit"), get("icp")
 	s.State = schemas.SystemState(strings.ToLower(get("state")))
 	s.Hosting = schemas.Hosting(strings.ToLower(get("hosting")))
 	s.Domains = fields(get("domains"))

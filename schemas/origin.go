@@ -48,6 +48,34 @@ const (
 	headerReject   = "reject"
 )
 
+// HeaderName is the text of a header's key. The names of an origin's headers, which
+// every record has, are the constants above and cost no memory.
+func HeaderName(key []byte) string {
+	switch string(key) {
+	case headerStream:
+		return headerStream
+	case HeaderSeq:
+		return HeaderSeq
+	case HeaderUnit:
+		return HeaderUnit
+	case headerSource:
+		return headerSource
+	case HeaderInput:
+		return HeaderInput
+	case headerFormat:
+		return headerFormat
+	case HeaderReceived:
+		return HeaderReceived
+	case headerDrill:
+		return headerDrill
+	case headerPreamble:
+		return headerPreamble
+	case headerReject:
+		return headerReject
+	}
+	return string(key)
+}
+
 // EventID is the id of the event that the record becomes.
 func (o Origin) EventID() string { return o.Stream + "-" + strconv.FormatUint(o.Seq, 10) }
 

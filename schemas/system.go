@@ -38,6 +38,7 @@ type System struct {
 	State    SystemState `json:"state" yaml:"state"`
 	Level    int         `json:"level,omitempty" yaml:"level,omitempty"`       // of classified protection (等级保护), 1 to 5; 0 is not determined
 	Critical bool        `json:"critical,omitempty" yaml:"critical,omitempty"` // critical information infrastructure (关键信息基础设施)
+	ICP      string      `json:"icp,omitempty" yaml:"icp,omitempty"`           // number of the ICP filing (ICP备案号)
 	Hosting  Hosting     `json:"hosting" yaml:"hosting"`
 
 	Domains   []string       `json:"domains,omitempty" yaml:"domains,omitempty"`     // names, or "*.name" for all below one

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"fengsui/schemas"
 )
@@ -16,6 +17,10 @@ type Recent struct {
 	every time.Duration
 	max   int
 	last  map[fact]time.Time
+
+	marked  int       // sites with marks that were told of
+	since   time.Time // this time
+	dropped uint64    // and those that were too many
 }
 
 // fact is what a passive observation says, without its details.
@@ -33,18 +38,32 @@ func NewRecent(max int, every time.Duration) *Recent {
 	return &Recent{every: every, max: max, last: map[fact]time.Time{}}
 }
 
-// allow says whether a fact is new enough to be told. When the memory is full it
-// is emptied: then facts are told once more than needed, which does no harm.
+// Dropped counts the sightings of sites with marks that were not told, because too
+// many others were (see Abroad).
+func (r *Recent) Dropped() uint64 { return r.dropped }
+
+// allow says whether a fact is new enough to be told.
 func (r *Recent) allow(f fact, at time.Time) bool {
-	if was, ok := r.last[f]; ok && at.Sub(was) < r.every && was.Sub(at) < r.every {
+	if r.told(f, at) {
 		return false
 	}
+	r.note(f, at)
+	return true
+}
+
+func (r *Recent) told(f fact, at time.Time) bool {
+	was, ok := r.last[f]
+	return ok && at.Sub(was) < r.every && was.Sub(at) < r.every
+}
+
+// note remembers that a fact is told. When the memory is full it is emptied: then
+// facts are told once more than needed, which does no harm.
+func (r *Recent) note(f fact, at time.Time) {
 	if len(r.last) >= r.max {
 		clear(r.last)
 	}
 	f.service, f.name = strings.Clone(f.service), strings.Clone(f.name)
 	r.last[f] = at
-	return true
 }
 
 // FromEvent is what a record of logs tells of the map's own hosts: an established
@@ -117,13 +136,13 @@ func (p *passive) tls() []schemas.Observation {
 // certificate is the observation of what a TLS handshake showed.
 func (p *passive) certificate() []schemas.Observation {
 	return p.service("tcp", &schemas.Service{TLS: &schemas.TLS{
-		Version:   strings.Clone(p.ev.Str(schemas.FieldTLSVersion)),
-		Cipher:    strings.Clone(p.ev.Str(schemas.FieldTLSCipher)),
-		Subject:   strings.Clone(p.ev.Str(schemas.FieldTLSServerSubject)),
-		Issuer:    strings.Clone(p.ev.Str(schemas.FieldTLSServerIssuer)),
+		Version:   p.ev.Str(schemas.FieldTLSVersion),
+		Cipher:    p.ev.Str(schemas.FieldTLSCipher),
+		Subject:   p.ev.Str(schemas.FieldTLSServerSubject),
+		Issuer:    p.ev.Str(schemas.FieldTLSServerIssuer),
 		NotBefore: p.ev.Get(schemas.FieldTLSServerNotBefore).Time(),
 		NotAfter:  p.ev.Get(schemas.FieldTLSServerNotAfter).Time(),
-		SHA256:    strings.Clone(p.ev.Str(schemas.FieldTLSServerHashSHA256)),
+		SHA256:    p.ev.Str(schemas.FieldTLSServerHashSHA256),
 	}})
 }
 
@@ -142,10 +161,11 @@ func (p *passive) service(transport string, s *schemas.Service) []schemas.Observ
 
 // serviceAt is the observation that a service answers at an address and port.
 func (p *passive) serviceAt(address string, port int, transport string, s *schemas.Service) []schemas.Observation {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || port < 1 || port > 65535 || ip.IsMulticast() || !p.internal(ip) {
+	ip, ours := p.address(address)
+	if !ours || port < 1 || port > 65535 {
 		return nil
 	}
+	bound(s)
 	kind := s.Name
 	switch {
 	case s.TLS != nil:
@@ -158,7 +178,6 @@ func (p *passive) serviceAt(address string, port int, transport string, s *schem
 	if !p.recent.allow(fact{ip: ip, port: port, transport: transport, service: kind}, p.time()) {
 		return nil
 	}
-	s.Name, s.Product, s.Version, s.Banner = strings.Clone(s.Name), strings.Clone(s.Product), strings.Clone(s.Version), strings.Clone(s.Banner)
 	o := p.observation(schemas.ObservedPort, schemas.ServiceKey(ip, transport, port))
 	o.IP, o.Port, o.Transport, o.Open = ip, port, strings.Clone(transport), true
 	if !s.IsZero() {
@@ -167,13 +186,62 @@ func (p *passive) serviceAt(address string, port int, transport string, s *schem
 	return []schemas.Observation{o}
 }
 
+// address reads an address of ours that something can be at.
+func (p *passive) address(text string) (ip netip.Addr, ours bool) {
+	ip, err := netip.ParseAddr(text)
+	ip = ip.Unmap()
+	if err != nil || ip.Zone() != "" || ip.IsMulticast() || ip.IsUnspecified() || !p.internal(ip) {
+		return netip.Addr{}, false
+	}
+	return ip, true
+}
+
+// The bounds of a passive service's texts, in bytes. Whoever answers writes them.
+const (
+	maxBanner = 512
+	maxTLS    = 1024
+	maxMAC    = 23 // of InfiniBand and EUI-64, with colons
+)
+
+// bound makes a service's texts its own, and leaves out what is longer than any
+// honest one.
+func bound(s *schemas.Service) {
+	within := func(text *string, max int) {
+		if len(*text) > max {
+			*text = ""
+		}
+		*text = strings.Clone(*text)
+	}
+	for _, text := range []*string{&s.Name, &s.Product, &s.Version, &s.OS} {
+		within(text, maxShort)
+	}
+	within(&s.Banner, maxBanner)
+	if t := s.TLS; t != nil {
+		for _, text := range []*string{&t.Version, &t.Cipher, &t.Subject, &t.Issuer, &t.SHA256, &t.Serial} {
+			within(text, maxTLS)
+		}
+	}
+}
+
+// hostName is a name as it is compared, "" for what cannot be one.
+func hostName(text string) string {
+	name := schemas.CanonicalName(text)
+	if len(name) > 253 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '/' || r == ':' || r == utf8.RuneError }) {
+		return ""
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return ""
+	}
+	return name
+}
+
 // dns is the observation that a name resolves to internal addresses. A server
 // that logs each answer by itself does not say what was asked.
 func (p *passive) dns() []schemas.Observation {
 	kind := p.ev.Str(schemas.FieldDNSQuestionType)
-	name := schemas.CanonicalName(p.ev.Str(schemas.FieldDNSQuestionName))
+	name := hostName(p.ev.Str(schemas.FieldDNSQuestionName))
 	answers := p.ev.Get(schemas.FieldDNSAnswersData).List()
-	if name == "" || len(name) > 253 || len(answers) == 0 || kind != "" && kind != "A" && kind != "AAAA" {
+	if name == "" || len(answers) == 0 || kind != "" && kind != "A" && kind != "AAAA" {
 		return nil
 	}
 	if code := p.ev.Str(schemas.FieldDNSResponseCode); code != "" && code != "NOERROR" {
@@ -181,8 +249,8 @@ func (p *passive) dns() []schemas.Observation {
 	}
 	var values []string
 	for _, v := range answers {
-		ip, err := netip.ParseAddr(v.Str())
-		if err != nil || !p.internal(ip) || len(values) >= maxValues {
+		ip, ours := p.address(v.Str())
+		if !ours || len(values) >= maxValues {
 			continue
 		}
 		if kind == "" {
@@ -208,8 +276,8 @@ func (p *passive) dns() []schemas.Observation {
 
 // host is the observation that an address answers.
 func (p *passive) host(address string) []schemas.Observation {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || ip.IsMulticast() || !p.internal(ip) || !p.recent.allow(fact{ip: ip, service: "host"}, p.time()) {
+	ip, ours := p.address(address)
+	if !ours || !p.recent.allow(fact{ip: ip, service: "host"}, p.time()) {
 		return nil
 	}
 	o := p.observation(schemas.ObservedHost, schemas.HostKey(ip))
@@ -224,19 +292,20 @@ const MethodLease = "lease"
 
 // lease is the observation that a machine was given an address.
 func (p *passive) lease(address, mac, name string) []schemas.Observation {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || !p.internal(ip) || p.ev.Str(schemas.FieldEventOutcome) == "failure" {
+	ip, ours := p.address(address)
+	if !ours || p.ev.Str(schemas.FieldEventOutcome) == "failure" {
 		return nil
 	}
-	mac = strings.ReplaceAll(strings.ToLower(mac), "-", ":")
+	if mac = strings.ReplaceAll(strings.ToLower(mac), "-", ":"); len(mac) > maxMAC || strings.Trim(mac, "0123456789abcdef:.") != "" {
+		mac = ""
+	}
+	name = hostName(name)
 	if !p.recent.allow(fact{ip: ip, service: MethodLease + " " + mac, name: name}, p.time()) {
 		return nil
 	}
 	o := p.observation(schemas.ObservedHost, schemas.HostKey(ip))
 	o.IP, o.Open, o.Method, o.MAC = ip, true, MethodLease, strings.Clone(mac)
-	if len(name) <= 253 {
-		o.Name = strings.Clone(name)
-	}
+	o.Name = strings.Clone(name)
 	return []schemas.Observation{o}
 }
 

@@ -153,7 +153,7 @@ func (p *passive) zeekKnownCertificate() []schemas.Observation {
 		return nil
 	}
 	return p.serviceAt(p.text("zeek.extra.host"), port, "tcp", &schemas.Service{TLS: &schemas.TLS{
-		Subject: strings.Clone(subject), Issuer: strings.Clone(p.text("zeek.extra.issuer_subject")), Serial: strings.Clone(p.text("zeek.extra.serial")),
+		Subject: subject, Issuer: p.text("zeek.extra.issuer_subject"), Serial: p.text("zeek.extra.serial"),
 	}})
 }
 

@@ -30,7 +30,7 @@ var kinds = map[schemas.DriftKind]kindText{
 
 	schemas.ForeignAddress:    {"双非：本校域名指向外部地址 / Own domain on a foreign address", schemas.Medium, "域名 %[1]s 应在 %[2]s，实在 %[3]s", "domain %[1]s belongs on %[2]s and lies on %[3]s", false},
 	schemas.ForeignDomain:     {"双非：外部域名在本校地址 / Foreign domain on an own address", schemas.High, "外部域名 %[4]s 在本校地址 %[1]s 上（%[3]s）", "the foreign domain %[4]s is on %[1]s (%[3]s)", true},
-	schemas.UnregisteredMarks: {"双非：外部站点带有本校标识 / Foreign site with own marks", schemas.High, "外部地址 %[1]s 上的站点带有单位 %[4]s 的标识（%[3]s）", "a site on the foreign address %[1]s carries the marks of unit %[4]s (%[3]s)", true},
+	schemas.UnregisteredMarks: {"双非：外部站点带有本校标识 / Foreign site with own marks", schemas.High, "外部站点 %[1]s 带有单位 %[4]s 的标识（%[3]s）", "the foreign site %[1]s carries the marks of unit %[4]s (%[3]s)", true},
 
 	schemas.ServiceChanged:     {"服务已改变 / Service has changed", schemas.Medium, "%[1]s 的服务由 %[2]s 变为 %[3]s", "service at %[1]s changed from %[2]s to %[3]s", false},
 	schemas.ProductChanged:     {"产品已改变 / Product has changed", schemas.Medium, "%[1]s 的产品由 %[2]s 变为 %[3]s", "product at %[1]s changed from %[2]s to %[3]s", false},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"fengsui/analyzer/marks"
 	"fengsui/schemas"
 )
 
@@ -162,30 +163,10 @@ func certificateText(p schemas.ServiceProfile) string {
 // sameIssuer compares issuers by their organisation where both name one: an
 // authority signs with many intermediates.
 func sameIssuer(a, b string) bool {
-	if x, y := organisation(a), organisation(b); x != "" && y != "" {
+	if x, y := marks.Organisation(a), marks.Organisation(b); x != "" && y != "" {
 		return x == y
 	}
 	return a == b
-}
-
-// organisation is the O of a distinguished name as Go and Zeek write it, with
-// commas between and after a backslash none.
-func organisation(dn string) string {
-	for rest := dn; rest != ""; {
-		end := 0
-		for end < len(rest) && rest[end] != ',' {
-			if rest[end] == '\\' {
-				end++
-			}
-			end++
-		}
-		end = min(end, len(rest))
-		if value, ok := strings.CutPrefix(strings.TrimSpace(rest[:end]), "O="); ok {
-			return strings.NewReplacer(`\`, "").Replace(value)
-		}
-		rest = rest[min(end+1, len(rest)):]
-	}
-	return ""
 }
 
 // exposures judges in which ways a service is open that should not be: one drift

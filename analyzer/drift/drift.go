@@ -37,6 +37,7 @@ import (
 	"unique"
 
 	"fengsui/analyzer/assets"
+	"fengsui/analyzer/marks"
 	"fengsui/internal/directory"
 	"fengsui/schemas"
 )
@@ -142,7 +143,8 @@ type Judge struct {
 	began    time.Time
 	systems  map[string]time.Time // when something of a system was last seen
 	scanners map[string]time.Time // when each was last heard of
-	marks    *marks               // of the units of snap; nil until needed
+	marks    *marks.Marks         // of the units; made when they are needed
+	marked   int                  // drifts of sites of others that carry them
 	icons    map[string]string    // favicons of pages that name their unit, with the unit
 
 	lastJob, lastShard string // of the handle below
@@ -360,6 +362,9 @@ func (j *Judge) put(s *state) {
 		j.forget()
 	}
 	j.drifts[k], j.byID[s.ID] = s, s
+	if s.Kind == schemas.UnregisteredMarks {
+		j.marked++
+	}
 	if s.ip.IsValid() {
 		j.byIP[s.ip] = append(j.byIP[s.ip], s)
 	}
@@ -370,6 +375,9 @@ func (j *Judge) put(s *state) {
 
 func (j *Judge) unlink(s *state) {
 	delete(j.byID, s.ID)
+	if s.Kind == schemas.UnregisteredMarks {
+		j.marked--
+	}
 	if s.ip.IsValid() {
 		drop(j.byIP, s.ip, s)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fengsui/analyzer/assets"
+	"fengsui/analyzer/marks"
 	"fengsui/internal/directory"
 	"fengsui/internal/graph"
 	"fengsui/schemas"
@@ -236,7 +237,7 @@ func TestCertificates(t *testing.T) {
 	w.is("certificate_changed service/10.0.0.1/tcp/443 closed renewed", "certificate_changed service/10.0.0.1/tcp/443 open")
 	w.service("6", 6, "10.0.0.1:443", https("bb", "CN=R11,O=Let's Encrypt,C=US", "www.a.edu.cn")).service("7", 7, "10.0.0.1:443", https("bb", "CN=R11,O=Let's Encrypt,C=US", "www.a.edu.cn"))
 	w.is("certificate_changed service/10.0.0.1/tcp/443 closed renewed", "certificate_changed service/10.0.0.1/tcp/443 closed back")
-	if got := organisation(`CN=x,O=Ministry\, of\, Things,C=CN`); got != "Ministry, of, Things" {
+	if got := marks.Organisation(`CN=x,O=Ministry\, of\, Things,C=CN`); got != "Ministry, of, Things" {
 		t.Errorf("organisation %q", got)
 	}
 }
@@ -485,6 +486,16 @@ func TestDecisions(t *testing.T) {
 	if d := w.only(schemas.UnlistedPort); d.Work.State != schemas.WorkAcknowledged {
 		t.Errorf("%+v", d)
 	}
+	// What was seen before it was said, and comes later, contradicts nothing.
+	decide(15, schemas.DriftWork{State: schemas.WorkFixed})
+	w.see("late", 14, "10.0.0.1:80 http")
+	if d := w.only(schemas.UnlistedPort); d.Work.State != schemas.WorkFixed || d.Doubt != doubtDecided {
+		t.Errorf("%+v", d)
+	}
+	w.see("again", 16, "10.0.0.1:80 http")
+	if d := w.only(schemas.UnlistedPort); d.Work.State != schemas.WorkAcknowledged || d.Doubt != "" {
+		t.Errorf("%+v", d)
+	}
 	// Fixed: one clean look is enough.
 	decide(20, schemas.DriftWork{State: schemas.WorkFixed})
 	w.restart()
@@ -494,7 +505,7 @@ func TestDecisions(t *testing.T) {
 	for _, s := range row.History {
 		steps = append(steps, s.Who+" "+s.What)
 	}
-	if got := strings.Join(steps, ", "); got != "fengsui suspected, fengsui open, zhang acknowledged, zhang fixed, fengsui still_seen, zhang fixed, fengsui closed" {
+	if got := strings.Join(steps, ", "); got != "fengsui suspected, fengsui open, zhang acknowledged, zhang fixed, fengsui still_seen, zhang fixed, fengsui still_seen, zhang fixed, fengsui closed" {
 		t.Error(got)
 	}
 	// It is back within the hour: suspected, and no alert until it has settled.

@@ -98,7 +98,7 @@ func (l *look) holds(f finding) *state {
 		s.Observed, s.Expected = f.observed, cmp.Or(f.expected, s.Expected)
 	}
 	stillSeen := l.scan && s.stillSeen(l)
-	if l.scan || s.Look == passiveLook {
+	if l.scan && !s.saidSince(l.at) || s.Look == passiveLook {
 		s.Doubt, s.DoubtAt = "", time.Time{}
 	}
 	switch {

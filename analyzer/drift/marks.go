@@ -1,70 +1,25 @@
 package drift
 
 import (
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"fengsui/internal/directory"
+	"fengsui/analyzer/marks"
 	"fengsui/schemas"
 )
 
-// The bounds of what makes a page a unit's.
 const (
-	minMark  = 4   // letters of a unit's name: shorter ones stand in too many titles
-	maxTitle = 256 // letters that are looked at
-	maxIcons = 10_000
+	minMark   = 4 // letters of a unit's name that makes an icon its own
+	maxIcons  = 10_000
+	markShare = 10 // what others put their sites' names to may fill this part of MaxDrifts
 )
 
-// marks finds units by their names in a text.
-type marks struct {
-	names   map[string]string // to the unit's code; "" where several have the name
-	lengths []int             // of names, in letters
-}
-
-func newMarks(snap *directory.Snapshot) *marks {
-	m := &marks{names: map[string]string{}}
-	has := map[int]bool{}
-	for _, u := range snap.Units() {
-		name := strings.TrimSpace(u.Name)
-		n := utf8.RuneCountInString(name)
-		if n < minMark || n > 64 || u.Level == schemas.Province || u.Level == schemas.City || u.Level == schemas.County {
-			continue
-		}
-		if _, twice := m.names[name]; twice {
-			m.names[name] = ""
-			continue
-		}
-		m.names[name] = u.Code
-		if !has[n] {
-			has[n] = true
-			m.lengths = append(m.lengths, n)
-		}
-	}
-	return m
-}
-
-// in is the unit whose name stands in a text, and the name; "" when none or one
-// that several units have.
-func (m *marks) in(text string) (unit, name string) {
-	letters := []rune(text)
-	letters = letters[:min(len(letters), maxTitle)]
-	for from := range letters {
-		for _, n := range m.lengths {
-			if from+n > len(letters) {
-				continue
-			}
-			if code := m.names[string(letters[from:from+n])]; code != "" && n > utf8.RuneCountInString(name) {
-				unit, name = code, string(letters[from:from+n])
-			}
-		}
-	}
-	return unit, name
-}
-
-func (l *look) marks() *marks {
-	if l.j.marks == nil {
-		l.j.marks = newMarks(l.snap)
+func (l *look) marks() *marks.Marks {
+	if !l.j.marks.For(l.snap) {
+		l.j.marks = marks.New(l.snap)
 	}
 	return l.j.marks
 }
@@ -89,37 +44,87 @@ func (j *Judge) learnIcon(unit string, s *schemas.Service) {
 // unit's marks? Nobody scans such an address; a scan's word would not be believed
 // to be in its scope.
 func (l *look) foreign() {
-	s := l.o.Service
-	if l.scan || s == nil || l.snap.Internal(l.o.IP) {
+	o := l.o
+	if l.scan || o.Service == nil || l.snap.Internal(o.IP) || l.sendsToUs() {
 		return
 	}
-	if key := schemas.CanonicalName(l.o.Name); key != "" && l.ourName(key) {
+	if key := schemas.CanonicalName(o.Name); key != "" && l.ourName(key) {
 		return // a name of ours there is another kind
 	}
-	unit, mark := "", ""
-	if h := s.HTTP; h != nil {
-		if u, err := url.Parse(h.Location); err == nil && u.Hostname() != "" && l.ourName(strings.ToLower(u.Hostname())) {
-			return // it only sends people to us
-		}
-		if code, name := l.marks().in(h.Title); code != "" {
-			unit, mark = code, "title "+name
-		} else if code := l.j.icons[h.IconHash]; code != "" {
-			unit, mark = code, "icon "+h.IconHash
-		}
+	mark, ok := l.marks().Of(o)
+	if h := o.Service.HTTP; !ok && h != nil && l.j.icons[h.IconHash] != "" {
+		mark, ok = marks.Mark{Unit: l.j.icons[h.IconHash], What: "icon", Text: h.IconHash}, true
 	}
-	if t := s.TLS; t != nil && unit == "" {
-		if code, name := l.marks().in(organisation(t.Subject)); code != "" {
-			unit, mark = code, "certificate "+name
-		}
-		for _, key := range t.Names[:min(len(t.Names), 32)] {
-			if l.ourName(strings.ToLower(strings.TrimPrefix(key, "*."))) {
-				return
-			}
-		}
+	switch {
+	case !ok:
+	case mark.Host != "":
+		l.markedName(mark, o.IP.Unmap().String())
+	default:
+		svc := service{o.IP.Unmap(), o.Transport, o.Port}
+		l.marked(finding{asset: svc.key(), observed: mark.String(), ip: svc.ip, svc: svc}, mark.Unit)
 	}
-	if unit == "" {
+}
+
+// sendsToUs says whether a page only sends people to us.
+func (l *look) sendsToUs() bool {
+	h := l.o.Service.HTTP
+	if h == nil {
+		return false
+	}
+	u, err := url.Parse(h.Location)
+	return err == nil && u.Hostname() != "" && l.ourName(strings.ToLower(u.Hostname()))
+}
+
+// foreignMarks judges a name of others that logs saw resolve to addresses of
+// nobody's: is it made of a domain of ours?
+func (l *look) foreignMarks(key string) {
+	if l.scan || len(l.o.Values) == 0 {
 		return
 	}
-	svc := service{l.o.IP.Unmap(), l.o.Transport, l.o.Port}
-	l.holds(finding{kind: schemas.UnregisteredMarks, asset: svc.key(), detail: unit, unit: unit, observed: clip(mark), ip: svc.ip, svc: svc})
+	for _, text := range l.o.Values {
+		if ip, err := netip.ParseAddr(text); err != nil || l.snap.Internal(ip) {
+			return // a foreign name on an address of ours is another kind
+		}
+	}
+	if mark, ok := l.marks().Of(l.o); ok && mark.Host == key {
+		l.markedName(mark, l.o.Values[0])
+	}
+}
+
+// markedName is a foreign name that carries marks: one drift, whatever told of it.
+// The target of an alias of ours is our own affair, however it is named.
+func (l *look) markedName(mark marks.Mark, at string) {
+	if alias := l.j.facts.names[mark.Own].find("CNAME"); mark.Own != "" && alias != nil &&
+		slices.ContainsFunc(alias.values, func(v string) bool { return schemas.CanonicalName(v) == mark.Host }) {
+		return
+	}
+	l.marked(finding{asset: schemas.DomainKey(mark.Host), observed: mark.String() + " " + at}, mark.Unit)
+}
+
+// marked takes a site that carries a unit's marks. Whoever names a site after a
+// unit makes one more of them: they never fill the room of all others.
+func (l *look) marked(f finding, unit string) {
+	f.kind, f.detail, f.unit, f.observed = schemas.UnregisteredMarks, unit, unit, clip(f.observed)
+	if l.j.drifts[f.key()] == nil && l.j.marked >= max(1, l.j.cfg.MaxDrifts/markShare) {
+		l.j.dropped++
+		return
+	}
+	l.holds(f)
+}
+
+// settledMarks says why the registry alone ends a drift of a site with our marks.
+func (l *look) settledMarks(s *state) string {
+	if _, ok := l.snap.Unit(s.Detail); !ok {
+		return ReasonUnregistered
+	}
+	if name, ok := strings.CutPrefix(s.Asset, "domain/"); ok {
+		if l.ourName(name) {
+			return ReasonRegistered
+		}
+		return ""
+	}
+	if _, ours := l.snap.NetworkOf(s.ip); ours {
+		return ReasonRegistered
+	}
+	return ""
 }

@@ -194,6 +194,7 @@ func (l *look) foreignName(key string) {
 	if l.o.RecordType != "A" && l.o.RecordType != "AAAA" || l.ourName(key) || !isHostName(key) {
 		return
 	}
+	l.foreignMarks(key)
 	for _, text := range l.o.Values[:min(len(l.o.Values), 8)] {
 		if ip, err := netip.ParseAddr(text); err == nil {
 			l.onOurs(key, ip.Unmap(), service{}, "DNS "+l.o.RecordType)

@@ -31,9 +31,6 @@ func (j *Judge) Reconsider(snap *directory.Snapshot, now time.Time) (changed []s
 		l.all()
 	case before != snap:
 		c := snap.Since(before)
-		if c.Units {
-			j.marks = nil
-		}
 		l.touched(&c)
 	}
 	if now.Sub(j.ticked) >= tickEvery {
@@ -270,13 +267,7 @@ func (l *look) settled(s *state) string {
 	case schemas.Zombie:
 		return l.settledZombie(s)
 	case schemas.UnregisteredMarks:
-		if _, ok := l.snap.Unit(s.Detail); !ok {
-			return ReasonUnregistered
-		}
-		if _, ours := l.snap.NetworkOf(s.ip); ours {
-			return ReasonRegistered
-		}
-		return ""
+		return l.settledMarks(s)
 	}
 	if name, ok := strings.CutPrefix(s.Asset, "domain/"); ok {
 		return l.settledName(s, name)

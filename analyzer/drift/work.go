@@ -121,7 +121,7 @@ const doubtDecided = "decision"
 // stillSeen says of a drift that was said to be fixed that it is not. What was on
 // its way when the person said so does not count.
 func (s *state) stillSeen(l *look) bool {
-	if s.Work == nil || s.Work.State != schemas.WorkFixed || s.Doubt != doubtDecided || !l.at.After(s.DoubtAt) {
+	if s.Work == nil || s.Work.State != schemas.WorkFixed || s.Doubt != doubtDecided || s.saidSince(l.at) {
 		return false
 	}
 	work := *s.Work
@@ -129,6 +129,12 @@ func (s *state) stillSeen(l *look) bool {
 	s.Work = &work
 	s.step(l.at, "", "still_seen", l.scanOf())
 	return true
+}
+
+// saidSince says whether a person has said at or after a time that a drift is
+// fixed: what was seen by then does not contradict it.
+func (s *state) saidSince(at time.Time) bool {
+	return s.Doubt == doubtDecided && !at.After(s.DoubtAt)
 }
 
 // late notes what was not handled in time: once.

@@ -75,6 +75,9 @@ func (s *collectorStatus) print(cmd *cobra.Command, sources bool) error {
 	if s.SpoolAtStart > 0 {
 		fmt.Fprintf(w, " (%d lines of an earlier run at the start)", s.SpoolAtStart)
 	}
+	if !s.SpoolFull.IsZero() {
+		fmt.Fprintf(w, "\n暂存已满，各输入在等，UDP 由内核丢弃：自 %s / the spool is full since then: inputs wait, datagrams are dropped by the kernel", when(s.SpoolFull))
+	}
 	fmt.Fprint(w, "\n\n")
 	header := []string{"INPUT", "TYPE", "SOURCES", "RECEIVED", "SHIPPED", "SPOOLED", "DRAINED", "QUEUED", "REJECTED", "LOST", "KERNEL", "LAST", "LISTENS"}
 	var rows [][]string

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"testing"
 	"time"
 
+	"fengsui/internal/kafka"
 	"fengsui/schemas"
 )
 
@@ -104,6 +106,74 @@ analyzer:
 			return fmt.Errorf("%d such events", n)
 		}
 		return nil
+	})
+	s.stop()
+}
+
+// TestDoubledSource: a source that sends more than twice as much in an hour as it
+// used to is an event and an alert, once; twice as much is none.
+func TestDoubledSource(t *testing.T) {
+	s := newSystem(t, loopback+"analyzer: {health: {surge_at_least: 50}}\n")
+	s.start()
+	cfg, err := loadConfig(&globalFlags{dataDir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := kafka.NewProducer(cfg.Kafka, kafka.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close() //nolint:errcheck // never fails
+	hour := time.Now().UTC().Truncate(time.Hour).Add(-time.Hour)
+	sent := uint64(0)
+	// As the collector would have written them at the time.
+	speak := func(hour time.Time, from, to int) {
+		t.Helper()
+		var records []kafka.Record
+		for i := from; i < to; i++ {
+			sent++
+			at := hour.Add(time.Duration(i) * time.Second)
+			o := schemas.Origin{Stream: "cdoubled", Seq: sent, Unit: "10001", Source: "192.0.2.7", Input: "campus", Format: "syslog", Received: at}
+			records = append(records, kafka.Record{
+				Key: []byte(o.Source), Headers: o.Headers(), Value: fmt.Appendf(nil, "<86>1 %s web1 app 7 - - line %d", at.Format(time.RFC3339), i),
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := p.Produce(ctx, schemas.TopicLogs, records); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually(30*time.Second, "the lines are stored", func() error {
+			found, err := tryFind[json.RawMessage](s, "events", "host.name = web1")
+			if err == nil && uint64(len(found)) != sent {
+				err = fmt.Errorf("%d of %d", len(found), sent)
+			}
+			return err
+		})
+	}
+	surges := func() []map[string]any {
+		return find[map[string]any](s, "events", "event.dataset == fengsui.health && event.action == source_surged")
+	}
+	speak(hour.AddDate(0, 0, -2), 0, 100)
+	speak(hour.AddDate(0, 0, -1), 0, 100)
+	speak(hour, 0, 200)
+	if found := surges(); len(found) != 0 {
+		t.Errorf("twice as much is told: %v", found)
+	}
+	speak(hour, 200, 260)
+	s.eventually(30*time.Second, "the surge is an event and an alert", func() error {
+		found := surges()
+		if len(found) != 1 || found[0]["organization.id"] != "10001" || found[0]["labels.source"] != "192.0.2.7" ||
+			found[0]["labels.observed"] != "201" || found[0]["labels.usual"] != "100" {
+			return fmt.Errorf("%v", found)
+		}
+		alerts, err := tryFind[schemas.Alert](s, "alerts", "")
+		for _, a := range alerts {
+			if a.Rule.Title == "日志源数量激增 / Log source sends far more than usual" && a.Unit == "10001" && a.Count == 1 {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d alerts, none of the surge: %w", len(alerts), err)
 	})
 	s.stop()
 }

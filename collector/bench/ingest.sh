@@ -10,7 +10,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root"
 deploy/setup/packages.sh rsyslog rsyslog-kafka
-deploy/setup/aside.sh deploy/setup/aside syslog-ng-core syslog-ng-mod-rdkafka
+deploy/setup/aside.sh deploy/setup/aside syslog-ng-core syslog-ng-mod-rdkafka syslog-ng-mod-http pmacct
 CGO_ENABLED=0 ${GO:-go} build -trimpath -o bin/fengsui ./cmd/fengsui
 CGO_ENABLED=0 ${GO:-go} build -trimpath -o bin/fengsui-ingest ./collector/bench
 exec bin/fengsui-ingest "$@"

@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,6 @@ type Spool struct {
 
 	appendMu     sync.Mutex // one Append at a time
 	writing      *os.File   // the last segment, or nil when the next Append starts one
-	buf          []byte
 	writingFirst uint64
 
 	readMu       sync.Mutex // one Take or Commit at a time
@@ -69,6 +69,8 @@ type Spool struct {
 	lost     uint64     // records found damaged since Open
 	pinned   bool       // a write to the last segment goes on
 	changed  chan struct{}
+
+	fullSince time.Time // an Append waits for room; zero: none does
 }
 
 type segment struct {
@@ -243,28 +245,21 @@ func checksum(length, body []byte) uint32 {
 // Append puts the records behind all others and returns when they are on disk.
 // While the spool is full it waits. After an error some of the first of them may
 // be in the spool: append them all again, in the same order.
-func (s *Spool) Append(ctx context.Context, records [][]byte) error {
+func (s *Spool) Append(ctx context.Context, f *Frames) error {
+	if n := f.largest(); int64(n) > s.maxBytes/2 {
+		return fmt.Errorf("%d bytes: %w", n-frameHeader, ErrTooLarge)
+	}
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
-	for len(records) > 0 {
-		n, size := 0, int64(0)
-		for n < len(records) {
-			frame := frameHeader + int64(len(records[n]))
-			if frame > s.maxBytes/2 {
-				return fmt.Errorf("%d bytes: %w", len(records[n]), ErrTooLarge)
-			}
-			if n > 0 && size+frame > s.segmentBytes {
-				break
-			}
-			n, size = n+1, size+frame
-		}
-		if err := s.waitRoom(ctx, size); err != nil {
+	for from := 0; from < f.Len(); {
+		n, frames := f.group(from, s.segmentBytes)
+		if err := s.waitRoom(ctx, int64(len(frames))); err != nil {
 			return err
 		}
-		if err := s.write(records[:n], size); err != nil {
+		if err := s.write(n, frames); err != nil {
 			return fmt.Errorf("writing to the spool %s: %w", s.dir, err)
 		}
-		records = records[n:]
+		from += n
 	}
 	return nil
 }
@@ -273,32 +268,31 @@ func (s *Spool) waitRoom(ctx context.Context, size int64) error {
 	for {
 		s.mu.Lock()
 		ok, changed := s.bytes+size <= s.maxBytes, s.changed
+		switch {
+		case ok || ctx.Err() != nil:
+			s.fullSince = time.Time{}
+		case s.fullSince.IsZero():
+			s.fullSince = time.Now()
+		}
 		s.mu.Unlock()
 		if ok {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("waiting for room in the spool %s: %w", s.dir, context.Cause(ctx))
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for room in the spool %s: %w", s.dir, context.Cause(ctx))
 		case <-changed:
 		}
 	}
 }
 
-// write appends one group of records to one segment and syncs it.
-func (s *Spool) write(records [][]byte, size int64) error {
-	s.buf = slices.Grow(s.buf[:0], int(size))
-	for _, r := range records {
-		at := len(s.buf)
-		s.buf = binary.LittleEndian.AppendUint32(s.buf, uint32(len(r))) //nolint:gosec // bounded by Append
-		s.buf = binary.LittleEndian.AppendUint32(s.buf, checksum(s.buf[at:at+4], r))
-		s.buf = append(s.buf, r...)
-	}
+// write appends one group of frames to one segment and syncs it.
+func (s *Spool) write(n int, frames []byte) error {
+	size := int64(len(frames))
 	last := s.pin(size)
-	err := s.writeAt(last)
-	if cap(s.buf) > 16<<20 {
-		s.buf = nil
-	}
+	err := s.writeAt(last, frames)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,7 +303,7 @@ func (s *Spool) write(records [][]byte, size int64) error {
 		}
 		s.segments[len(s.segments)-1].size += size
 		s.bytes += size
-		s.next += uint64(len(records))
+		s.next += uint64(n) //nolint:gosec // not negative
 	}
 	s.signal()
 	return errors.Join(err, s.remove(s.dropTaken()))
@@ -330,14 +324,14 @@ func (s *Spool) pin(size int64) segment {
 	return segment{first: s.next}
 }
 
-// writeAt writes the buffer to the end of the segment, which is made if empty.
-func (s *Spool) writeAt(last segment) error {
+// writeAt writes frames to the end of the segment, which is made if empty.
+func (s *Spool) writeAt(last segment, frames []byte) error {
 	if last.size == 0 {
 		if err := s.startSegment(last.first); err != nil {
 			return err
 		}
 	}
-	_, err := s.writing.WriteAt(s.buf, last.size)
+	_, err := s.writing.WriteAt(frames, last.size)
 	if err == nil {
 		err = unix.Fdatasync(int(s.writing.Fd()))
 	}
@@ -584,6 +578,20 @@ func (s *Spool) Bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.bytes
+}
+
+// HasRoom says that so many bytes of frames would not have to wait.
+func (s *Spool) HasRoom(size int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes+size <= s.maxBytes
+}
+
+// FullSince is since when an Append waits for room; the zero time: none does.
+func (s *Spool) FullSince() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fullSince
 }
 
 // Lost is how many records were found damaged on the disk since Open.

@@ -60,6 +60,15 @@ func open(t testing.TB, dir string, maxBytes int64) *Spool {
 	return s
 }
 
+// frames are records as Append takes them.
+func frames(records ...[]byte) *Frames {
+	f := &Frames{}
+	for _, r := range records {
+		f.Add(func(b []byte) []byte { return append(b, r...) })
+	}
+	return f
+}
+
 // TestModel compares the spool with a plain slice under random appends, takes,
 // commits, restarts and torn tails.
 func TestModel(t *testing.T) {
@@ -111,7 +120,7 @@ func TestModel(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel() // a full spool refuses at once
-				switch err := s.Append(ctx, records); {
+				switch err := s.Append(ctx, frames(records...)); {
 				case err == nil:
 					next = n
 				case errors.Is(err, context.Canceled):
@@ -166,7 +175,7 @@ func fillUntilKilled(dir string) {
 			batch = append(batch, record(n, rand.IntN(3000)))
 			n++
 		}
-		if err := s.Append(context.Background(), batch); err != nil {
+		if err := s.Append(context.Background(), frames(batch...)); err != nil {
 			panic(err)
 		}
 		if rand.IntN(3) == 0 && s.Len() > 500 {
@@ -259,7 +268,7 @@ func TestFullWaits(t *testing.T) {
 	defer cancel()
 	var n uint64
 	for {
-		err := s.Append(ctx, [][]byte{record(n, 10_000)})
+		err := s.Append(ctx, frames(record(n, 10_000)))
 		if errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
@@ -271,8 +280,16 @@ func TestFullWaits(t *testing.T) {
 	if s.Bytes() > minMaxBytes || s.Bytes() < minMaxBytes/2 {
 		t.Errorf("full at %d bytes of %d", s.Bytes(), minMaxBytes)
 	}
+	if !s.FullSince().IsZero() || s.HasRoom(20_000) || !s.HasRoom(1) {
+		t.Error("nobody waits for room, or there is some")
+	}
 	appended := make(chan error)
-	go func() { appended <- s.Append(context.Background(), [][]byte{record(n, 10_000)}) }()
+	go func() { appended <- s.Append(context.Background(), frames(record(n, 10_000))) }()
+	for start := time.Now(); s.FullSince().IsZero(); time.Sleep(time.Millisecond) {
+		if time.Since(start) > 20*time.Second {
+			t.Fatal("an Append should wait, and nothing says so")
+		}
+	}
 	var got uint64
 	for got <= n {
 		batch, err := s.Take(context.Background(), 50_000)
@@ -290,7 +307,10 @@ func TestFullWaits(t *testing.T) {
 	if err := <-appended; err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Append(context.Background(), [][]byte{make([]byte, minMaxBytes)}); !errors.Is(err, ErrTooLarge) {
+	if since := s.FullSince(); !since.IsZero() {
+		t.Errorf("full since %v, while nobody waits", since)
+	}
+	if err := s.Append(context.Background(), frames(make([]byte, minMaxBytes))); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a record of the spool's whole size: %v", err)
 	}
 }
@@ -301,7 +321,7 @@ func TestDamage(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, minMaxBytes)
 	for n := range uint64(60) {
-		if err := s.Append(context.Background(), [][]byte{record(n, 10_000)}); err != nil {
+		if err := s.Append(context.Background(), frames(record(n, 10_000))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -361,7 +381,7 @@ func FuzzSegment(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if err := s.Append(context.Background(), [][]byte{[]byte("after")}); err != nil {
+		if err := s.Append(context.Background(), frames([]byte("after"))); err != nil {
 			t.Fatal(err)
 		}
 		var last []byte
@@ -388,8 +408,13 @@ func BenchmarkAppend(b *testing.B) {
 		batch[i] = record(uint64(i), 400)
 	}
 	b.SetBytes(2000 * 408)
+	var f Frames
 	for b.Loop() {
-		if err := s.Append(context.Background(), batch); err != nil {
+		f.Reset()
+		for _, r := range batch {
+			f.Add(func(b []byte) []byte { return append(b, r...) })
+		}
+		if err := s.Append(context.Background(), &f); err != nil {
 			b.Fatal(err)
 		}
 		if s.Bytes() > 1<<29 {
@@ -416,7 +441,7 @@ func BenchmarkTake(b *testing.B) {
 		batch[i] = record(uint64(i), 400)
 	}
 	for range 100 {
-		if err := s.Append(context.Background(), batch); err != nil {
+		if err := s.Append(context.Background(), frames(batch...)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -109,39 +109,25 @@ func (q *AssetQuery) where() (query.Condition, error) {
 
 const order = " ORDER BY ip, port, transport, name"
 
-// searchSettings: sets of what was written since are small; a question that must
+// searchSettings: no index knows the ids of what was written since, so their set is
+// not sorted for one, which would take longer than all else. A question that must
 // read everything may.
-var searchSettings = ch.Settings{"optimize_move_to_prewhere_if_final": 1, "max_bytes_before_external_group_by": 512 << 20}
+var searchSettings = ch.Settings{"optimize_move_to_prewhere_if_final": 1, "use_index_for_in_with_subqueries": 0, "max_bytes_before_external_group_by": 512 << 20}
 
 // current makes, of a SELECT and its end, the same of the newest row of every
 // asset. FINAL would merge the whole table; so the largest part is read as it is,
 // but for the assets that other parts hold too, and only those parts are merged.
-// A part holds an asset once. When another merge takes the part away meanwhile,
-// no row is in it, and all are read with FINAL: slower, and the same. Both halves
-// see the table as of one moment (enable_shared_storage_snapshot_in_query).
-// What is written later has a version that is no lower.
+// A part holds an asset once, and what the others hold was written later, with a
+// version that is no lower. When another merge takes the part away meanwhile, no
+// row is in it, and all are read with FINAL: slower, and the same. Both halves see
+// the table as of one moment (enable_shared_storage_snapshot_in_query).
 func current(part, selected, where, end string) string {
 	if part == "" {
 		return selected + " FROM asset_search FINAL WHERE " + where + end
 	}
 	return "(" + selected + " FROM asset_search WHERE _part = {part:String} AND " + where +
-		" AND id NOT IN (SELECT id FROM asset_search WHERE _part != {part:String})" + end +
+		" AND id GLOBAL NOT IN (SELECT id FROM asset_search WHERE _part != {part:String})" + end +
 		") UNION ALL (" + selected + " FROM asset_search FINAL WHERE _part != {part:String} AND " + where + end + ")"
-}
-
-// largestPart is the part that holds most rows of what is searched, "" when no
-// part holds more than half of them.
-func largestPart(ctx context.Context, db *clickhouse.DB) (string, error) {
-	var name string
-	var rows, all uint64
-	err := db.QueryRow(ctx, "SELECT argMax(name, rows), max(rows), sum(rows) FROM system.parts WHERE database = currentDatabase() AND table = 'asset_search' AND active AND level > 0").Scan(&name, &rows, &all)
-	if err != nil {
-		return "", fmt.Errorf("searching assets: %w", err)
-	}
-	if 2*rows <= all {
-		return "", nil
-	}
-	return name, nil
 }
 
 // FindAssets returns a page of the assets that meet a condition, by address.
@@ -183,7 +169,7 @@ func EachAsset(ctx context.Context, db *clickhouse.DB, q AssetQuery, f func(*Fou
 			columns = append(columns, "'' AS no_"+long)
 		}
 	}
-	part, err := largestPart(ctx, db)
+	part, err := db.SearchPart(ctx)
 	if err != nil {
 		return err
 	}
@@ -324,7 +310,7 @@ func CountAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery, by string
 	if err != nil {
 		return out, err
 	}
-	part, err := largestPart(ctx, db)
+	part, err := db.SearchPart(ctx)
 	if err != nil {
 		return out, err
 	}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -100,6 +101,12 @@ func (c Config) socket() (string, bool) { return strings.CutPrefix(c.Addr, "unix
 type DB struct {
 	driver.Conn
 	cfg Config
+
+	part struct { // what SearchPart has found
+		sync.Mutex
+		name string
+		at   time.Time
+	}
 }
 
 // Open makes the pool and connects to nothing yet.
@@ -115,7 +122,7 @@ func Open(cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse at %s: %w", cfg.Addr, err)
 	}
-	return &DB{conn, cfg}, nil
+	return &DB{Conn: conn, cfg: cfg}, nil
 }
 
 func (c Config) options(database string) (*ch.Options, error) {

@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -193,31 +192,4 @@ func (db *DB) ServicesOf(ctx context.Context, keys []string) (map[string]*schema
 		}
 	}
 	return out, nil
-}
-
-// ScanDocs reads the newest version of every document of a table, one after the
-// other, and calls f for each.
-func ScanDocs[T any](ctx context.Context, db *DB, table string, f func(*T) error) error {
-	rows, err := db.Query(ctx, "SELECT doc FROM "+table+" FINAL")
-	if err != nil {
-		return fmt.Errorf("read %s: %w", table, err)
-	}
-	defer rows.Close() //nolint:errcheck // Err is asked below
-	for rows.Next() {
-		var doc string
-		if err := rows.Scan(&doc); err != nil {
-			return fmt.Errorf("read %s: %w", table, err)
-		}
-		var v T
-		if err := json.Unmarshal([]byte(doc), &v); err != nil {
-			return fmt.Errorf("read %s: a document: %w", table, err)
-		}
-		if err := f(&v); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read %s: %w", table, err)
-	}
-	return nil
 }

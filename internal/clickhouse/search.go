@@ -21,6 +21,34 @@ func (db *DB) InsertSearch(ctx context.Context, rows []schemas.NotedAsset, token
 	return insertRows(ctx, db, "asset_search", searchColumns, false, rows, token)
 }
 
+// searchPartFor is how long the answer of SearchPart may be used again: asking
+// takes longer than many a search.
+const searchPartFor = 5 * time.Second
+
+// SearchPart is the part of asset_search that holds more than half of its rows and
+// what was written first, "" when none does: whatever an asset's row there says,
+// what another part says is newer. The answer may be some seconds old. Such a part
+// keeps its promise as long as there is one of that name.
+func (db *DB) SearchPart(ctx context.Context) (string, error) {
+	db.part.Lock()
+	defer db.part.Unlock()
+	if time.Since(db.part.at) < searchPartFor {
+		return db.part.name, nil
+	}
+	var name string
+	var first bool
+	var rows, all uint64
+	if err := db.QueryRow(ctx, `SELECT argMax(name, rows), argMax(level, rows) > 0 AND argMax(min_block_number, rows) = min(min_block_number), max(rows), sum(rows)
+		FROM system.parts WHERE database = currentDatabase() AND table = 'asset_search' AND active`).Scan(&name, &first, &rows, &all); err != nil {
+		return "", fmt.Errorf("looking for the largest part of asset_search: %w", err)
+	}
+	if !first || 2*rows <= all {
+		name = ""
+	}
+	db.part.name, db.part.at = name, time.Now()
+	return name, nil
+}
+
 // SearchMarks calls f for every row's key and mark, until f fails.
 func (db *DB) SearchMarks(ctx context.Context, f func(key string, mark uint64) error) error {
 	return db.searchKeys(ctx, "SELECT key, mark FROM asset_search FINAL", f)

@@ -104,7 +104,7 @@ func sameDomain(a, b *schemas.Domain) bool {
 
 func sameSystem(a, b *schemas.System) bool {
 	return a.Code == b.Code && a.Name == b.Name && a.Unit == b.Unit && a.State == b.State && a.Level == b.Level && a.Critical == b.Critical &&
-		a.Hosting == b.Hosting && slices.Equal(a.Domains, b.Domains) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Ports, b.Ports)
+		a.Hosting == b.Hosting && a.ICP == b.ICP && slices.Equal(a.Domains, b.Domains) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Ports, b.Ports)
 }
 
 // differences calls f with what is in only one of two lists of one order. What is

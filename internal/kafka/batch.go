@@ -118,7 +118,7 @@ func (r *Record) EachHeader(f func(key string, value []byte)) error {
 		if !ok {
 			return errHeaders
 		}
-		f(string(key), value)
+		f(schemas.HeaderName(key), value)
 		b = rest
 	}
 	if len(b) > 0 {

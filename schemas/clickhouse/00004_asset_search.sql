@@ -6,8 +6,10 @@
 -- they are LowCardinality, and a condition is asked of the dictionary alone.
 -- Texts that differ have an index of their pieces of two or three characters
 -- (lower case), which finds what a text contains; names have one of whole names.
--- Headers and bodies have none: it would be larger than they are, and cost more
--- than all else of writing a row.
+-- So have servers and technologies, of which there are few: a word by itself is
+-- looked for in all of these, and one column without an index makes the others'
+-- useless. Headers and bodies have none: it would be larger than they are, and cost
+-- more than all else of writing a row.
 --
 -- Newer rows replace older ones of the same place. Reading them with FINAL merges
 -- all of the table at every question, so there is to be one large part, and what
@@ -51,12 +53,13 @@ CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
     icon_hash   String CODEC(ZSTD(1)),
     first       DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     last        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
-    INDEX in_unit unit_in TYPE set(64) GRANULARITY 1,
     INDEX in_host lower(host) TYPE text(tokenizer = ngrams(3)),
     INDEX in_domain domain TYPE text(tokenizer = array),
     INDEX in_title lower(title) TYPE text(tokenizer = ngrams(2)),
     INDEX in_banner lower(banner) TYPE text(tokenizer = ngrams(3)),
     INDEX in_cert lower(cert) TYPE text(tokenizer = ngrams(3)),
+    INDEX in_server lower(server) TYPE text(tokenizer = ngrams(3)),
+    INDEX in_app lower(app) TYPE text(tokenizer = ngrams(3)),
     INDEX in_icon icon_hash TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = {{.Engine "ReplacingMergeTree" "version"}}
