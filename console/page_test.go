@@ -98,6 +98,16 @@ func do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	}
 }
 
+// typed writes into an element. chromedp.SendKeys would read the attributes of
+// its node while the page changes them.
+func typed(element, text string) chromedp.Action {
+	return chromedp.Tasks{
+		chromedp.WaitVisible(element, chromedp.ByQuery),
+		chromedp.Evaluate("document.querySelector("+strconv.Quote(element)+").focus()", nil),
+		chromedp.KeyEvent(text),
+	}
+}
+
 // shows waits until an element's text has every one of the texts.
 func shows(t *testing.T, ctx context.Context, element string, texts ...string) {
 	t.Helper()
@@ -134,13 +144,13 @@ func TestPage(t *testing.T) {
 
 	do(t, ctx, chromedp.Navigate(s.url+"/"), chromedp.WaitVisible("#name", chromedp.ByQuery))
 	picture(t, ctx, "1-login")
-	do(t, ctx, chromedp.SendKeys("#name", "admin", chromedp.ByQuery), chromedp.SendKeys("#password", "wrong", chromedp.ByQuery), submit)
+	do(t, ctx, typed("#name", "admin"), typed("#password", "wrong"), submit)
 	shows(t, ctx, "main", "用户名或口令不对")
-	do(t, ctx, chromedp.Evaluate(`document.querySelector("#password").select()`, nil), chromedp.SendKeys("#password", oneTime, chromedp.ByQuery), submit,
+	do(t, ctx, chromedp.Evaluate(`document.querySelector("#password").select()`, nil), typed("#password", oneTime), submit,
 		chromedp.WaitVisible("#chosen", chromedp.ByQuery))
 	picture(t, ctx, "2-password")
-	do(t, ctx, chromedp.SendKeys("#old", oneTime, chromedp.ByQuery), chromedp.SendKeys("#chosen", password, chromedp.ByQuery),
-		chromedp.SendKeys("#again", password, chromedp.ByQuery), submit)
+	do(t, ctx, typed("#old", oneTime), typed("#chosen", password),
+		typed("#again", password), submit)
 
 	shows(t, ctx, "#alerts", "SSH 口令暴力破解", "甲市一中", "198.51.100.10", "高")
 	shows(t, ctx, "#mining", "pool.miner.example", "甲市", "97%")
@@ -163,7 +173,7 @@ func TestPage(t *testing.T) {
 	do(t, ctx, chromedp.KeyEvent(kb.Escape), closed)
 
 	// A mistake in a query says where it is.
-	do(t, ctx, chromedp.SendKeys("#event-query", "sorce.ip = 192.0.2.1"+kb.Enter, chromedp.ByQuery))
+	do(t, ctx, typed("#event-query", "sorce.ip = 192.0.2.1"+kb.Enter))
 	shows(t, ctx, "#events", "第 1 个字符有误", "source.ip")
 	picture(t, ctx, "6-mistake")
 

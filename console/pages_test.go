@@ -33,7 +33,7 @@ func needsPage(t *testing.T) {
 func (s *station) enter(ctx context.Context, name, hash string) {
 	s.t.Helper()
 	do(s.t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(s.url+"/"+hash), chromedp.WaitVisible("#name", chromedp.ByQuery),
-		chromedp.SendKeys("#name", name, chromedp.ByQuery), chromedp.SendKeys("#password", password, chromedp.ByQuery),
+		typed("#name", name), typed("#password", password),
 		chromedp.Click("button[type=submit]", chromedp.ByQuery), chromedp.WaitVisible("header nav", chromedp.ByQuery))
 }
 
@@ -112,7 +112,7 @@ func TestSearchPage(t *testing.T) {
 	s.user("of-c2", registry.RoleAnalyst, "c2")
 	ctx := browse(t)
 	query := func(text string) chromedp.Action {
-		return chromedp.Tasks{chromedp.Evaluate(`document.querySelector("#search-query").select()`, nil), chromedp.SendKeys("#search-query", text, chromedp.ByQuery)}
+		return chromedp.Tasks{chromedp.Evaluate(`document.querySelector("#search-query").select()`, nil), typed("#search-query", text)}
 	}
 	const text = `document.querySelector("#search-query").value`
 	const asked = `new URLSearchParams(location.hash.split("?")[1]).get("q")`
@@ -133,12 +133,13 @@ func TestSearchPage(t *testing.T) {
 	says(t, ctx, text, "protocol = ")
 	shows(t, ctx, "[role=listbox]", "http", "108 项资产", "redis", "12 项资产")
 	picture(t, ctx, "search-completion")
-	do(t, ctx, chromedp.SendKeys("#search-query", "red", chromedp.ByQuery), chromedp.KeyEvent(kb.ArrowDown))
+	do(t, ctx, typed("#search-query", "red"), chromedp.KeyEvent(kb.ArrowDown))
 	says(t, ctx, `document.getElementById(document.querySelector("#search-query").getAttribute("aria-activedescendant")).innerText.split(" ")[0]`, "redis")
 	do(t, ctx, chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Enter))
 	shows(t, ctx, "#found", "12 项资产", "198.51.100.1")
 	says(t, ctx, asked, "protocol = redis")
 	says(t, ctx, `document.querySelectorAll("#found tbody tr.ant-table-row").length`, "12")
+	picture(t, ctx, "search-answer")
 
 	// A bucket narrows the search, by whatever field is counted.
 	press(t, ctx, "#buckets a", "乙市")
@@ -240,7 +241,7 @@ func TestAssetPage(t *testing.T) {
 	// Who sees everything finds the other city's host, by the name.
 	do(t, ctx, chromedp.EmulateViewport(1440, 1000))
 	s.enter(ctx, "all", "#/asset")
-	do(t, ctx, chromedp.SendKeys("#asset-key", strings.TrimPrefix(domain.Key, "domain/")+kb.Enter, chromedp.ByQuery))
+	do(t, ctx, typed("#asset-key", strings.TrimPrefix(domain.Key, "domain/")+kb.Enter))
 	shows(t, ctx, "#links", "主机 "+otherAddr.String(), "主机 198.51.100.10")
 	do(t, ctx, chromedp.Navigate(s.url+"/#/asset?key="+url.QueryEscape("host/192.0.2.1")))
 	shows(t, ctx, "#asset", "资产图里没有这一项")
@@ -293,7 +294,7 @@ func TestDriftPage(t *testing.T) {
 	says(t, ctx, rows, "1")
 	do(t, ctx, chromedp.Evaluate(`location.hash = "#/drift?unit=s1"`, nil))
 	says(t, ctx, rows, "1")
-	do(t, ctx, chromedp.SendKeys("#drift-query", "aset = 198"+kb.Enter, chromedp.ByQuery))
+	do(t, ctx, typed("#drift-query", "aset = 198"+kb.Enter))
 	shows(t, ctx, "#drift-page", "第 2 个字符有误")
 	says(t, ctx, `document.querySelector("#drift-page mark").innerText`, "a")
 
@@ -303,7 +304,7 @@ func TestDriftPage(t *testing.T) {
 	says(t, ctx, `new URLSearchParams(location.hash.split("?")[1]).get("id")`, "port")
 	shows(t, ctx, "#drift-item", "李四", "安全员", "0371-60000002", "经过", "待复核", "期限")
 	says(t, ctx, `[...document.querySelectorAll(".decide .ant-segmented-item")].map(e => e.innerText).join()`, "签收,已整改")
-	do(t, ctx, chromedp.SendKeys("#assignee", "wang", chromedp.ByQuery), chromedp.SendKeys("#note", "正在核实", chromedp.ByQuery))
+	do(t, ctx, typed("#assignee", "wang"), typed("#note", "正在核实"))
 	press(t, ctx, ".decide button", "提交")
 	shows(t, ctx, "#drift-item", "决定", "analyst", "acknowledged", "wang", "正在核实")
 	press(t, ctx, ".decide .ant-segmented-item", "已整改")
@@ -332,7 +333,7 @@ func TestDriftPage(t *testing.T) {
 	do(t, ctx, chromedp.Evaluate(`location.hash = "#/drift?id=port"`, nil))
 	shows(t, ctx, "#drift-item", "198.51.100.20")
 	press(t, ctx, ".decide .ant-segmented-item", "接受")
-	do(t, ctx, chromedp.SendKeys("#note", "选课期间", chromedp.ByQuery))
+	do(t, ctx, typed("#note", "选课期间"))
 	press(t, ctx, ".decide button", "提交")
 	shows(t, ctx, "#drift-item", "requested")
 	requests, err := s.registry.Requests(t.Context(), registry.RequestPending)
@@ -382,22 +383,41 @@ func TestRegistryPage(t *testing.T) {
 		says(t, ctx, `[...document.querySelectorAll(".ant-drawer-mask")].some(e => e.getClientRects().length)`, "false")
 	}
 
+	// Systems are registered by administrators, whole, with what the form leaves out.
+	s.enter(ctx, "of-c1", "#/registry")
+	press(t, ctx, "#systems button", "登记系统")
+	do(t, ctx, chromedp.WaitVisible(".ant-modal #code", chromedp.ByQuery), typed("#code", "mail"), typed(".ant-modal #name", "邮件系统"),
+		typed("#unit", "c1"), chromedp.KeyEvent(kb.Enter), typed("#addresses", "203.0.113.30"))
+	press(t, ctx, ".ant-modal button", "提交")
+	shows(t, ctx, ".ant-modal", "没有权限") // the address is another city's
+	do(t, ctx, chromedp.Evaluate(`document.querySelector("#addresses").select()`, nil), typed("#addresses", "198.51.100.30"))
+	press(t, ctx, ".ant-modal button", "提交")
+	shows(t, ctx, "#systems", "邮件系统", "198.51.100.30")
+	press(t, ctx, "#systems tbody tr.ant-table-row", "教务系统")
+	press(t, ctx, ".ant-drawer-open button", "修改")
+	do(t, ctx, chromedp.WaitVisible(".ant-modal #name", chromedp.ByQuery), typed(".ant-modal #name", "二期"))
+	press(t, ctx, ".ant-modal button", "提交")
+	shows(t, ctx, "#systems", "教务系统二期")
+	shows(t, ctx, ".ant-drawer-open", "of-c1", "教务系统二期", "12,000 人", "jw.c1.example.edu.cn")
+	leave(t, ctx)
+
 	// Somebody of the city sees its system, with its history, and asks for an entry.
 	s.enter(ctx, "li", "")
 	press(t, ctx, "header nav a", "登记备案")
 	shows(t, ctx, "#systems", "教务系统", "等保 3 级", "甲市", "登记")
-	says(t, ctx, `document.querySelectorAll("#systems tbody tr.ant-table-row").length`, "1")
+	says(t, ctx, `document.querySelectorAll("#systems tbody tr.ant-table-row").length`, "2")
+	says(t, ctx, `document.querySelectorAll("#systems button").length`, "0") // an analyst registers none
 	says(t, ctx, tabs, "信息系统,申请与审批,白名单,单位,网段,域名")
 	do(t, ctx, chromedp.Focus("#systems tbody tr.ant-table-row", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter)) // without a mouse
-	shows(t, ctx, ".ant-drawer-open", "12,000 人", "jw.c1.example.edu.cn", "经过", "test")
+	shows(t, ctx, ".ant-drawer-open", "12,000 人", "jw.c1.example.edu.cn", "经过", "test", "of-c1")
 	shut()
 	press(t, ctx, "#registry [role=tab]", "申请与审批")
 	press(t, ctx, "#requests button", "提出申请")
-	do(t, ctx, chromedp.WaitVisible(".ant-modal #host", chromedp.ByQuery), chromedp.SendKeys("#host", "203.0.113.20", chromedp.ByQuery), chromedp.SendKeys("#port", "443", chromedp.ByQuery),
-		chromedp.SendKeys("#reason", "选课", chromedp.ByQuery), chromedp.SendKeys("#unit", "c1", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
+	do(t, ctx, chromedp.WaitVisible(".ant-modal #host", chromedp.ByQuery), typed("#host", "203.0.113.20"), typed("#port", "443"),
+		typed("#reason", "选课"), typed("#unit", "c1"), chromedp.KeyEvent(kb.Enter))
 	press(t, ctx, ".ant-modal button", "提交")
 	shows(t, ctx, ".ant-modal", "没有权限") // the address is another city's
-	do(t, ctx, chromedp.Evaluate(`document.querySelector("#host").select()`, nil), chromedp.SendKeys("#host", "198.51.100.20", chromedp.ByQuery))
+	do(t, ctx, chromedp.Evaluate(`document.querySelector("#host").select()`, nil), typed("#host", "198.51.100.20"))
 	press(t, ctx, ".ant-modal button", "提交")
 	shows(t, ctx, "#requests", "待审批", "198.51.100.20:443/tcp", "选课", "li")
 	drawn("#requests", "198.51.100.20")
@@ -409,7 +429,7 @@ func TestRegistryPage(t *testing.T) {
 	s.enter(ctx, "of-c1", "#/registry?tab=requests")
 	drawn("#requests", "198.51.100.20")
 	says(t, ctx, `[...document.querySelectorAll(".ant-drawer-open [data-decision]")].map(e => e.dataset.decision).join()`, "approved,refused")
-	do(t, ctx, chromedp.SendKeys("#decision-note", "同意", chromedp.ByQuery))
+	do(t, ctx, typed("#decision-note", "同意"))
 	press(t, ctx, "[data-decision]", "批准")
 	shows(t, ctx, "#requests", "没有申请") // none waits any more
 	do(t, ctx, chromedp.Evaluate(`location.hash = "#/registry?tab=requests&state=approved"`, nil))

@@ -55,7 +55,7 @@ func init() {
 // body reads a message by the program that wrote it, and says whether there is a
 // parser for it.
 func body(ev *schemas.Event, app, message string) bool {
-	message = strings.TrimLeft(message, " ")
+	message = noSpaces(message)
 	if ev.Get(schemas.FieldEventCode).IsNone() {
 		ev.SetString(schemas.FieldEventModule, "system")
 		ev.SetString(schemas.FieldEventDataset, "system.syslog")

@@ -98,7 +98,7 @@ var errNoDeviceHeader = errors.New("no header of the device's")
 
 // open reads the device's header and structure.
 func (r *deviceReader) open(d *device, h *header) (body, id string, err error) {
-	body, id = strings.TrimLeft(h.content, " "), h.msgid
+	body, id = noSpaces(h.content), h.msgid
 	r.special(d, h)
 	if d.header != nil {
 		which := 0

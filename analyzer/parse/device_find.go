@@ -78,7 +78,7 @@ func (d *detection) weigh() int {
 
 // find is the device that a line is of, or nil.
 func (f *finder) find(h *header, trace *Explanation) *detection {
-	text := strings.TrimLeft(h.content, " ")
+	text := noSpaces(h.content)
 	text = text[:min(len(text), maxDetect)]
 	var best *detection
 	consider := func(d *detection) {

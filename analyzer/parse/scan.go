@@ -13,7 +13,16 @@ func word(s string) (first, rest string) {
 	if i < 0 {
 		return s, ""
 	}
-	return s[:i], strings.TrimLeft(s[i:], " ")
+	return s[:i], noSpaces(s[i+1:])
+}
+
+// noSpaces is s without the spaces that it begins with: strings.TrimLeft for what
+// mostly begins with none.
+func noSpaces(s string) string {
+	for s != "" && s[0] == ' ' {
+		s = s[1:]
+	}
+	return s
 }
 
 // number reads the digits that s begins with: their value and how many. More

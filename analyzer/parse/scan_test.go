@@ -2,7 +2,9 @@ package parse
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -66,4 +68,50 @@ func TestHostIP(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { ev.Reset(); setHostIP(&ev, "192.0.2.7") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// TestLastFrom compares with strings.LastIndex.
+func TestLastFrom(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := strings.Join(rapid.SliceOf(rapid.SampledFrom([]string{" from ", "from", " fro", " ", "f", "m ", "192.0.2.7", "来"})).Draw(t, "parts"), "")
+		if got, want := lastFrom(s), strings.LastIndex(s, " from "); got != want {
+			t.Fatalf("%q: %d, want %d", s, got, want)
+		}
+	})
+}
+
+// TestNear: knowing another time's offset changes nothing but which of two times a
+// clock means that shows an hour twice.
+func TestNear(t *testing.T) {
+	var zones []*time.Location
+	for _, name := range []string{"Asia/Shanghai", "America/New_York", "Australia/Lord_Howe", "UTC"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zones = append(zones, zone)
+	}
+	second := rapid.Int64Range(-5e8, 5e9)
+	twice := 0
+	rapid.Check(t, func(t *rapid.T) {
+		zone := rapid.SampledFrom(zones).Draw(t, "zone")
+		at, other := time.Unix(second.Draw(t, "at"), 0).In(zone), time.Unix(second.Draw(t, "other"), 0).In(zone)
+		if rapid.Bool().Draw(t, "at a transition") { // a day on which New York's clocks go back
+			at = time.Unix(1793512800+rapid.Int64Range(-7200, 7200).Draw(t, "after"), 0).In(zone)
+		}
+		c := civil{at.Year(), int(at.Month()), at.Day(), at.Hour(), at.Minute(), at.Second(), 0}
+		_, offset := other.Zone()
+		got, err := c.near(zone, offset)
+		want, err2 := c.local(zone)
+		if err != nil || err2 != nil || got.In(zone).Format(time.DateTime) != at.Format(time.DateTime) {
+			t.Fatalf("%v became %v: %v %v", at, got.In(zone), err, err2)
+		}
+		if !got.Equal(want) {
+			twice++
+			if _, a := got.In(zone).Zone(); a != offset {
+				t.Fatalf("%v became %v and %v", at, got.In(zone), want.In(zone))
+			}
+		}
+	})
+	t.Logf("%d times that a clock shows twice", twice)
 }

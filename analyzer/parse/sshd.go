@@ -88,13 +88,24 @@ func sshdLogin(ev *schemas.Event, s string) bool {
 
 // sshdUserFrom reads "[invalid user ]U from A[ port P][ rest]".
 func sshdUserFrom(ev *schemas.Event, s string) bool {
-	i := strings.LastIndex(s, " from ")
+	i := lastFrom(s)
 	if i < 0 {
 		return false
 	}
 	sshdUser(ev, s[:i])
 	sshdEndpoint(ev, s[i+len(" from "):])
 	return true
+}
+
+// lastFrom is where the last " from " begins, or -1: strings.LastIndex for what is
+// mostly near the end.
+func lastFrom(s string) int {
+	for i := len(s) - len(" from "); i >= 0; i-- {
+		if s[i] == ' ' && s[i+1] == 'f' && s[i:i+len(" from ")] == " from " {
+			return i
+		}
+	}
+	return -1
 }
 
 func sshdUser(ev *schemas.Event, s string) {
@@ -114,16 +125,18 @@ func sshdUser(ev *schemas.Event, s string) {
 func sshdEndpoint(ev *schemas.Event, s string) (rest string) {
 	address, rest := word(s)
 	port := ""
-	if _, isIP := canonicalIP(address); !isIP {
-		address = strings.TrimSuffix(address, ":")
-		address, port = splitHostPort(address)
+	if !setIP(ev, schemas.FieldSourceIP, address) {
+		address, port = splitHostPort(strings.TrimSuffix(address, ":"))
+		setSource(ev, address)
 	}
 	if after, ok := strings.CutPrefix(rest, "port "); ok {
 		if _, d := number(after); d > 0 {
-			port, rest = after[:d], strings.TrimLeft(after[d:], ": ")
+			port, rest = after[:d], after[d:]
+			for rest != "" && (rest[0] == ' ' || rest[0] == ':') {
+				rest = rest[1:]
+			}
 		}
 	}
-	setSource(ev, address)
 	setWhole(ev, schemas.FieldSourcePort, port)
 	return rest
 }

@@ -96,7 +96,7 @@ func (h *header) read(line string, received time.Time) error {
 
 // rfc reads what follows the priority.
 func (h *header) rfc(s string, received time.Time) error {
-	s = strings.TrimLeft(s, " ")
+	s = noSpaces(s)
 	if looks5424(s) {
 		return h.rfc5424(s, received)
 	}
@@ -408,7 +408,10 @@ func isUptime(s string) bool {
 // timestamp reads the header's time and returns what follows it, or leaves
 // h.time zero where there is none.
 func (h *header) timestamp(s string, received time.Time) (rest string, err error) {
-	starred := strings.TrimLeft(s, "*.%")
+	starred := s
+	for starred != "" && (starred[0] == '*' || starred[0] == '.' || starred[0] == '%') {
+		starred = starred[1:]
+	}
 	t, n, err := bsd(starred, received)
 	if n == 0 && err == nil {
 		t, n, err = iso(starred, received.Location())
@@ -423,10 +426,10 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 	}
 	h.time = t
 	rest = starred[n:]
-	if z, after, ok := strings.Cut(rest, ": %"); ok && isZoneName(z) { // "… 12:00:00.123 BEIJ: %SYS-5-…"
-		return rest[len(rest)-len(after)-1:], nil
+	if z, _, ok := strings.Cut(rest[:min(len(rest), len(" ABCDE: %"))], ": %"); ok && isZoneName(z) { // "… 12:00:00.123 BEIJ: %SYS-5-…"
+		return rest[len(z)+2:], nil
 	}
-	return strings.TrimLeft(strings.TrimPrefix(rest, ":"), " "), nil
+	return noSpaces(strings.TrimPrefix(rest, ":")), nil
 }
 
 func isZoneName(s string) bool {
@@ -472,8 +475,11 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 // notHost says that a word after the time is none of a host's though it might be:
 // a program's level, or a number.
 func notHost(s string) bool {
+	if c := s[0]; c-'A' <= 25 { // as all levels begin
+		return levels[s]
+	}
 	_, d := number(s)
-	return levels[s] || d == len(s)
+	return d == len(s)
 }
 
 // levels stand after the time in the logs of many programs, where a host would.
@@ -486,13 +492,33 @@ func isHost(s string) bool {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if !isAlnum(c) && c < 0x80 && c != '.' && c != '-' && c != '_' && c != ':' && c != '/' && c != '@' {
+		if c := s[i]; ofWord[c]&ofHost == 0 {
 			return c == '%' && strings.HasPrefix(s, "fe80:")
 		}
 	}
 	return s[len(s)-1] != ':' || strings.HasSuffix(s, "::")
 }
+
+// ofWord says whether a byte is one of a host's name, and of a tag.
+var ofWord = func() (table [256]uint8) {
+	for c := range table {
+		if c >= 0x80 || isAlnum(byte(c)) {
+			table[c] = ofHost | ofTag
+		}
+	}
+	for _, c := range []byte(".-_:/@") {
+		table[c] |= ofHost
+	}
+	for _, c := range []byte("._-/()@+*#") {
+		table[c] |= ofTag
+	}
+	return table
+}()
+
+const (
+	ofHost = 1 << iota
+	ofTag
+)
 
 // tag reads "app[pid]: message", "app: message" and the %FACILITY-SEVERITY-
 // MNEMONIC of network devices; a message without a tag is all message.
@@ -503,7 +529,7 @@ func (h *header) tag(s string) {
 		return
 	}
 	i := 0
-	for i < len(s) && i < 128 && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte("._-/()@+*#", s[i]) >= 0) {
+	for i < len(s) && i < 128 && ofWord[s[i]]&ofTag != 0 {
 		i++
 	}
 	if i == 0 || i == len(s) {

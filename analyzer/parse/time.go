@@ -458,14 +458,28 @@ func (c civil) yearBy(received time.Time) (time.Time, error) {
 		return time.Time{}, errors.New("time without a year, and when it was received is not known")
 	}
 	limit := received.Add(maxAhead)
+	_, offset := limit.Zone()
 	c.year = limit.Year()
 	for range 9 { // between two leap years lie at most eight
-		if t, err := c.local(received.Location()); err == nil && !t.After(limit) {
+		if t, err := c.near(received.Location(), offset); err == nil && !t.After(limit) {
 			return t, nil
 		}
 		c.year--
 	}
 	return time.Time{}, errNoDate
+}
+
+// near is local where the location's offset is known for another time: it is mostly
+// the same.
+func (c civil) near(loc *time.Location, offset int) (time.Time, error) {
+	t, err := c.in(offset)
+	if err != nil {
+		return t, err
+	}
+	if _, there := t.In(loc).Zone(); there == offset {
+		return t, nil
+	}
+	return c.local(loc)
 }
 
 // epoch reads decimal seconds since 1970, with a fraction or none, rounded to

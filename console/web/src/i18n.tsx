@@ -50,6 +50,7 @@ const zh = {
   // The registry.
   registry: '登记备案', systems: '信息系统', requests: '申请与审批', whitelist: '白名单', units: '单位', networks: '网段', domainNames: '域名', import: '导入', export: '导出 Excel', asOfDay: '某日的台账', noEntries: '没有登记', code: '代码', state: '状态', classified: '等级保护', hosting: '部署',
   responsible: '负责人', critical: '关键信息基础设施', filing: '等保备案号', icp: 'ICP 备案号', dataClass: '数据分类', personalData: '个人信息', persons: (n: number) => `${n.toLocaleString()} 人`, vendor: '厂商',
+  register: '登记系统', change: '修改', kept: '已写入台账', onePerLine: '每行一个', host_: '地址或网段',
   systemStates: { applied: '申请', registered: '登记', changed: '变更', suspended: '暂停', retired: '注销' } as Record<string, string>,
   hostings: { own: '自建', education_cloud: '教育云', public_cloud: '公有云' } as Record<string, string>,
   dataClasses: { general: '一般', important: '重要', core: '核心' } as Record<string, string>,
@@ -121,6 +122,7 @@ const en: Words = {
   duties: { responsible: 'responsible', security_officer: 'security officer', liaison: 'liaison' },
   registry: 'Registry', systems: 'Systems', requests: 'Requests', whitelist: 'Whitelist', units: 'Units', networks: 'Networks', domainNames: 'Domains', import: 'Import', export: 'Export to Excel', asOfDay: 'As of a day', noEntries: 'Nothing is registered', code: 'Code', state: 'State', classified: 'Classified protection', hosting: 'Hosting',
   responsible: 'Responsible', critical: 'critical infrastructure', filing: 'Filing number', icp: 'ICP filing', dataClass: 'Class of data', personalData: 'Personal data', persons: (n) => `${n.toLocaleString()} persons`, vendor: 'Vendor',
+  register: 'Register a system', change: 'Change', kept: 'Written to the registry', onePerLine: 'one on a line', host_: 'Addresses or networks',
   systemStates: { applied: 'applied', registered: 'registered', changed: 'changed', suspended: 'suspended', retired: 'retired' },
   hostings: { own: 'own', education_cloud: 'education cloud', public_cloud: 'public cloud' },
   dataClasses: { general: 'general', important: 'important', core: 'core' },

@@ -18,7 +18,7 @@ export function RegistryPage({ me, asked }: { me: Me; asked: Asked }) {
   const set = (more: Asked) => go('registry', { ...asked, ...more });
   const of = { at: asked.at, unit: asked.unit };
   const tabs = [
-    { key: 'systems', label: t.systems, children: <Systems of={of} /> },
+    { key: 'systems', label: t.systems, children: <Systems me={me} of={of} /> },
     { key: 'requests', label: t.requests, children: <Requests me={me} state={asked.state} onState={(state) => set({ state })} /> },
     { key: 'whitelist', label: t.whitelist, children: <Whitelist me={me} of={of} /> },
     { key: 'units', label: t.units, children: <Units of={of} /> },

@@ -1,19 +1,22 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { Tag } from 'antd';
 
-import { call, type System } from '../../api/client';
+import { call, type Me, type System } from '../../api/client';
 import { useLanguage } from '../../i18n';
 import { Facts, Mono, Rows, UnitName } from '../../parts';
 import { hrefTo } from '../../route';
+import { EditSystem } from './EditSystem';
 import { History, type Of } from './History';
 
-export function Systems({ of }: { of: Of }) {
+export function Systems({ me, of }: { me: Me; of: Of }) {
   const { t } = useLanguage();
+  const may = me.role === 'admin' && !of.at;
   const asked = useQuery({ queryKey: ['systems', of], queryFn: () => call('get', '/api/v1/systems', { query: { ...of } }), placeholderData: keepPreviousData });
   return (
     <Rows<System>
       id="systems"
       title={t.systems}
+      extra={may && <EditSystem />}
       asked={asked}
       empty={t.noEntries}
       rowKey={(s) => s.code}
@@ -32,7 +35,7 @@ export function Systems({ of }: { of: Of }) {
       drawerTitle={(s) => <>{t.system} · {s.name}</>}
       drawer={(s) => (
         <>
-          <p><a href={hrefTo('asset', { key: `system/${s.code}`, depth: '2' })}>{t.relations}</a></p>
+          <p><a href={hrefTo('asset', { key: `system/${s.code}`, depth: '2' })}>{t.relations}</a> {may && <EditSystem there={s} />}</p>
           <Facts
             items={[
               [t.code, <Mono>{s.code}</Mono>],
