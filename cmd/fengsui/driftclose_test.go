@@ -92,6 +92,18 @@ func (c *campus) looks(d *schemas.Drift) []string {
 	return out
 }
 
+// looked waits until so many looks because of a drift are over: a drift changes
+// before the look that changed it ends.
+func (c *campus) looked(d *schemas.Drift, n int) {
+	c.t.Helper()
+	c.eventually(10*time.Second, "the looks that were asked for are over", func() error {
+		if all := c.looks(d); len(all) != n {
+			return fmt.Errorf("%d, not %d: %v", len(all), n, all)
+		}
+		return nil
+	})
+}
+
 // officer is somebody of a unit in front of the console, which listens inside of
 // the scanner's namespace.
 type officer struct {
@@ -167,10 +179,11 @@ func TestClosingADrift(t *testing.T) {
 	c.scan()
 	d := c.drifted(30*time.Second, schemas.UnlistedPort, asset, is(schemas.DriftOpen))
 	c.confirmed(d)
-	id, before := d.ID, len(c.looks(d))
-	if steps(d) != "suspected open | open " || before != 1 || c.alertOf(d).Status != schemas.AlertOpen {
-		t.Fatalf("%s, %d looks, %+v", steps(d), before, c.alertOf(d))
+	id := d.ID
+	if steps(d) != "suspected open | open " || c.alertOf(d).Status != schemas.AlertOpen {
+		t.Fatalf("%s, %+v", steps(d), c.alertOf(d))
 	}
+	c.looked(d, 1)
 
 	// An officer says that it is fixed, and it is not.
 	said := time.Now()
@@ -189,12 +202,7 @@ func TestClosingADrift(t *testing.T) {
 	if by := d.History[2]; by.Who != "wang" || by.Why != "端口已关闭" || !strings.HasPrefix(again.Why, "drift-"+id+"-") || !again.At.After(by.At) {
 		t.Errorf("%+v", d.History)
 	}
-	c.eventually(10*time.Second, "the look that was asked for is over", func() error {
-		if n := len(c.looks(d)); n != before+1 {
-			return fmt.Errorf("%d looks", n)
-		}
-		return nil
-	})
+	c.looked(d, 2)
 	if a := c.alertOf(d); a.Status != schemas.AlertOpen {
 		t.Errorf("%+v", a)
 	}
@@ -208,9 +216,7 @@ func TestClosingADrift(t *testing.T) {
 	if d.ID != id || d.Reason != "gone" || steps(d) != "suspected open fixed still_seen fixed closed | closed gone" || d.Closed.Before(said) {
 		t.Errorf("%+v: %s", d, steps(d))
 	}
-	if n := len(c.looks(d)); n != before+2 {
-		t.Errorf("%d looks", n)
-	}
+	c.looked(d, 3)
 	if a := c.alertOf(d); a.Status != schemas.AlertClosed || a.Reason != "gone" {
 		t.Errorf("%+v", a)
 	}
@@ -227,12 +233,12 @@ func TestClosingADrift(t *testing.T) {
 	c.web.Nginx(lab.Web{Port: 8081})
 	c.scan()
 	d = c.drifted(30*time.Second, schemas.UnlistedPort, other, is(schemas.DriftOpen))
-	before = len(c.looks(d))
+	c.looked(d, 1)
 	said = time.Now()
 	c.register("whitelist:\n" + whitelistPort("10.60.1.10", 8081, "http"))
 	was := c.drifted(10*time.Second, schemas.UnlistedPort, other, is(schemas.DriftClosed))
 	t.Logf("closed %v after it was allowed", was.Closed.Sub(said).Round(time.Millisecond))
-	if was.ID != d.ID || was.Reason != "whitelisted" || len(c.looks(was)) != before || c.alertOf(was).Status != schemas.AlertClosed {
+	if was.ID != d.ID || was.Reason != "whitelisted" || len(c.looks(was)) != 1 || c.alertOf(was).Status != schemas.AlertClosed {
 		t.Errorf("%+v, %d looks: %s", was, len(c.looks(was)), steps(was))
 	}
 	said = time.Now()
@@ -244,9 +250,10 @@ func TestClosingADrift(t *testing.T) {
 		return nil
 	})
 	t.Logf("suspected %v after it was allowed no longer, open %v after it", d.First.Sub(said).Round(time.Millisecond), d.Confirmed.Sub(said).Round(time.Millisecond))
-	if d.Previous != was.ID || d.Times != 1 || steps(d) != "suspected open closed suspected open | open " || d.History[3].Why != "registry" || len(c.looks(d)) != 1 {
+	if d.Previous != was.ID || d.Times != 1 || steps(d) != "suspected open closed suspected open | open " || d.History[3].Why != "registry" {
 		t.Errorf("%+v: %s", d, steps(d))
 	}
+	c.looked(d, 1)
 	if a := c.alertOf(d); a.Status != schemas.AlertOpen {
 		t.Errorf("%+v", a)
 	}
