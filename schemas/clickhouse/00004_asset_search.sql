@@ -8,8 +8,8 @@
 -- (lower case), which finds what a text contains; names have one of whole names.
 -- So have servers and technologies, of which there are few: a word by itself is
 -- looked for in all of these, and one column without an index makes the others'
--- useless. Headers and bodies have none: it would be larger than they are, and cost
--- more than all else of writing a row.
+-- useless; and systems, whose dictionary is large. Headers and bodies have none: it
+-- would be larger than they are, and cost more than all else of writing a row.
 --
 -- Newer rows replace older ones of the same place. Reading them with FINAL merges
 -- all of the table at every question, so there is to be one large part, and what
@@ -60,6 +60,7 @@ CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
     INDEX in_cert lower(cert) TYPE text(tokenizer = ngrams(3)),
     INDEX in_server lower(server) TYPE text(tokenizer = ngrams(3)),
     INDEX in_app lower(app) TYPE text(tokenizer = ngrams(3)),
+    INDEX in_system lower(system) TYPE text(tokenizer = ngrams(2)),
     INDEX in_icon icon_hash TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = {{.Engine "ReplacingMergeTree" "version"}}
