@@ -38,7 +38,9 @@ func Topics() []Topic {
 		{Name: TopicMatches, Partitions: 4, Retention: 7 * day, RetentionBytes: gib / 4},
 		{Name: TopicAlerts, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 4},
 		{Name: TopicDeadLetters, Partitions: 1, Retention: 30 * day, RetentionBytes: gib / 2},
-		{Name: TopicObservations, Partitions: 1, Retention: 7 * day, RetentionBytes: gib / 4},
+		// A first scan of a province is some ten million of them, of half a kilobyte, and
+		// they come faster than they are folded.
+		{Name: TopicObservations, Partitions: 1, Retention: 7 * day, RetentionBytes: 4 * gib},
 		// A shard waits for its network's hours up to a week, and a day more; its
 		// leases must not be forgotten before it is.
 		{Name: TopicScanTasks, Partitions: 4, Retention: 9 * day, RetentionBytes: gib / 8},
