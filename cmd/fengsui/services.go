@@ -280,7 +280,7 @@ func newBroker(flags *globalFlags) *cobra.Command {
 }
 
 func newAnalyzer(flags *globalFlags) *cobra.Command {
-	return service(flags, "analyzer", "分析：解析、规则、挖矿、资产、漂移 / parse, match, map assets, find drift and mining",
+	return service(flags, "analyzer", "分析：解析、规则、挖矿、资产、差异 / parse, match, map assets, find drift and mining",
 		"  fengsui analyzer --config /etc/fengsui.yaml",
 		func(ctx context.Context, p *process) error {
 			if err := p.needKafka(); err != nil {
