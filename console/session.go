@@ -17,7 +17,15 @@ import (
 // maxSessions bounds the sessions that are open at once.
 const maxSessions = 10_000
 
+// endedFor is how long the end of a session is remembered: longer than a request
+// takes. Streams ask whether theirs is still there.
+const endedFor = 10 * time.Minute
+
 // memory keeps sessions. A restart of the console ends them all.
+//
+// One that has ended stays so: every request keeps its session anew when it is
+// answered, so one that is under way when somebody logs out would bring the
+// session back.
 type memory struct {
 	mu       sync.Mutex
 	sessions map[string]stored
@@ -26,6 +34,7 @@ type memory struct {
 type stored struct {
 	data  []byte
 	until time.Time
+	ended bool
 }
 
 // Find implements scs.Store.
@@ -33,7 +42,7 @@ func (m *memory) Find(token string) ([]byte, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.sessions[token]
-	if !ok || time.Now().After(s.until) {
+	if !ok || s.ended || time.Now().After(s.until) {
 		return nil, false, nil
 	}
 	return s.data, true, nil
@@ -43,13 +52,17 @@ func (m *memory) Find(token string) ([]byte, bool, error) {
 func (m *memory) Commit(token string, data []byte, until time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.sessions[token]; !known {
+	s, known := m.sessions[token]
+	if s.ended {
+		return nil
+	}
+	if !known {
 		m.sweep()
 		if len(m.sessions) >= maxSessions {
 			return errors.New("too many sessions are open")
 		}
 	}
-	m.sessions[token] = stored{data, until}
+	m.sessions[token] = stored{data: data, until: until}
 	return nil
 }
 
@@ -62,7 +75,9 @@ func (m *memory) sweep() {
 func (m *memory) Delete(token string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.sessions, token)
+	if _, known := m.sessions[token]; known {
+		m.sessions[token] = stored{until: time.Now().Add(endedFor), ended: true}
+	}
 	return nil
 }
 
@@ -73,7 +88,9 @@ func (m *memory) All() (map[string][]byte, error) {
 	m.sweep()
 	all := make(map[string][]byte, len(m.sessions))
 	for token, s := range m.sessions {
-		all[token] = s.data
+		if !s.ended {
+			all[token] = s.data
+		}
 	}
 	return all, nil
 }
