@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,15 +23,6 @@ const aside = "../../../deploy/setup/aside"
 // TestPmacct has the real pmacctd export every packet of a capture as sFlow. What
 // comes out must be what tshark reads from the same datagrams.
 func TestPmacct(t *testing.T) {
-	root, err := filepath.Abs(aside)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listentest.Program(t, filepath.Join(root, "usr/sbin/pmacctd"))
-	libraries, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +37,7 @@ func TestPmacct(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(root, "usr/sbin/pmacctd"), "-f", conf)
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
-	said, err := cmd.CombinedOutput()
+	said, err := listentest.Aside(ctx, t, aside, "usr/sbin/pmacctd", "-f", conf).CombinedOutput()
 	var datagrams [][]byte
 	for buf := make([]byte, 65535); ; {
 		_ = pc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,8 +50,6 @@ func TestExample(t *testing.T) {
 // TestRsyslog has a real rsyslogd ship to _bulk, as it does to Elasticsearch,
 // while the collector is full at first.
 func TestRsyslog(t *testing.T) {
-	const rsyslogd = "/usr/sbin/rsyslogd"
-	listentest.Program(t, rsyslogd)
 	listentest.Program(t, "/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so")
 	s := serve(t, open(nil))
 	s.sink.Full(true)
@@ -77,25 +74,15 @@ action(type="omelasticsearch" server="%[2]s" serverport="%[3]s" bulkmode="on" us
   searchIndex="index" dynSearchIndex="on" searchType="" uid="rsyslog" pwd="%[4]s" errorfile="%[1]s/errors"
   action.resumeRetryCount="-1" action.resumeInterval="1" queue.dequeueBatchSize="200")
 `, dir, host, port, secret)
-	for name, text := range map[string]string{"device.log": text.String(), "rsyslog.conf": conf} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command(rsyslogd, "-n", "-f", filepath.Join(dir, "rsyslog.conf"), "-i", filepath.Join(dir, "pid"))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "device.log"), []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-		if t.Failed() {
-			errors, _ := os.ReadFile(filepath.Join(dir, "errors"))
-			t.Logf("rsyslogd said: %s\n%s", out.String(), errors)
+		if errors, err := os.ReadFile(filepath.Join(dir, "errors")); t.Failed() && err == nil {
+			t.Logf("errors of omelasticsearch: %s", errors)
 		}
 	})
+	listentest.RunRsyslog(t, dir, conf)
 	device := func() map[string]bool {
 		seen := map[string]bool{}
 		for _, l := range s.sink.Lines() {

@@ -22,6 +22,7 @@ import (
 
 	"fengsui/collector/input"
 	"fengsui/collector/input/listen"
+	"fengsui/collector/input/listen/listentest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -134,34 +135,8 @@ func TestLogger(t *testing.T) {
 	f("<36>", "-T", "-P", tcp, "--rfc3164", "--octet-count")
 }
 
-// runRsyslog runs a real rsyslogd until the test ends.
-func runRsyslog(t *testing.T, rsyslogd, dir, conf string) {
-	t.Helper()
-	confFile := filepath.Join(dir, "rsyslog.conf")
-	if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(rsyslogd, "-n", "-f", confFile, "-i", filepath.Join(dir, "pid"))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-		if t.Failed() {
-			t.Logf("rsyslogd said: %s", out.String())
-		}
-	})
-}
-
 // TestRsyslog has a real rsyslogd read a file and forward it in each framing.
 func TestRsyslog(t *testing.T) {
-	rsyslogd, err := exec.LookPath("/usr/sbin/rsyslogd")
-	if err != nil {
-		t.Skip("no rsyslogd:", err)
-	}
 	f := func(name, action string, tcp bool) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +161,7 @@ module(load="imfile" mode="polling" pollingInterval="1")
 input(type="imfile" file="%[1]s/device.log" tag="device:")
 action(type="omfwd" target="127.0.0.1" port="%[2]s" %[3]s)
 `, dir, p, action)
-			runRsyslog(t, rsyslogd, dir, conf)
+			listentest.RunRsyslog(t, dir, conf)
 			device := func() (lines []input.Line) {
 				for _, l := range s.all() {
 					if bytes.HasSuffix(l.Value, []byte(" of a device")) {

@@ -29,8 +29,6 @@ func secureConfig(a *listentest.Authority) Config {
 // TestRsyslogTLS has a real rsyslogd forward over TLS (RFC 5425), where both
 // sides prove who they are.
 func TestRsyslogTLS(t *testing.T) {
-	const rsyslogd = "/usr/sbin/rsyslogd"
-	listentest.Program(t, rsyslogd)
 	listentest.Program(t, "/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so")
 	a := listentest.NewAuthority(t)
 	s := &listentest.Sink{}
@@ -45,7 +43,7 @@ func TestRsyslogTLS(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "device.log"), []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runRsyslog(t, rsyslogd, dir, fmt.Sprintf(`global(workDirectory="%[1]s" defaultNetstreamDriver="gtls"
+	listentest.RunRsyslog(t, dir, fmt.Sprintf(`global(workDirectory="%[1]s" defaultNetstreamDriver="gtls"
   defaultNetstreamDriverCAFile="%[2]s" defaultNetstreamDriverCertFile="%[3]s" defaultNetstreamDriverKeyFile="%[4]s")
 module(load="imfile" mode="polling" pollingInterval="1")
 input(type="imfile" file="%[1]s/device.log" tag="device:")
