@@ -95,6 +95,16 @@ func (d *decoder) list(v *fastjson.Value, f func(v *fastjson.Value)) {
 	}
 }
 
+// objects reads a list of objects, each of them by read.
+func objects[T any](d *decoder, v *fastjson.Value, read func(out *T, key []byte, v *fastjson.Value)) (out []T) {
+	d.list(v, func(v *fastjson.Value) {
+		var one T
+		d.object(v, func(key []byte, v *fastjson.Value) { read(&one, key, v) })
+		out = append(out, one)
+	})
+	return out
+}
+
 func (d *decoder) text(v *fastjson.Value) string {
 	text, err := v.StringBytes()
 	d.odd = d.odd || err != nil
@@ -199,36 +209,32 @@ func (d *decoder) service(s *schemas.Service, key []byte, v *fastjson.Value) {
 		d.object(v, func(key []byte, v *fastjson.Value) { d.http(s.HTTP, key, v) })
 	case "technologies":
 		d.odd = d.odd || s.Technologies != nil
-		d.list(v, func(v *fastjson.Value) {
-			var t schemas.Technology
-			d.object(v, func(key []byte, v *fastjson.Value) {
-				switch string(key) {
-				case "name":
-					t.Name = d.text(v)
-				case "version":
-					t.Version = d.text(v)
-				default:
-					d.odd = true
-				}
-			})
-			s.Technologies = append(s.Technologies, t)
-		})
+		s.Technologies = objects(d, v, d.technology)
 	case "exposures":
 		d.odd = d.odd || s.Exposures != nil
-		d.list(v, func(v *fastjson.Value) {
-			var e schemas.Exposure
-			d.object(v, func(key []byte, v *fastjson.Value) {
-				switch string(key) {
-				case "kind":
-					e.Kind = schemas.ExposureKind(d.text(v))
-				case "evidence":
-					e.Evidence = d.text(v)
-				default:
-					d.odd = true
-				}
-			})
-			s.Exposures = append(s.Exposures, e)
-		})
+		s.Exposures = objects(d, v, d.exposure)
+	default:
+		d.odd = true
+	}
+}
+
+func (d *decoder) technology(t *schemas.Technology, key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "name":
+		t.Name = d.text(v)
+	case "version":
+		t.Version = d.text(v)
+	default:
+		d.odd = true
+	}
+}
+
+func (d *decoder) exposure(e *schemas.Exposure, key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "kind":
+		e.Kind = schemas.ExposureKind(d.text(v))
+	case "evidence":
+		e.Evidence = d.text(v)
 	default:
 		d.odd = true
 	}
@@ -264,24 +270,22 @@ func (d *decoder) tls(t *schemas.TLS, key []byte, v *fastjson.Value) {
 		t.JARM = d.text(v)
 	case "chain":
 		d.odd = d.odd || t.Chain != nil
-		d.list(v, func(v *fastjson.Value) {
-			var c schemas.Certificate
-			d.object(v, func(key []byte, v *fastjson.Value) {
-				switch string(key) {
-				case "subject":
-					c.Subject = d.text(v)
-				case "issuer":
-					c.Issuer = d.text(v)
-				case "not_after":
-					d.into(v, &c.NotAfter)
-				case "sha256":
-					c.SHA256 = d.text(v)
-				default:
-					d.odd = true
-				}
-			})
-			t.Chain = append(t.Chain, c)
-		})
+		t.Chain = objects(d, v, d.certificate)
+	default:
+		d.odd = true
+	}
+}
+
+func (d *decoder) certificate(c *schemas.Certificate, key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "subject":
+		c.Subject = d.text(v)
+	case "issuer":
+		c.Issuer = d.text(v)
+	case "not_after":
+		d.into(v, &c.NotAfter)
+	case "sha256":
+		c.SHA256 = d.text(v)
 	default:
 		d.odd = true
 	}

@@ -84,14 +84,26 @@ func (p *abroad) foreign(ip netip.Addr) bool {
 	return ip.IsGlobalUnicast() && !ip.IsPrivate() && ip.Zone() == "" && !p.internal(ip)
 }
 
+// server is where the record's responder is, if that is abroad: nearly all that is
+// not is done with here, before anything of it is read.
+func (p *abroad) server() (at netip.AddrPort, ok bool) {
+	ip, err := netip.ParseAddr(p.ev.Str(schemas.FieldDestinationIP))
+	port := p.ev.Get(schemas.FieldDestinationPort).Int()
+	if ip = ip.Unmap(); err != nil || port < 1 || port > 65535 || !p.foreign(ip) {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(ip, uint16(port)), true
+}
+
 // page is a page that a foreign server answered with.
 func (p *abroad) page() []schemas.Observation {
+	at, ok := p.server()
 	status := int(p.ev.Get(schemas.FieldHTTPResponseStatusCode).Int())
-	if status < 100 || status > 999 {
+	if !ok || status < 100 || status > 999 {
 		return nil
 	}
 	text := p.body()
-	return p.site(p.ev.Str(schemas.FieldURLDomain), &schemas.Service{Name: "http", HTTP: &schemas.HTTP{Status: status, Title: title(text), Body: text}})
+	return p.site(at, p.ev.Str(schemas.FieldURLDomain), &schemas.Service{Name: "http", HTTP: &schemas.HTTP{Status: status, Title: title(text), Body: text}})
 }
 
 // body is the page as far as the log has it: as text, or as Suricata's base64.
@@ -145,6 +157,10 @@ func title(page string) string {
 // handshake is a certificate that a foreign server showed, and the name that it
 // was asked for.
 func (p *abroad) handshake() []schemas.Observation {
+	at, ok := p.server()
+	if !ok {
+		return nil
+	}
 	t := &schemas.TLS{Subject: p.ev.Str(schemas.FieldTLSServerSubject)}
 	if len(t.Subject) > maxSubject {
 		t.Subject = ""
@@ -160,16 +176,12 @@ func (p *abroad) handshake() []schemas.Observation {
 			}
 		}
 	}
-	return p.site(p.ev.Str(schemas.FieldTLSClientServerName), &schemas.Service{TLS: t})
+	return p.site(at, p.ev.Str(schemas.FieldTLSClientServerName), &schemas.Service{TLS: t})
 }
 
 // site is the observation of a service abroad, if it carries marks.
-func (p *abroad) site(host string, s *schemas.Service) []schemas.Observation {
-	ip, err := netip.ParseAddr(p.ev.Str(schemas.FieldDestinationIP))
-	port := int(p.ev.Get(schemas.FieldDestinationPort).Int())
-	if ip = ip.Unmap(); err != nil || port < 1 || port > 65535 || !p.foreign(ip) {
-		return nil
-	}
+func (p *abroad) site(at netip.AddrPort, host string, s *schemas.Service) []schemas.Observation {
+	ip, port := at.Addr(), int(at.Port())
 	o := schemas.Observation{Kind: schemas.ObservedPort, Name: hostName(host), IP: ip, Port: port, Transport: "tcp", Open: true, Service: s}
 	mark, ok := p.known.Of(&o)
 	if !ok {

@@ -178,6 +178,7 @@ func (p *passive) serviceAt(address string, port int, transport string, s *schem
 	if !p.recent.allow(fact{ip: ip, port: port, transport: transport, service: kind}, p.time()) {
 		return nil
 	}
+	own(s)
 	o := p.observation(schemas.ObservedPort, schemas.ServiceKey(ip, transport, port))
 	o.IP, o.Port, o.Transport, o.Open = ip, port, strings.Clone(transport), true
 	if !s.IsZero() {
@@ -203,24 +204,32 @@ const (
 	maxMAC    = 23 // of InfiniBand and EUI-64, with colons
 )
 
-// bound makes a service's texts its own, and leaves out what is longer than any
-// honest one.
+// eachText calls f for the texts of a service, with how long each may be.
+func eachText(s *schemas.Service, f func(text *string, most int)) {
+	for _, text := range [...]*string{&s.Name, &s.Product, &s.Version, &s.OS} {
+		f(text, maxShort)
+	}
+	f(&s.Banner, maxBanner)
+	if t := s.TLS; t != nil {
+		for _, text := range [...]*string{&t.Version, &t.Cipher, &t.Subject, &t.Issuer, &t.SHA256, &t.Serial} {
+			f(text, maxTLS)
+		}
+	}
+}
+
+// bound leaves out what is longer than any honest text.
 func bound(s *schemas.Service) {
-	within := func(text *string, max int) {
-		if len(*text) > max {
+	eachText(s, func(text *string, most int) {
+		if len(*text) > most {
 			*text = ""
 		}
-		*text = strings.Clone(*text)
-	}
-	for _, text := range []*string{&s.Name, &s.Product, &s.Version, &s.OS} {
-		within(text, maxShort)
-	}
-	within(&s.Banner, maxBanner)
-	if t := s.TLS; t != nil {
-		for _, text := range []*string{&t.Version, &t.Cipher, &t.Subject, &t.Issuer, &t.SHA256, &t.Serial} {
-			within(text, maxTLS)
-		}
-	}
+	})
+}
+
+// own makes the texts of a service its own: those of an event are gone with it. Few
+// services are told, so it is done for those alone.
+func own(s *schemas.Service) {
+	eachText(s, func(text *string, _ int) { *text = strings.Clone(*text) })
 }
 
 // hostName is a name as it is compared, "" for what cannot be one.
