@@ -316,10 +316,11 @@ func (s *system) metric(name string) float64 {
 	return sum
 }
 
-// eventually polls until check returns nil, and fails the test after the limit.
+// eventually polls until check returns nil, and fails the test after three times the
+// limit, which is what a quiet machine needs at most.
 func (s *system) eventually(limit time.Duration, what string, check func() error) {
 	s.t.Helper()
-	const patience = 3 // what limit is on a quiet machine takes longer on a busy one
+	const patience = 3
 	deadline := time.Now().Add(patience * limit)
 	for {
 		err := check()
