@@ -143,15 +143,37 @@ func (s *Socket) Serve(ctx context.Context, take func([]ipv4.Message) error) err
 		}
 	}
 	<-woken // the deadlines are ours from here on
-	for end := time.Now().Add(drainMost); time.Now().Before(end); {
-		_ = s.conn.SetReadDeadline(time.Now().Add(drainQuiet)) // an error is the next read's
-		if err := read(); errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil
-		} else if err != nil {
+	end := time.Now().Add(drainMost)
+	_ = s.conn.SetReadDeadline(end) // an error is the next read's
+	for time.Now().Before(end) {
+		if waits, err := s.waits(drainQuiet); !waits {
+			return err
+		}
+		if err := read(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
 	}
 	return nil
+}
+
+// waits says whether a datagram is there or comes within d. The kernel is asked:
+// a read with a deadline of d never looks into the socket when we were not
+// scheduled for so long.
+func (s *Socket) waits(d time.Duration) (bool, error) {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var n int
+	failed := raw.Control(func(fd uintptr) {
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(d.Milliseconds())) //nolint:gosec // descriptors are small
+		}
+	})
+	if err := errors.Join(failed, err); err != nil {
+		return false, fmt.Errorf("polling UDP %s: %w", s.Addr(), err)
+	}
+	return n > 0, nil
 }
 
 // batchReader is what ipv4.PacketConn and ipv6.PacketConn have in common.
