@@ -75,7 +75,7 @@ type Deps struct {
 	Registry *registry.Registry
 	Store    *clickhouse.DB
 
-	ScanStops ScanStops // nil: scans cannot be stopped here
+	Scanners Scanners // nil: scans are neither seen nor started nor stopped here
 }
 
 // Console is the service. It is inert until Run.
@@ -93,6 +93,7 @@ type Console struct {
 	attempts    *attempts
 	directories directories
 	searching   chan struct{}
+	planning    chan struct{}
 	grown, live *reading[byUnit]
 	newestMu    sync.Mutex
 	newest      map[string]*reading[[]schemas.Alert] // by the unit of who looks
@@ -109,7 +110,7 @@ func New(cfg Config, deps Deps) (*Console, error) {
 	}
 	c := &Console{
 		cfg: cfg, deps: deps, router: chi.NewMux(), ready: make(chan struct{}),
-		attempts: newAttempts(), searching: make(chan struct{}, maxSearches),
+		attempts: newAttempts(), searching: make(chan struct{}, maxSearches), planning: make(chan struct{}, 1),
 		grown: newReading[byUnit](), live: newReading[byUnit](), newest: map[string]*reading[[]schemas.Alert]{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fengsui_console_requests_total", Help: "Requests to the API, by operation and status.",

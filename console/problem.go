@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/danielgtaylor/huma/v2"
@@ -41,6 +42,32 @@ type Problem struct {
 	Detail string   `json:"detail,omitempty" doc:"what happened, for people"`
 	Column int      `json:"column,omitempty" doc:"of a mistake in a query: the character at which it is, counted from 1"`
 	Errors []string `json:"errors,omitempty" doc:"each thing that is wrong with the request"`
+	Fields Mistakes `json:"fields,omitempty" doc:"the same, where the field is known and there are words in both languages"`
+}
+
+// Mistake is what is wrong with a field of a request.
+type Mistake struct {
+	Field string `json:"field" doc:"its name in the body"`
+	Zh    string `json:"zh"`
+	En    string `json:"en"`
+}
+
+// Mistakes is everything that is wrong with a request.
+type Mistakes []Mistake
+
+// Error implements error.
+func (m Mistakes) Error() string {
+	var texts []string
+	for _, one := range m {
+		texts = append(texts, one.Field+": "+one.En)
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (m Mistakes) problem() *Problem {
+	p := problem(http.StatusUnprocessableEntity, codeInvalid, m.Error())
+	p.Fields = m
+	return p
 }
 
 // Error implements error.

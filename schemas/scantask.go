@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,7 @@ type ScanTask struct {
 	NetworkRate int            `json:"network_rate,omitempty"` // packets a second into the network that the shard is of; 0 is no bound
 	By          string         `json:"by"`                     // who asked: a person, "drift" or "schedule"
 	Reason      string         `json:"reason,omitempty"`
+	Scope       []string       `json:"scope,omitempty"` // of a job's first shard: the address blocks and names that were asked for; empty: all that is authorised
 	Created     time.Time      `json:"created"`
 	NotBefore   time.Time      `json:"not_before,omitzero"` // the beginning of the hours in which it may be done
 	Expires     time.Time      `json:"expires"`             // not started after this
@@ -59,6 +61,15 @@ type ScanTask struct {
 
 // Key is the Kafka key: of the task, and of everything that is said about it.
 func (t *ScanTask) Key() string { return t.Job + "/" + t.Shard }
+
+// ShardOf takes such a key apart.
+func ShardOf(key string) (job, shard string) {
+	at := strings.LastIndexByte(key, '/')
+	if at < 0 {
+		return "", key
+	}
+	return key[:at], key[at+1:]
+}
 
 // ClassOf is the task's class.
 func (t *ScanTask) ClassOf() ScanClass {

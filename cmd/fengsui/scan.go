@@ -30,7 +30,7 @@ func newScan(flags *globalFlags) *cobra.Command {
 Plan a scan of a unit and those below it, and hand it to the scanners. Only
 networks and domains that the registry authorises are looked at. Names are looked
 for in these domains, too, unless --discover=false.`,
-		Example: "  fengsui scan --unit 10001 --ports 22,80,443,1000-2000", Args: cobra.NoArgs,
+		Example: "  fengsui scan --unit 10001 --ports 22,80,443,1000-2000\n  fengsui scan --unit 10001 --only 10.1.2.0/24,www.example.edu.cn --wait 10m", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if req.Unit == "" {
 				return usageError{errors.New("--unit is missing: the code of the unit to scan")}
@@ -55,6 +55,7 @@ for in these domains, too, unless --discover=false.`,
 	}
 	cmd.Flags().StringVar(&req.Unit, "unit", "", "code of the unit")
 	cmd.Flags().StringVar(&req.Ports, "ports", "", `ports, such as 22,80,1000-2000,u:53,161 (after u: those of UDP), or "all" (default: the usual ones and all that are whitelisted)`)
+	cmd.Flags().StringSliceVar(&req.Scope, "only", nil, "only these addresses, networks and domain names of the unit (default: all that is authorised)")
 	cmd.Flags().IntVar(&req.Rate, "rate", 0, "packets a second (default: the scanner's)")
 	cmd.Flags().BoolVar(&req.Discover, "discover", true, "look for names in the authorised domains, too")
 	cmd.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the job")

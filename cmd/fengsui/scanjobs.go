@@ -104,16 +104,16 @@ func jobRow(j *queue.Job) []string {
 }
 
 func jobState(j *queue.Job) string {
-	switch {
-	case j.Over() && j.Done == j.Shards:
+	switch j.State {
+	case schemas.JobDone:
 		return "完成 / done"
-	case j.Over():
+	case schemas.JobPartial:
 		return "结束，有未完成 / over, not all done"
-	case j.Stopped != nil:
+	case schemas.JobStopped:
 		return "已停止 / stopped by " + j.Stopped.By
-	case j.Running > 0:
+	case schemas.JobRunning:
 		return "进行中 / running"
-	case j.Queued > 0:
+	case schemas.JobQueued:
 		return "排队 / queued"
 	}
 	return "等到 / waits until " + when(j.Next)

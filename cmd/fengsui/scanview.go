@@ -25,12 +25,14 @@ type scanView struct {
 	queue *queue.Queue
 	end   context.CancelFunc
 	all   sync.WaitGroup
+
+	following context.Context // it ends, with the cause, when the topics are not followed any more
 }
 
 // openScanView reads the topics to their end, and follows them from then on.
 func openScanView(ctx context.Context, p *process) (*scanView, error) {
 	following, end := context.WithCancelCause(ctx)
-	v := &scanView{queue: queue.New(p.cfg.Scanner.Lease), end: func() { end(nil) }}
+	v := &scanView{queue: queue.New(p.cfg.Scanner.Lease), end: func() { end(nil) }, following: following}
 	var behind sync.WaitGroup
 	for topic, apply := range map[string]func(kafka.Record) error{
 		schemas.TopicScanTasks: v.task, schemas.TopicScanLeases: v.event, schemas.TopicScanState: v.state,
@@ -120,6 +122,18 @@ func (v *scanView) stopped(job string) (schemas.ScanStop, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.queue.Stopped(job)
+}
+
+func (v *scanView) stops() []schemas.ScanStop {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.queue.Stops()
+}
+
+func (v *scanView) shards(job string) []schemas.ScanShard {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.queue.Shards(job, time.Now())
 }
 
 // job finds a job.

@@ -15,10 +15,7 @@ import (
 	"fengsui/schemas"
 )
 
-const (
-	scheduleEvery = 30 * time.Second // how often is looked for what is due
-	scheduleRetry = 5 * time.Second
-)
+const scheduleEvery = 30 * time.Second // how often is looked for what is due
 
 // schedule plans scans that are due. A job is named after its unit and the period
 // that it is of, so that of several processes that plan it nobody plans another,
@@ -27,6 +24,7 @@ type schedule struct {
 	process  *process
 	registry *registry.Registry
 	store    *clickhouse.DB
+	scans    *scans
 }
 
 func checkSchedule(all []ScheduleConfig) error {
@@ -67,27 +65,21 @@ func (c *ScheduleConfig) prefix() string { return fmt.Sprintf("periodic-%s-%s-",
 
 // Run plans until ctx ends. What fails is tried again.
 func (s *schedule) Run(ctx context.Context) error {
-	view, err := openScanView(ctx, s.process)
-	for err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.process.log.Warn("the schedule of scans waits for Kafka", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(scheduleRetry):
-		}
-		view, err = openScanView(ctx, s.process)
+	select {
+	case <-s.scans.opened:
+	case <-ctx.Done():
+		return nil
 	}
-	defer view.Close()
 	ticker := time.NewTicker(scheduleEvery)
 	defer ticker.Stop()
 	for {
-		view.forget()
 		for i := range s.process.cfg.Schedule {
 			c := &s.process.cfg.Schedule[i]
-			if err := s.due(ctx, view, c, time.Now()); err != nil && ctx.Err() == nil {
+			view, err := s.scans.current()
+			if err == nil {
+				err = s.due(ctx, view, c, time.Now())
+			}
+			if err != nil && ctx.Err() == nil {
 				s.process.log.Warn("a scan of the schedule could not be planned; it is tried again", "unit", c.Unit, "error", err)
 			}
 		}

@@ -29,7 +29,6 @@ import (
 	"fengsui/internal/store"
 	"fengsui/registry"
 	"fengsui/scanner"
-	"fengsui/schemas"
 )
 
 // stopTimeout is what each component has to stop. All of them together take far
@@ -227,14 +226,15 @@ func (p *process) addConsole(reg *registry.Registry, db *clickhouse.DB) (*consol
 		return nil, err
 	}
 	p.sup.Add("registry publisher", pub)
-	stops := func(ctx context.Context, key string, s *schemas.ScanState) error { return sayScanState(ctx, p, key, s) }
-	c, err := console.New(p.cfg.Console, console.Deps{Log: p.log, Metrics: p.metrics, Gatherer: p.metrics, Registry: reg, Store: db, ScanStops: stops})
+	scans := newScans(p, reg, db)
+	c, err := console.New(p.cfg.Console, console.Deps{Log: p.log, Metrics: p.metrics, Gatherer: p.metrics, Registry: reg, Store: db, Scanners: scans})
 	if err != nil {
 		return nil, err
 	}
+	p.sup.Add("scans", scans)
 	p.sup.Add("console", c)
 	if len(p.cfg.Schedule) > 0 {
-		p.sup.Add("schedule", &schedule{process: p, registry: reg, store: db})
+		p.sup.Add("schedule", &schedule{process: p, registry: reg, store: db, scans: scans})
 	}
 	return c, nil
 }

@@ -23,7 +23,7 @@ func (p *planner) discoverTasks() error {
 		}
 	}
 	for _, d := range p.snap.Domains(p.request.Unit, true) {
-		if !d.Scan || p.snap.MayResolve(d.Name) != nil {
+		if !d.Scan || !p.scope.has(d.Name) || p.snap.MayResolve(d.Name) != nil {
 			continue
 		}
 		names := shown[d.Name]

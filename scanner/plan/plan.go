@@ -63,8 +63,9 @@ const DefaultUDP = "53,69,123,137,161,500,1900,5060,5353,5683,11211"
 
 // Request is what is asked for.
 type Request struct {
-	Unit   string // with all units below it
-	By     string // who asks
+	Unit   string   // with all units below it
+	Scope  []string // only these address blocks and names of it; empty: all that is authorised
+	By     string   // who asks
 	Reason string
 	Ports  string // as portset.ParseBoth reads it; "all"; empty: DefaultPorts and DefaultUDP; the whitelist's are always added
 	Rate   int    // packets a second; 0 is the scanner's own
@@ -85,7 +86,7 @@ type Request struct {
 // have one job id, from all of the request.
 func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 	if _, ok := snap.Unit(r.Unit); !ok {
-		return nil, fmt.Errorf("planning a scan: the unit %q is not registered", r.Unit)
+		return nil, refuse("unit", "台账中没有单位 %q", "planning a scan: the unit %q is not registered", r.Unit)
 	}
 	if r.By == "" {
 		return nil, errors.New("planning a scan: nobody asks for it")
@@ -94,15 +95,25 @@ func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 		return nil, errors.New("planning a scan: no time is given")
 	}
 	if r.Rate < 0 || r.Rate > sweep.MaxRate {
-		return nil, fmt.Errorf("planning a scan: rate %d is not 0 to %d", r.Rate, sweep.MaxRate)
+		return nil, refuse("rate", "速率 %d 不在 0 至 %d 之间", "planning a scan: rate %d is not 0 to %d", r.Rate, sweep.MaxRate)
 	}
-	p := &planner{snap: snap, request: r}
+	asked, err := readScope(r.Scope)
+	if err != nil {
+		return nil, fmt.Errorf("planning a scan of unit %q: %w", r.Unit, err)
+	}
+	p := &planner{snap: snap, request: r, scope: asked}
 	if err := p.collect(); err != nil {
 		return nil, fmt.Errorf("planning a scan of unit %q: %w", r.Unit, err)
 	}
+	if err := p.unfound(); err != nil {
+		return nil, fmt.Errorf("planning a scan of unit %q: %w", r.Unit, err)
+	}
 	if len(p.networks) == 0 && len(p.domains) == 0 {
-		return nil, fmt.Errorf("planning a scan of unit %q: %w: neither it nor a unit below it has a network or domain registered for it, "+
-			"or only IPv6 networks without a known address", r.Unit, ErrNoScope)
+		nothing := refuse("unit", "单位 %q 及其下级没有授权扫描的网段或域名，或只有不知其中地址的 IPv6 网段",
+			"planning a scan of unit %q: nothing is authorised for scanning: neither it nor a unit below it has a network or domain registered for it, "+
+				"or only IPv6 networks without a known address", r.Unit)
+		nothing.Err = ErrNoScope
+		return nil, nothing
 	}
 	if err := p.tasks(); err != nil {
 		return nil, fmt.Errorf("planning a scan of unit %q: %w", r.Unit, err)
@@ -113,6 +124,7 @@ func Plan(snap *directory.Snapshot, r Request) ([]schemas.ScanTask, error) {
 type planner struct {
 	snap     *directory.Snapshot
 	request  Request
+	scope    scope
 	ports    portset.Set
 	udp      portset.Set
 	networks []*group // of addresses; the first is that of networks without a policy
@@ -178,18 +190,20 @@ func (p *planner) collect() error {
 	}
 	var err error
 	if p.ports, p.udp, err = portset.ParseBoth(text); err != nil {
-		return err
+		return &Refused{Field: "ports", En: err.Error(), Err: err}
 	}
 	mine := map[netip.Prefix]bool{}
 	for _, n := range p.snap.Networks(p.request.Unit, true) {
 		mine[n.Prefix] = n.Scan
-		if n.Scan && (n.Prefix.Addr().Is4() || n.Prefix.Bits() >= sweepable6) {
-			p.authorised(&n, n.Prefix, p.moreSpecific(n.Prefix))
+		for _, part := range p.scope.parts(n.Prefix) {
+			if n.Scan && (part.Addr().Is4() || part.Bits() >= sweepable6) {
+				p.authorised(&n, part, p.moreSpecific(n.Prefix))
+			}
 		}
 	}
 	own := func(ip netip.Addr) bool { // in the scope, and the unit's
 		n, ok := p.snap.NetworkOf(ip)
-		return ok && mine[n.Prefix] && p.snap.MayScan(ip) == nil
+		return ok && mine[n.Prefix] && p.scope.holds(ip) && p.snap.MayScan(ip) == nil
 	}
 	for _, ip := range p.request.Known {
 		if ip = ip.Unmap().WithZone(""); own(ip) {
@@ -198,11 +212,16 @@ func (p *planner) collect() error {
 	}
 	below := func(name string) bool {
 		d, ok := p.snap.DomainOf(name)
-		return ok && p.snap.Under(d.Unit, p.request.Unit) && p.snap.MayResolve(name) == nil
+		return ok && p.scope.has(name) && p.snap.Under(d.Unit, p.request.Unit) && p.snap.MayResolve(name) == nil
 	}
 	for _, d := range p.snap.Domains(p.request.Unit, true) {
-		if d.Scan && p.snap.MayResolve(d.Name) == nil {
+		if below(d.Name) {
 			p.name(d.Name)
+		}
+	}
+	for _, name := range p.scope.names {
+		if below(name) {
+			p.name(name)
 		}
 	}
 	for _, w := range p.snap.Whitelist() {
@@ -214,6 +233,8 @@ func (p *planner) collect() error {
 			if name := strings.TrimPrefix(w.Domain, "*."); below(name) {
 				p.name(name)
 			}
+			continue
+		case !p.scope.overlaps(w.Host):
 			continue
 		case w.Kind == schemas.WhitelistPort && w.Transport != "udp" && p.overlaps(w.Host, mine):
 			p.ports.Add(w.Port)
@@ -475,14 +496,14 @@ func last(p netip.Prefix) netip.Addr {
 // add takes a shard, as its group is to be looked at.
 func (p *planner) add(g *group, t schemas.ScanTask) error {
 	if len(p.out) == maxShards {
-		return fmt.Errorf("more than %d shards: scan a smaller unit, or fewer ports", maxShards)
+		return refuse("scope", "多于 %d 个分片：请缩小范围或减少端口", "more than %d shards: scan a smaller unit, or fewer ports", maxShards)
 	}
 	t.NetworkRate, t.HostRate = g.rate, g.hostRate
 	t.Expires = p.request.Now.Add(lifetime)
 	if g.hours != "" {
 		begin := directory.NextHours(p.request.Now, g.hours)
 		if begin.IsZero() {
-			return fmt.Errorf("the hours of %s never come", g.of)
+			return refuse("scope", "%s 的扫描时段永不到来", "the hours of %s never come", g.of)
 		}
 		if begin.After(p.request.Now) {
 			t.NotBefore = begin.UTC()
@@ -511,5 +532,6 @@ func (p *planner) finish() []schemas.ScanTask {
 		t.Unit, t.By, t.Reason, t.Rate, t.Class = r.Unit, r.By, r.Reason, r.Rate, r.Class
 		t.Created = r.Now
 	}
+	p.out[0].Scope = r.Scope
 	return p.out
 }

@@ -171,11 +171,39 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 		unit := rapid.SampledFrom([]string{"p", "a", "a1", "b"}).Draw(t, "asked")
 		ports := rapid.SampledFrom([]string{"", "80", "all", "1-20000"}).Draw(t, "ports")
 		known := []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, 7}), netip.AddrFrom16([16]byte{0: 0xfd, 14: 1, 15: 7})}
+		var scope []string // up to two blocks
+		var blocks []netip.Prefix
+		for range rapid.IntRange(0, 2).Draw(t, "blocks") {
+			a, from := netip.AddrFrom4([4]byte{10, 0, 0, 0}), 20
+			if rapid.Bool().Draw(t, "asked v6") {
+				a, from = netip.AddrFrom16([16]byte{0: 0xfd}), 112
+			}
+			bytes := a.AsSlice()
+			bytes[len(bytes)-2], bytes[len(bytes)-1] = byte(rapid.IntRange(0, 3).Draw(t, "asked third")), byte(rapid.IntRange(0, 255).Draw(t, "asked fourth"))
+			a, _ = netip.AddrFromSlice(bytes)
+			block := netip.PrefixFrom(a, rapid.IntRange(from, a.BitLen()).Draw(t, "asked bits")).Masked()
+			scope, blocks = append(scope, block.String()), append(blocks, block)
+		}
 		mine := func(ip netip.Addr) bool {
 			n, ok := snap.NetworkOf(ip)
-			return ok && n.Scan && snap.Under(n.Unit, unit) && snap.MayScan(ip) == nil
+			in := len(blocks) == 0 || slices.ContainsFunc(blocks, func(b netip.Prefix) bool { return b.Contains(ip) })
+			return ok && in && n.Scan && snap.Under(n.Unit, unit) && snap.MayScan(ip) == nil
 		}
-		tasks, err := Plan(snap, Request{Unit: unit, By: "test", Now: now, Ports: ports, Known: known})
+		tasks, err := Plan(snap, Request{Unit: unit, Scope: scope, By: "test", Now: now, Ports: ports, Known: known})
+		if errors.Is(err, directory.ErrOutOfScope) {
+			// One of the blocks at least has nothing to look at.
+			if !slices.ContainsFunc(blocks, func(b netip.Prefix) bool {
+				for ip := b.Addr(); b.Contains(ip); ip = ip.Next() {
+					if n, _ := snap.NetworkOf(ip); mine(ip) && (ip.Is4() || max(n.Prefix.Bits(), b.Bits()) >= sweepable6) {
+						return false
+					}
+				}
+				return true
+			}) {
+				t.Fatalf("%v, and there is something in each of %v", err, blocks)
+			}
+			return
+		}
 		if err != nil && strings.Contains(err.Error(), "shards") {
 			return // all ports at one packet a second
 		}

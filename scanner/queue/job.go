@@ -57,38 +57,11 @@ func Rate(t *schemas.ScanTask, addresses int) int {
 
 // Job is how far a job is.
 type Job struct {
-	ID      string            `json:"job"`
-	Class   schemas.ScanClass `json:"class"`
-	Unit    string            `json:"unit"`
-	By      string            `json:"by"`
-	Reason  string            `json:"reason,omitempty"`
-	Created time.Time         `json:"created"`
-	Expires time.Time         `json:"expires"`
+	schemas.ScanJob
+	Left time.Duration `json:"-"` // an estimate; 0 when it is over or stopped
 
-	Shards  int `json:"shards"`
-	Queued  int `json:"queued"`  // could be done now
-	Waiting int `json:"waiting"` // for their hours, or for another attempt
-	Running int `json:"running"`
-	Done    int `json:"done"`
-	Failed  int `json:"failed"`
-	Refused int `json:"refused"`
-	Expired int `json:"expired"`
-
-	Seen    int                `json:"observations"`
-	Percent float64            `json:"percent"`
-	Left    time.Duration      `json:"-"` // an estimate; 0 when it is over or stopped
-	Seconds float64            `json:"seconds_left,omitempty"`
-	Next    time.Time          `json:"next,omitzero"` // of those that wait, the first
-	Agents  []string           `json:"agents,omitempty"`
-	Stopped *schemas.ScanStop  `json:"stopped,omitempty"`
-	Errors  []string           `json:"errors,omitempty"`
-	rest    map[string]float64 // cost by kind
-	ran     float64            // seconds of those that run
-}
-
-// Over says that nothing more will be done.
-func (j *Job) Over() bool {
-	return j.Shards > 0 && j.Done+j.Failed+j.Refused+j.Expired >= j.Shards
+	rest map[string]float64 // cost by kind
+	ran  float64            // seconds of those that run
 }
 
 // pace is what shards of a kind took, against what they should cost.
@@ -106,14 +79,16 @@ func (q *Queue) Jobs(now time.Time) []Job {
 		j := jobs[s.task.Job]
 		if j == nil {
 			t := s.task
-			j = &Job{
-				ID: t.Job, Class: t.ClassOf(), Unit: t.Unit, By: t.By, Reason: t.Reason, Created: t.Created, Expires: t.Expires,
-				Shards: t.Shards, rest: map[string]float64{},
-			}
+			j = &Job{ScanJob: schemas.ScanJob{
+				ID: t.Job, Class: t.ClassOf(), Unit: t.Unit, By: t.By, Reason: t.Reason, Created: t.Created, Expires: t.Expires, Shards: t.Shards,
+			}, rest: map[string]float64{}}
 			if stop, ok := q.Stopped(t.Job); ok {
 				j.Stopped = &stop
 			}
 			jobs[t.Job] = j
+		}
+		if j.Scope == nil {
+			j.Scope = s.task.Scope
 		}
 		total[j.ID] += s.cost
 		j.count(q, s, now)
@@ -132,10 +107,27 @@ func (q *Queue) Jobs(now time.Time) []Job {
 			j.Percent = 100 * over[j.ID] / total[j.ID]
 		}
 		j.estimate(paces, len(q.Agents(now)))
+		j.State = j.state()
 		out = append(out, *j)
 	}
 	slices.SortFunc(out, func(a, b Job) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
 	return out
+}
+
+func (j *Job) state() schemas.ScanJobState {
+	switch {
+	case j.Over() && j.Done == j.Shards:
+		return schemas.JobDone
+	case j.Over():
+		return schemas.JobPartial
+	case j.Stopped != nil:
+		return schemas.JobStopped
+	case j.Running > 0:
+		return schemas.JobRunning
+	case j.Queued > 0:
+		return schemas.JobQueued
+	}
+	return schemas.JobWaiting
 }
 
 func (j *Job) count(q *Queue, s *shard, now time.Time) {
@@ -159,20 +151,17 @@ func (j *Job) count(q *Queue, s *shard, now time.Time) {
 		return
 	}
 	j.rest[string(s.task.Kind)] += s.cost
-	wait := s.notBefore
-	if s.task.NotBefore.After(wait) {
-		wait = s.task.NotBefore
-	}
-	switch {
-	case s.lease != nil && !q.lapsed(s.lease, now):
+	state, wait := q.stateOf(s, now)
+	switch state {
+	case shardRunning:
 		j.Running++
 		j.ran += now.Sub(s.lease.since).Seconds()
 		if !slices.Contains(j.Agents, s.lease.scanner) {
 			j.Agents = append(j.Agents, s.lease.scanner)
 		}
-	case now.After(s.task.Expires):
+	case string(schemas.ShardExpired):
 		j.Expired++
-	case now.Before(wait):
+	case shardWaiting:
 		j.Waiting++
 		if j.Next.IsZero() || wait.Before(j.Next) {
 			j.Next = wait

@@ -52,6 +52,7 @@ type shard struct {
 	came      time.Time         // the task, by our own clock
 	number    int               // of the shard within its job, for order
 	cost      float64
+	about     string // what it looks at, for people
 	epoch     int
 	settled   bool
 	outcome   schemas.ScanOutcome
@@ -106,7 +107,7 @@ func (q *Queue) Task(t schemas.ScanTask, now time.Time) {
 	if s.task != nil {
 		return
 	}
-	s.task, s.cost, s.came = &t, Cost(&t), now
+	s.task, s.cost, s.about, s.came = &t, Cost(&t), about(&t), now
 	s.number, _ = strconv.Atoi(t.Shard)
 	if s.settled {
 		s.forgetTargets()

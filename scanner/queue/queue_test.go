@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -539,6 +540,55 @@ func TestJobs(t *testing.T) {
 	}
 	j = q.Jobs(start.Add(25 * time.Hour))[0]
 	if j.Expired != 3 || !j.Over() || j.Left != 0 {
+		t.Errorf("%+v", j)
+	}
+}
+
+// Of a job's shards those that run come first, then what went wrong, and what is
+// done last; each says what it is about after its targets are forgotten.
+func TestShards(t *testing.T) {
+	q := New(testLease)
+	for i := range 5 {
+		q.Task(task("j", "u", i+1, 5, ""), start)
+	}
+	other := task("other", "u", 1, 1, "")
+	other.Targets = append(other.Targets, netip.MustParsePrefix("192.0.2.1/32"))
+	q.Task(other, start)
+	settle := func(kind schemas.ScanEventKind, o schemas.ScanOutcome, more schemas.ScanEvent) {
+		t.Helper()
+		e, _ := take(t, q, "a", start)
+		e = end(e, kind, o)
+		e.Error, e.NotBefore, e.Seen, e.Seconds = more.Error, more.NotBefore, more.Seen, more.Seconds
+		if !q.Event(e, start) {
+			t.Fatalf("%+v does not count", e)
+		}
+	}
+	settle(schemas.ScanSettled, schemas.ShardDone, schemas.ScanEvent{Seen: 7, Seconds: 2})
+	settle(schemas.ScanSettled, schemas.ShardRefused, schemas.ScanEvent{Error: "out of scope"})
+	settle(schemas.ScanReleased, schemas.ShardRetry, schemas.ScanEvent{Error: "no route", NotBefore: start.Add(time.Minute)})
+	take(t, q, "b", start)
+	var got []string
+	for _, s := range q.Shards("j", start) {
+		got = append(got, fmt.Sprintf("%s %s %s %d %s", s.Shard, s.State, s.About, s.Attempts, s.Error))
+	}
+	want := "4 running 10.0.0.0/24 1 |2 refused 10.0.0.0/24 1 out of scope|3 waiting 10.0.0.0/24 1 no route|5 queued 10.0.0.0/24 0 |1 done 10.0.0.0/24 1 "
+	if text := strings.Join(got, "|"); text != want {
+		t.Errorf("%s\nwant %s", text, want)
+	}
+	all := q.Shards("j", start)
+	if !all[0].Since.Equal(start) || !all[2].Next.Equal(start.Add(time.Minute)) || all[4].Seen != 7 || all[4].Seconds != 2 || all[4].Scanner != "a" {
+		t.Errorf("%+v", all)
+	}
+	if one := q.Shards("other", start); len(one) != 1 || one[0].About != "10.0.0.0/24 +1" {
+		t.Errorf("%+v", one)
+	}
+	if none := q.Shards("nobody", start); none == nil || len(none) != 0 {
+		t.Errorf("%+v", none)
+	}
+	if j := q.Jobs(start)[1]; j.ID != "other" || j.State != schemas.JobQueued {
+		t.Errorf("%+v", j)
+	}
+	if j := q.Jobs(start)[0]; j.State != schemas.JobRunning || j.Refused != 1 || j.Waiting != 1 {
 		t.Errorf("%+v", j)
 	}
 }
