@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
 	"fengsui/internal/directory"
 	"fengsui/registry"
 	"fengsui/scanner/plan"
@@ -74,7 +77,7 @@ func (s *scanners) Plan(ctx context.Context, r *ScanRequest) (*ScanPlan, error) 
 	}
 	tasks, err := plan.Plan(snap, plan.Request{Unit: r.Unit, Scope: r.Scope, By: r.By, Reason: r.Reason, Ports: r.Ports, Rate: r.Rate, Discover: r.Discover, Now: time.Now().UTC()})
 	if refused := (*plan.Refused)(nil); errors.As(err, &refused) {
-		return nil, Mistakes{{refused.Field, refused.Zh + refused.En, refused.En}}
+		return nil, Mistakes{{refused.Field, refused.Zh, refused.En}}
 	}
 	if err != nil {
 		return nil, err
@@ -298,4 +301,141 @@ func TestNoScanners(t *testing.T) {
 	all.refused("GET", "/api/v1/scan-jobs", nil, 503, codeScanners)
 	all.refused("POST", "/api/v1/scan-jobs", map[string]string{"unit": "c1"}, 503, codeScanners)
 	all.refused("POST", "/api/v1/scan-stops", map[string]string{"job": "*"}, 503, codeScanners)
+}
+
+// TestScanPage is a city's administrator who asks for a scan and is told what may
+// not be, follows it, and stops it; the province's, who stops everything; and an
+// analyst, who looks on.
+func TestScanPage(t *testing.T) {
+	needsPage(t)
+	fold := &scanners{}
+	s := start(t, openStore(t), withScanners(fold))
+	s.scope()
+	s.user("of-c1", registry.RoleAdmin, "c1")
+	s.user("li", registry.RoleAnalyst, "c1")
+	root := s.user("root", registry.RoleAdmin, "")
+	ctx := browse(t)
+	rows := `document.querySelectorAll("#jobs tbody tr.ant-table-row").length`
+	anew := func(field, text string) {
+		t.Helper()
+		do(t, ctx, chromedp.WaitVisible(".ant-modal "+field, chromedp.ByQuery), chromedp.Evaluate(`document.querySelector(".ant-modal `+field+`").select()`, nil), typed(".ant-modal "+field, text))
+	}
+	wrong := func(field string) string {
+		return `document.querySelector(".ant-modal ` + field + `").closest(".ant-form-item").innerText`
+	}
+
+	// What may not be scanned is said where it stands.
+	s.enter(ctx, "of-c1", "")
+	press(t, ctx, "header nav a", "扫描")
+	shows(t, ctx, "#scans", "没有扫描任务", "没有扫描器在运行")
+	says(t, ctx, `[...document.querySelectorAll("#scans .ant-card-extra button")].map(e => e.innerText.replace(/\s/g, "")).join()`, "新建扫描") // who has a unit does not stop everything
+	press(t, ctx, "#scans button", "新建扫描")
+	anew("#scope", "203.0.113.7")
+	press(t, ctx, ".ant-modal button", "预估")
+	says(t, ctx, wrong("#scope")+`.includes("203.0.113.7 不属于单位 c1")`, "true")
+	says(t, ctx, `document.activeElement.id`, "scope")
+	says(t, ctx, `document.querySelectorAll(".ant-modal .ant-alert").length`, "0")
+	picture(t, ctx, "scan-refused")
+	anew("#scope", "198.51.100.0/26")
+	anew("#ports", "web")
+	press(t, ctx, ".ant-modal button", "预估")
+	says(t, ctx, wrong("#ports")+`.includes("端口写法有误")`, "true")
+	anew("#ports", "80,443")
+	anew("#reason", "整改复查"+kb.Enter) // by keyboard
+	shows(t, ctx, "#would", "扫描 48 个地址", "198.51.100.32/28", "已排除")
+	picture(t, ctx, "scan-estimate")
+	press(t, ctx, ".ant-modal button", "开始扫描")
+
+	// It opens, and goes on by itself.
+	shows(t, ctx, "#scan-job", "排队", "of-c1", "整改复查", "198.51.100.0/26", "198.51.100.32/28", "已排除")
+	fold.works(t, "north", schemas.ShardDone, "")
+	shows(t, ctx, "#scan-job", "1/2 片", "完成", "north", "排队")
+	fold.works(t, "south", "", "")
+	shows(t, ctx, "#scan-job", "进行中", "south")
+	root.do("POST", "/api/v1/scan-jobs", map[string]any{"unit": "c2", "ports": "22"}, 200)
+	picture(t, ctx, "scan-job")
+	press(t, ctx, "#scan-job button", "停止任务")
+	anew("#reason", "影响业务"+kb.Enter)
+	shows(t, ctx, "#scan-job", "已停止", "影响业务", "恢复任务")
+	press(t, ctx, "#scan-job button", "恢复任务")
+	press(t, ctx, ".ant-modal button", "恢复任务")
+	shows(t, ctx, "#scan-job", "进行中", "停止任务")
+	do(t, ctx, chromedp.KeyEvent(kb.Escape))
+	says(t, ctx, `location.hash.includes("job=")`, "false")
+	says(t, ctx, rows, "1") // the other city's is not shown
+	says(t, ctx, `document.querySelectorAll("#scanners tbody tr.ant-table-row").length`, "2")
+	fits(t, ctx, 1280, "scans")
+	fits(t, ctx, 390, "scans")
+	do(t, ctx, chromedp.EmulateViewport(1440, 1000))
+	leave(t, ctx)
+
+	// An analyst looks on: no button is there. Whoever has the address sees the job.
+	s.enter(ctx, "li", "#/scans")
+	press(t, ctx, "#jobs tbody a", "20")
+	shows(t, ctx, "#scan-job", "进行中", "整改复查")
+	says(t, ctx, `document.querySelectorAll("#scans button:not(.ant-select *), #scan-job button").length`, "0")
+	var hash string
+	do(t, ctx, chromedp.Evaluate("location.hash", &hash), chromedp.KeyEvent(kb.Escape))
+	leave(t, ctx)
+
+	// Everything is stopped by who administers everything, after confirming it.
+	s.enter(ctx, "root", hash)
+	shows(t, ctx, "#scan-job", "进行中")
+	do(t, ctx, chromedp.KeyEvent(kb.Escape))
+	says(t, ctx, rows, "2")
+	press(t, ctx, "#jobs .ant-checkbox-wrapper", "未结束")
+	says(t, ctx, `location.hash.includes("active=true")`, "true")
+	press(t, ctx, "#scans button", "停止一切扫描")
+	shows(t, ctx, ".ant-modal", "所有扫描器在两秒内不再发包")
+	picture(t, ctx, "scan-stop-all")
+	press(t, ctx, ".ant-modal button", "取消")
+	if fold.lastSaid() != "stop/"+fold.only("c1")+" false" {
+		t.Errorf("what was not confirmed is said: %s", fold.lastSaid())
+	}
+	press(t, ctx, "#scans button", "停止一切扫描")
+	anew("#reason", "误扫")
+	press(t, ctx, ".ant-modal button", "停止一切扫描")
+	shows(t, ctx, "#all-stopped", "一切扫描已停止", "root", "误扫")
+	shows(t, ctx, "#jobs", "已停止")
+	picture(t, ctx, "scans-stopped")
+	if fold.lastSaid() != "stop/* true" {
+		t.Errorf("%s", fold.lastSaid())
+	}
+	press(t, ctx, "#all-stopped button", "恢复扫描")
+	press(t, ctx, ".ant-modal button", "恢复扫描")
+	says(t, ctx, `document.querySelectorAll("#all-stopped").length`, "0")
+	if fold.lastSaid() != "stop/* false" {
+		t.Errorf("%s", fold.lastSaid())
+	}
+	press(t, ctx, "header .ant-segmented-item", "English")
+	shows(t, ctx, "#jobs", "interactive", "running", "Observations")
+	press(t, ctx, "header .ant-segmented-item", "中文")
+	leave(t, ctx)
+
+	// The server refuses, whatever the page shows: the city may not take back a stop
+	// of the province.
+	root.do("POST", "/api/v1/scan-stops", map[string]string{"job": fold.only("c1"), "reason": "省里要停"}, 200)
+	s.enter(ctx, "of-c1", hash)
+	press(t, ctx, "#scan-job button", "恢复任务")
+	press(t, ctx, ".ant-modal button", "恢复任务")
+	shows(t, ctx, ".ant-modal", "没有权限", "root")
+	says(t, ctx, `document.querySelector("#scan-job").innerText.includes("省里要停")`, "true")
+}
+
+// only is the one job of a unit.
+func (s *scanners) only(unit string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.queue.Jobs(time.Now()) {
+		if j.Unit == unit {
+			return j.ID
+		}
+	}
+	return ""
+}
+
+func (s *scanners) lastSaid() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said[len(s.said)-1]
 }

@@ -111,7 +111,7 @@ type officer struct {
 	http *http.Client
 }
 
-func (c *campus) officer(name, unit string) *officer {
+func (c *campus) officer(name string, role registry.Role, unit string) *officer {
 	c.t.Helper()
 	cfg, err := loadConfig(&globalFlags{dataDir: c.dir})
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *campus) officer(name, unit string) *officer {
 	}
 	defer reg.Close()
 	const password = "a password of one's own"
-	oneTime, err := reg.ResetPassword(c.t.Context(), registry.User{Name: name, Role: registry.RoleAnalyst, Unit: unit})
+	oneTime, err := reg.ResetPassword(c.t.Context(), registry.User{Name: name, Role: role, Unit: unit})
 	if err == nil {
 		err = reg.ChangePassword(c.t.Context(), name, oneTime, password)
 	}
@@ -147,13 +147,23 @@ func (c *campus) officer(name, unit string) *officer {
 	return o
 }
 
-func (o *officer) post(path string, body any, want int) {
+func (o *officer) post(path string, body any, want int) []byte {
+	o.c.t.Helper()
+	return o.ask(http.MethodPost, path, body, want)
+}
+
+func (o *officer) ask(method, path string, body any, want int) []byte {
 	o.c.t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		o.c.t.Fatal(err)
 	}
-	res, err := o.http.Post(strings.TrimSuffix(o.c.ready.Console, "/")+"/api/v1/"+path, "application/json", bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(o.c.t.Context(), method, strings.TrimSuffix(o.c.ready.Console, "/")+"/api/v1/"+path, bytes.NewReader(text))
+	if err != nil {
+		o.c.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := o.http.Do(req)
 	if err != nil {
 		o.c.t.Fatal(err)
 	}
@@ -163,6 +173,7 @@ func (o *officer) post(path string, body any, want int) {
 	if res.StatusCode != want {
 		o.c.t.Fatalf("%s: %s %s", path, res.Status, &said)
 	}
+	return said.Bytes()
 }
 
 // TestClosingADrift is what becomes of it when somebody says that it is fixed:
@@ -187,7 +198,7 @@ func TestClosingADrift(t *testing.T) {
 
 	// An officer says that it is fixed, and it is not.
 	said := time.Now()
-	c.officer("wang", "u1").post("drift-decisions", map[string]any{"id": id, "state": "fixed", "note": "端口已关闭"}, http.StatusOK)
+	c.officer("wang", registry.RoleAnalyst, "u1").post("drift-decisions", map[string]any{"id": id, "state": "fixed", "note": "端口已关闭"}, http.StatusOK)
 	d = c.drifted(30*time.Second, schemas.UnlistedPort, asset, func(d *schemas.Drift) error {
 		if !strings.HasPrefix(steps(d), "suspected open fixed still_seen ") {
 			return fmt.Errorf("not yet sent back")

@@ -168,11 +168,7 @@ func mistakes(err error) (out console.Mistakes) {
 		return out
 	}
 	if r, ok := err.(*plan.Refused); ok { //nolint:errorlint // its parents are looked at one by one
-		zh := r.Zh
-		if zh == "" {
-			zh = r.En
-		}
-		return console.Mistakes{{Field: r.Field, Zh: zh, En: r.En}}
+		return console.Mistakes{{Field: r.Field, Zh: r.Zh, En: r.En}}
 	}
 	if err = errors.Unwrap(err); err != nil {
 		return mistakes(err)

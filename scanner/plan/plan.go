@@ -190,7 +190,7 @@ func (p *planner) collect() error {
 	}
 	var err error
 	if p.ports, p.udp, err = portset.ParseBoth(text); err != nil {
-		return &Refused{Field: "ports", En: err.Error(), Err: err}
+		return &Refused{Field: "ports", Zh: "端口写法有误", En: err.Error(), Err: err}
 	}
 	mine := map[netip.Prefix]bool{}
 	for _, n := range p.snap.Networks(p.request.Unit, true) {

@@ -27,9 +27,6 @@ type Refused struct {
 
 // Error implements error.
 func (r *Refused) Error() string {
-	if r.Zh == "" {
-		return r.En
-	}
 	return r.Zh + " / " + r.En
 }
 

@@ -107,7 +107,9 @@ func (q *Queue) Jobs(now time.Time) []Job {
 			j.Percent = 100 * over[j.ID] / total[j.ID]
 		}
 		j.estimate(paces, len(q.Agents(now)))
-		j.State = j.state()
+		if j.State = j.state(); j.State == schemas.JobDone {
+			j.Percent = 100 // and not what a sum of fractions makes of it
+		}
 		out = append(out, *j)
 	}
 	slices.SortFunc(out, func(a, b Job) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })

@@ -534,6 +534,19 @@ func TestJobs(t *testing.T) {
 	if j.Done != 1 || j.Running != 2 || j.Queued != 1 || j.Seen != 7 || j.Percent != 25 || j.Left != 140*time.Second || len(j.Agents) != 2 || j.Over() {
 		t.Errorf("%+v", j)
 	}
+	odd := New(testLease) // shards whose costs do not add up to their sum
+	for i, target := range []string{"10.0.0.0/24", "10.0.1.0/29", "10.0.2.0/31"} {
+		k := task("odd", "u", i+1, 3, "")
+		k.Targets, k.Ports = []netip.Prefix{netip.MustParsePrefix(target)}, fmt.Sprint("1-", 7*i+3)
+		odd.Task(k, start)
+	}
+	for range 3 {
+		e, _ := take(t, odd, "a", start)
+		odd.Event(end(e, schemas.ScanSettled, schemas.ShardDone), start)
+	}
+	if j := odd.Jobs(start)[0]; j.Percent != 100 || j.State != schemas.JobDone {
+		t.Errorf("%+v", j)
+	}
 	j = q.Jobs(start.Add(100*time.Second + testLease))[0] // nobody is heard
 	if j.Running != 0 || j.Queued != 3 {
 		t.Errorf("%+v", j)

@@ -10,6 +10,7 @@ import { AssetPage } from './pages/AssetPage';
 import { DriftPage } from './pages/DriftPage';
 import { Overview } from './pages/Overview';
 import { RegistryPage } from './pages/RegistryPage';
+import { ScanPage } from './pages/ScanPage';
 import { Search } from './pages/Search';
 import { type NamedUnits, UnitNames } from './parts';
 import { hrefTo, useRoute } from './route';
@@ -32,6 +33,7 @@ export function Dashboard({ me, onLeave }: { me: Me; onLeave: () => void }) {
     search: [t.assetSearch, <Search asked={asked} />],
     asset: [t.relations, <AssetPage asked={asked} />],
     drift: [t.drift, <DriftPage me={me} asked={asked} />],
+    scans: [t.scans, <ScanPage me={me} asked={asked} />],
     registry: [t.registry, <RegistryPage me={me} asked={asked} />],
   };
   return (

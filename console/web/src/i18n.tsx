@@ -5,6 +5,7 @@ import { ApiError } from './api/client';
 export type Language = 'zh' | 'en';
 
 const zh = {
+  language: 'zh' as Language,
   product: '烽燧', productLine: '教育网络资产与威胁监测', name: '用户名', password: '口令', login: '登录', logout: '退出',
   changePassword: '修改口令', changeFirst: '首次登录，请先把一次性口令改成您自己的口令。', oldPassword: '当前口令', newPassword: '新口令（至少 12 个字符）',
   again: '再输入一次新口令', tooShort: '至少 12 个字符', notSame: '两次输入不一致', notNew: '新口令不能与当前口令相同', required: '必填',
@@ -62,6 +63,18 @@ const zh = {
   above: '上级', division: '行政区划代码', schoolCode: '学校标识码', contacts: '联系人', duty: '职责', phone: '电话', email: '邮箱', deleted: '已删除', fields: '字段',
   template: '空白模板', importHint: 'Excel、CSV 或 YAML。先检查：逐行指出错误，列出将要发生的变化，什么也不写；无误后再写入，要么全部写入，要么不写。', chooseFile: '选择文件', checkFile: '检查', writeFile: '写入', fileWrong: (n: number) => `文件有 ${n} 处错误，什么也没有写入`, mistakes: '错误', sheet: '工作表', row: '行', column: '列',
   fileWritten: (read: number, changed: number) => `已写入：读入 ${read} 条，变更 ${changed} 条`, fileChecked: (read: number, changed: number) => `没有错误：读入 ${read} 条，将变更 ${changed} 条；尚未写入`, differences: '变化',
+  // Scans.
+  scans: '扫描', job: '任务', noScans: '没有扫描任务', activeOnly: '未结束', newestJobs: (shown: number, total: number) => (shown < total ? `最新 ${shown} 个，共 ${total.toLocaleString()} 个` : `共 ${total.toLocaleString()} 个`), scope: '范围', wholeUnit: '该单位全部授权范围', progress: '进度', shards: '分片', shardsDone: (done: number, all: number) => `${done.toLocaleString()}/${all.toLocaleString()} 片`,
+  left: '约剩', seen: '观测', asker: '提出', askedAt: '提出时间', askers: { schedule: '定期计划', drift: '差异复核' } as Record<string, string>, scanners: '扫描器', scannersAlive: (n: number) => `${n} 台扫描器在运行`, noScanners: '没有扫描器在运行', idle: '空闲', attempts: '尝试', took: '用时', shard: '分片', firstShards: (n: number) => `先列最多 ${n} 片：进行中、出错、等待的在前`, errors: '错误', waitsUntil: '等到', expires: '过期',
+  scanClasses: { interactive: '人工', confirm: '复核', periodic: '定期' } as Record<string, string>,
+  jobStates: { done: '完成', partial: '结束，有未完成', stopped: '已停止', running: '进行中', queued: '排队', waiting: '等待时段或重试' } as Record<string, string>,
+  shardStates: { done: '完成', failed: '失败', refused: '被拒', expired: '过期', running: '进行中', waiting: '等待', queued: '排队', retry: '失败，将重试', off_hours: '时段已过', stopped: '被停止', abandoned: '扫描器放弃' } as Record<string, string>,
+  shardKinds: { names: '解析名称', sweep: '扫描端口', discover: '发现域名', confirm: '复核' } as Record<string, string>,
+  leftOut: '不扫描的', leftOutNone: '此范围内没有不扫描的', leftWhy: { not_authorised: '台账未授权扫描', excluded: '已排除', other_unit: '属于其他单位', too_large: 'IPv6 网段太大，只扫描已知的地址' } as Record<string, string>,
+  newScan: '新建扫描', startScan: '开始扫描', estimate: '预估', scanStarted: (job: string) => `已开始：${job}`, scopeHint: '地址、网段或域名；不填则为该单位及其下级的全部授权范围', portsHint: '如 22,80,1000-2000,u:53；all 为全部；不填为常用端口', rateHint: '不填为扫描器自己的速率；台账的上限总是有效', discoverNames: '同时在授权域名中发现子域名',
+  wouldScan: (shards: number, addresses: number, names: number, time: string) => `${shards.toLocaleString()} 个分片：扫描 ${addresses.toLocaleString()} 个地址的端口，询问 ${names.toLocaleString()} 个名称；约需 ${time}`, wouldWait: (shards: number, at: string) => `现在不在允许的时段内：${shards.toLocaleString()} 个分片要等到 ${at}`,
+  stopJob: '停止任务', resumeJob: '恢复任务', stopAll: '停止一切扫描', resumeAll: '恢复扫描', stopAllHint: '所有扫描器在两秒内不再发包，之后的任务也不开始，直到有人恢复。', stopJobHint: '两秒内不再发包；未完成的分片保留，恢复后继续。', resumeAllHint: '所有未完成的任务将继续，各按自己的时段。', resumeJobHint: '未完成的分片将继续，按各自的时段。', whyStop: '原因（记入任务，大家可见）', stopped: '已停止', resumed: '已恢复', allStopped: '一切扫描已停止',
+  duration: (d: number, h: number, m: number, s: number) => [d && `${d} 天`, h && `${h} 小时`, m && !d && `${m} 分`, s && !d && !h && `${s} 秒`].filter(Boolean).join(' '),
   levels: { informational: '提示', low: '低', medium: '中', high: '高', critical: '严重' } as Record<string, string>,
   statuses: { open: '未关闭', closed: '已关闭', suspected: '待复核' } as Record<string, string>,
   driftStatuses: { open: '已确认', closed: '已关闭', suspected: '待复核' } as Record<string, string>,
@@ -76,7 +89,7 @@ const zh = {
   roles: { admin: '管理员', analyst: '分析员', auditor: '审计员' } as Record<string, string>,
   problems: {
     wrong_password: '用户名或口令不对', too_many_attempts: '尝试次数过多，请过一分钟再试', login_required: '请先登录', store_unavailable: '数据存储暂时没有应答，正在重试', internal: '系统内部出错，详情见日志',
-    forbidden: '没有权限', not_found: '没有这一项，或不是您单位的', file_changed: '文件在选择之后有改动或已不在，请重新选择', unreachable: '连不上控制台', result_too_large: '结果太大或太慢，请缩短时间范围或减少条数', invalid: '请求有误',
+    scanners_unavailable: '与扫描器的联系暂时中断，请稍后再试', forbidden: '没有权限', not_found: '没有这一项，或不是您单位的', file_changed: '文件在选择之后有改动或已不在，请重新选择', unreachable: '连不上控制台', result_too_large: '结果太大或太慢，请缩短时间范围或减少条数', invalid: '请求有误',
   } as Record<string, string>,
   queryAt: (column: number, detail: string) => `检索语句第 ${column} 个字符有误：${detail}`,
 };
@@ -84,6 +97,7 @@ const zh = {
 type Words = typeof zh;
 
 const en: Words = {
+  language: 'en',
   product: 'Fengsui', productLine: 'assets and threats of education networks', name: 'Name', password: 'Password', login: 'Log in', logout: 'Log out',
   changePassword: 'Change password', changeFirst: 'This is your first login: replace the one-time password by one of your own.', oldPassword: 'Current password', newPassword: 'New password (at least 12 characters)',
   again: 'New password, again', tooShort: 'At least 12 characters', notSame: 'The two are not the same', notNew: 'The new password is the current one', required: 'Required',
@@ -134,6 +148,17 @@ const en: Words = {
   above: 'Below', division: 'Division code', schoolCode: 'School code', contacts: 'Contacts', duty: 'Duty', phone: 'Phone', email: 'E-mail', deleted: 'deleted', fields: 'Fields',
   template: 'Empty template', importHint: 'Excel, CSV or YAML. It is checked first: mistakes by row, and what would change; nothing is written. Then all of it is written, or nothing.', chooseFile: 'File', checkFile: 'Check', writeFile: 'Write', fileWrong: (n) => `${n} mistakes in the file; nothing is written`, mistakes: 'Mistakes', sheet: 'Sheet', row: 'Row', column: 'Column',
   fileWritten: (read, changed) => `Written: ${read} entries read, ${changed} changed`, fileChecked: (read, changed) => `No mistakes: ${read} entries read, ${changed} would change; nothing is written yet`, differences: 'What changes',
+  scans: 'Scans', job: 'Job', noScans: 'No scan jobs', activeOnly: 'Not over', newestJobs: (shown, total) => (shown < total ? `the newest ${shown} of ${total.toLocaleString()}` : `${total.toLocaleString()} jobs`), scope: 'Scope', wholeUnit: 'all that is authorised', progress: 'Progress', shards: 'Shards', shardsDone: (done, all) => `${done.toLocaleString()} of ${all.toLocaleString()}`,
+  left: 'Left, about', seen: 'Observations', asker: 'Asked by', askedAt: 'Asked', askers: { schedule: 'the schedule', drift: 'a second look at drift' }, scanners: 'Scanners', scannersAlive: (n) => (n === 1 ? '1 scanner lives' : `${n} scanners live`), noScanners: 'No scanner lives', idle: 'idle', attempts: 'Attempts', took: 'Took', shard: 'Shard', firstShards: (n) => `at most ${n}: those that run, went wrong or wait come first`, errors: 'Errors', waitsUntil: 'Waits until', expires: 'Expires',
+  scanClasses: { interactive: 'interactive', confirm: 'second look', periodic: 'periodic' },
+  jobStates: { done: 'done', partial: 'over, not all done', stopped: 'stopped', running: 'running', queued: 'queued', waiting: 'waits for hours or another attempt' },
+  shardStates: { done: 'done', failed: 'failed', refused: 'refused', expired: 'expired', running: 'running', waiting: 'waits', queued: 'queued', retry: 'failed, is tried again', off_hours: 'its hours are over', stopped: 'stopped', abandoned: 'given up by its scanner' },
+  shardKinds: { names: 'names', sweep: 'ports', discover: 'discovery', confirm: 'second look' },
+  leftOut: 'Not scanned', leftOutNone: 'Nothing within this scope is left out', leftWhy: { not_authorised: 'the registry does not authorise it', excluded: 'excluded', other_unit: 'of another unit', too_large: 'an IPv6 network too large: known addresses alone' },
+  newScan: 'New scan', startScan: 'Start the scan', estimate: 'Estimate', scanStarted: (job) => `Started: ${job}`, scopeHint: 'addresses, networks or domain names; without any: all that is authorised of the unit and those below it', portsHint: 'such as 22,80,1000-2000,u:53; all; empty: the usual ones', rateHint: "empty: the scanner's own; the registry's bounds hold in any case", discoverNames: 'Look for names in the authorised domains, too',
+  wouldScan: (shards, addresses, names, time) => `${shards.toLocaleString()} shards: the ports of ${addresses.toLocaleString()} addresses and ${names.toLocaleString()} names; about ${time}`, wouldWait: (shards, at) => `It is not within the allowed hours: ${shards.toLocaleString()} shards wait until ${at}`,
+  stopJob: 'Stop the job', resumeJob: 'Go on', stopAll: 'Stop all scanning', resumeAll: 'Go on with scanning', stopAllHint: 'No scanner sends anything two seconds later, and no later job begins, until somebody takes it back.', stopJobHint: 'Nothing is sent for it two seconds later; what is not done stays and goes on when it is resumed.', resumeAllHint: 'Every job that is not over goes on, each in its hours.', resumeJobHint: 'What is not done goes on, each in its hours.', whyStop: 'Why (shown to all with the job)', stopped: 'Stopped', resumed: 'Goes on', allStopped: 'All scanning is stopped',
+  duration: (d, h, m, s) => [d && `${d} d`, h && `${h} h`, m && !d && `${m} min`, s && !d && !h && `${s} s`].filter(Boolean).join(' '),
   levels: { informational: 'info', low: 'low', medium: 'medium', high: 'high', critical: 'critical' },
   statuses: { open: 'open', closed: 'closed', suspected: 'suspected' },
   driftStatuses: { open: 'confirmed', closed: 'closed', suspected: 'suspected' },
@@ -148,7 +173,7 @@ const en: Words = {
   roles: { admin: 'administrator', analyst: 'analyst', auditor: 'auditor' },
   problems: {
     wrong_password: 'Name or password is wrong', too_many_attempts: 'Too many attempts; wait a minute', login_required: 'Log in first', store_unavailable: 'The store does not answer; trying again', internal: 'Something failed inside; the log says what',
-    forbidden: 'You may not do this', not_found: 'There is no such thing, or it is not of your units', file_changed: 'The file has changed or gone since it was chosen: choose it again', unreachable: 'The console cannot be reached', result_too_large: 'The answer is too large or too slow: ask for a shorter time or fewer rows', invalid: 'The request is wrong',
+    scanners_unavailable: 'The scanners cannot be reached; try again soon', forbidden: 'You may not do this', not_found: 'There is no such thing, or it is not of your units', file_changed: 'The file has changed or gone since it was chosen: choose it again', unreachable: 'The console cannot be reached', result_too_large: 'The answer is too large or too slow: ask for a shorter time or fewer rows', invalid: 'The request is wrong',
   },
   queryAt: (column, detail) => `The query is wrong at character ${column}: ${detail}`,
 };
@@ -181,11 +206,11 @@ export const useLanguage = () => useContext(Context);
 /** What went wrong, in the reader's words. */
 export function sayProblem(t: Words, error: unknown): string {
   if (!(error instanceof ApiError)) return String(error);
-  const { code, column, detail, errors } = error.problem;
+  const { code, column, detail, errors, fields } = error.problem;
   if (code === 'query') return t.queryAt(column ?? 1, detail ?? '');
   const known = t.problems[code];
   if (known !== undefined && code !== 'invalid' && code !== 'forbidden') return known;
-  return [known, errors?.join('; ') || detail].filter(Boolean).join(': ');
+  return [known, fields?.map((m) => m[t.language]).join('; ') || errors?.join('; ') || detail].filter(Boolean).join(': ');
 }
 
 /** A rule's title is Chinese, " / ", English. */
@@ -193,6 +218,12 @@ export function sayTitle(language: Language, title: string): string {
   const [chinese, english, more] = title.split(' / ');
   if (english === undefined || more !== undefined) return title;
   return (language === 'zh' ? chinese : english) ?? title;
+}
+
+/** A number of seconds, in the two units that matter. */
+export function sayDuration(t: Words, seconds: number): string {
+  const s = Math.max(Math.round(seconds), 1);
+  return t.duration(Math.floor(s / 86_400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60, s % 60);
 }
 
 const pad = (n: number) => String(n).padStart(2, '0');

@@ -130,13 +130,13 @@ export function Mono({ children }: { children: ReactNode }) {
 }
 
 /** A table within a drawer. */
-export function Small<T extends object>({ title, rows, columns }: { title: string; rows: T[] | null | undefined; columns: TableColumnsType<T> }) {
+export function Small<T extends object>({ title, rows, columns }: { title?: string; rows: T[] | null | undefined; columns: TableColumnsType<T> }) {
   if (!rows || rows.length === 0) return null;
   const numbered = rows.map((row, n) => ({ ...row, rowNumber: n }));
   return (
     <Table
       size="small"
-      title={() => <strong>{title}</strong>}
+      title={title ? () => <strong>{title}</strong> : undefined}
       rowKey="rowNumber"
       columns={columns as TableColumnsType<T & { rowNumber: number }>}
       dataSource={numbered}

@@ -21,9 +21,15 @@ export type LiveAlerts = Schemas['LiveAlerts'];
 export type LiveCounts = Schemas['LiveCounts'];
 export type Me = Schemas['Me'];
 export type MiningDetection = Schemas['MiningDetection'];
+export type Mistake = Schemas['Mistake'];
 export type Network = Schemas['Network'];
 export type Problem = Schemas['Problem'];
 export type Request = Schemas['Request'];
+export type ScanJob = Schemas['ScanJob'];
+export type ScanLeftOut = Schemas['ScanLeftOut'];
+export type ScanStop = Schemas['ScanStop'];
+export type StartedScan = Schemas['StartedScan'];
+export type StartScan = Schemas['StartInputBody'];
 export type System = Schemas['System'];
 export type Unit = Schemas['Unit'];
 export type UnitCounts = Schemas['UnitCounts'];
@@ -43,7 +49,7 @@ type Asked<Operation> = {
 
 /** An error of the API, or of the way to it. */
 export class ApiError extends Error {
-  constructor(readonly problem: Pick<Problem, 'code' | 'status' | 'detail' | 'column' | 'errors'>) {
+  constructor(readonly problem: Pick<Problem, 'code' | 'status' | 'detail' | 'column' | 'errors' | 'fields'>) {
     super(problem.detail ?? problem.code);
   }
 }

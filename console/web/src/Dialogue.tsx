@@ -1,0 +1,114 @@
+import { useMutation } from '@tanstack/react-query';
+import { Alert, App, Button, Form, Modal, Select } from 'antd';
+import { useContext, useState, type ReactNode } from 'react';
+
+import { ApiError, type Mistake } from './api/client';
+import { sayProblem, useLanguage } from './i18n';
+import { UnitNames } from './parts';
+
+interface DialogueProps<Filled, Answer> {
+  label: string; // of the button that opens it
+  title?: string;
+  ok?: string;
+  danger?: boolean;
+  primary?: boolean;
+  hint?: ReactNode;
+  initial?: Partial<Filled>;
+  /** What is shown before anything is sent; a change asks for it anew. */
+  check?: { label: string; ask: (filled: Filled) => Promise<ReactNode> };
+  send: (filled: Filled) => Promise<Answer>;
+  onSent: (answer: Answer) => string; // what is said of it
+  children?: ReactNode;
+}
+
+/** A button that opens a form. What the server says is wrong stands at the fields it is about. */
+export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled, Answer>) {
+  const { t } = useLanguage();
+  const { message } = App.useApp();
+  const [open, setOpen] = useState(false);
+  const [form] = Form.useForm<Filled>();
+  const [checked, setChecked] = useState<ReactNode>();
+  const [unplaced, setUnplaced] = useState(true); // not everything that is wrong stands at a field
+  const failed = (error: Error) => setUnplaced(!place(error));
+  const sent = useMutation({
+    mutationFn: p.send,
+    onSuccess: (answer) => {
+      message.success(p.onSent(answer));
+      setOpen(false);
+    },
+    onError: failed,
+  });
+  const check = useMutation({ mutationFn: async (filled: Filled) => p.check?.ask(filled), onSuccess: setChecked, onError: failed });
+  const place = (error: Error): boolean => {
+    const mistakes: Mistake[] = error instanceof ApiError ? (error.problem.fields ?? []) : [];
+    const there = Object.keys(form.getFieldsValue() as object);
+    const known = mistakes.filter((m) => there.includes(m.field));
+    const names = [...new Set(known.map((m) => m.field))];
+    form.setFields(names.map((name) => ({ name: name as never, errors: known.filter((m) => m.field === name).map((m) => m[t.language]) })));
+    if (names[0]) document.getElementById(names[0])?.focus();
+    return mistakes.length > 0 && known.length === mistakes.length;
+  };
+  const change = (changed: object = {}) => {
+    form.setFields(Object.keys(changed).map((name) => ({ name: name as never, errors: [] }))); // what the server said is of what was
+    setChecked(undefined);
+    check.reset();
+    sent.reset();
+  };
+  const begin = () => {
+    change();
+    setOpen(true);
+  };
+  const error = sent.error ?? check.error;
+  const checking = p.check !== undefined && checked === undefined;
+  return (
+    <>
+      <Button size={p.primary ? 'middle' : 'small'} danger={p.danger} type={p.primary ? 'primary' : undefined} onClick={begin}>{p.label}</Button>
+      <Modal
+        open={open}
+        title={p.title ?? p.label}
+        okText={checking ? p.check?.label : (p.ok ?? t.submit)}
+        okButtonProps={{ danger: p.danger }}
+        confirmLoading={sent.isPending || check.isPending}
+        onOk={form.submit}
+        onCancel={() => setOpen(false)}
+        destroyOnHidden
+      >
+        {p.hint && <p>{p.hint}</p>}
+        <Form<Filled>
+          form={form}
+          layout="vertical"
+          requiredMark={false}
+          preserve={false}
+          initialValues={p.initial as never}
+          onValuesChange={(changed: object) => change(changed)}
+          onFinish={(filled) => (checking ? check.mutate(filled) : sent.mutate(filled))}
+        >
+          {p.children}
+          {checked}
+          <button type="submit" hidden aria-hidden /> {/* so that Enter sends */}
+          {error && unplaced && <Alert type="error" showIcon title={sayProblem(t, error)} />}
+        </Form>
+      </Modal>
+    </>
+  );
+}
+
+/** A field that has to be filled. */
+export function useMust() {
+  const { t } = useLanguage();
+  return [{ required: true, message: t.required }];
+}
+
+/** One of the units that somebody sees. */
+export function UnitField({ name = 'unit', label, optional }: { name?: string; label: string; optional?: boolean }) {
+  const must = useMust();
+  const units = useContext(UnitNames);
+  return (
+    <Form.Item name={name} label={label} rules={optional ? [] : must}>
+      <Select allowClear={optional} showSearch={{ optionFilterProp: 'label' }} options={[...units].map(([code, unit]) => ({ value: code, label: `${unit} ${code}` }))} />
+    </Form.Item>
+  );
+}
+
+/** What has several values is written one on a line. */
+export const linesOf = (text: string | undefined) => text?.split(/[\s,，、;；]+/).filter(Boolean) ?? [];
