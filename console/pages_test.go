@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -499,4 +500,183 @@ func TestRegistryPage(t *testing.T) {
 	if content, err := s.registry.Read(t.Context(), registry.Query{Kind: "unit"}); err != nil || len(content.Units) != len(units)+1 {
 		t.Errorf("%+v, %v", content, err)
 	}
+}
+
+// TestRegistryForms is who administers everything, who registers a unit, a network,
+// a domain and a contact, changes and retires them, with what is wrong said at its
+// field; and a city's administrator, who has the forms that are theirs.
+func TestRegistryForms(t *testing.T) {
+	needsPage(t)
+	s := start(t, openStore(t), nil)
+	s.user("root", registry.RoleAdmin, "")
+	s.user("of-c1", registry.RoleAdmin, "c1")
+	s.user("li", registry.RoleAnalyst, "")
+	ctx := browse(t)
+	read := func() *registry.Content {
+		t.Helper()
+		content, err := s.registry.Read(t.Context(), registry.Query{})
+		must(t, err)
+		return content
+	}
+	fill := func(fields ...string) { // each as it is called, and what is written anew
+		t.Helper()
+		for i := 0; i < len(fields); i += 2 {
+			field := ".ant-modal " + fields[i]
+			do(t, ctx, chromedp.WaitVisible(field, chromedp.ByQuery), chromedp.Evaluate(`document.querySelector("`+field+`").select()`, nil), typed(field, fields[i+1]))
+		}
+	}
+	choose := func(field, text string) {
+		t.Helper()
+		do(t, ctx, chromedp.WaitVisible(".ant-modal "+field, chromedp.ByQuery), typed(".ant-modal "+field, text), chromedp.KeyEvent(kb.Enter))
+	}
+	send := func() { t.Helper(); press(t, ctx, ".ant-modal button", "提交") }
+	closed := func() { t.Helper(); says(t, ctx, `[...document.querySelectorAll(".ant-modal-wrap")].filter(e => e.getClientRects().length).map(e => e.innerText).join()`, "") }
+	wrong := func(field, text string) {
+		t.Helper()
+		says(t, ctx, `document.querySelector(".ant-modal `+field+`")?.closest(".ant-form-item").innerText.includes("`+text+`")`, "true")
+	}
+	tab := func(name string) { t.Helper(); press(t, ctx, "#registry [role=tab]", name) }
+	shut := func() {
+		t.Helper()
+		do(t, ctx, chromedp.KeyEvent(kb.Escape))
+		says(t, ctx, `[...document.querySelectorAll(".ant-drawer-mask")].some(e => e.getClientRects().length)`, "false")
+	}
+
+	// A unit, with a mistake, and who to ask for there.
+	s.enter(ctx, "root", "#/registry?tab=units")
+	press(t, ctx, "#units-tree button", "登记单位")
+	fill("#code", "u 9", "#name", "甲市大学", "#division", "41")
+	choose("#parent", "c1")
+	send()
+	wrong("#code", "不能含空格")
+	fill("#code", "u9")
+	send()
+	wrong("#division", "六位数字")
+	says(t, ctx, `document.activeElement.id`, "division")
+	picture(t, ctx, "unit-mistake")
+	fill("#division", "410100"+kb.Enter) // by keyboard
+	closed()
+	shows(t, ctx, "#units-tree", "甲市大学 · u9")
+	shows(t, ctx, ".ant-drawer-open", "410100", "经过", "root")
+	press(t, ctx, ".ant-drawer-open button", "登记联系人")
+	fill("#name", "李四", "#phone", "无")
+	send()
+	wrong("#phone", "不是电话号码")
+	fill("#phone", "0371-60000001")
+	send()
+	closed()
+	shows(t, ctx, ".ant-drawer-open", "联系人", "李四", "0371-60000001")
+	press(t, ctx, ".ant-drawer-open tbody button", "修改")
+	fill("#name", "王五")
+	send()
+	closed()
+	press(t, ctx, ".ant-drawer-open tbody button", "经过")
+	shows(t, ctx, ".ant-drawer-open", "经过 · 联系人", "李四", "王五")
+	picture(t, ctx, "unit-contacts")
+	press(t, ctx, ".ant-drawer-open button", "修改")
+	fill("#name", "甲市大学（新校区）")
+	send()
+	closed()
+	shows(t, ctx, ".ant-drawer-open", "甲市大学（新校区）")
+	press(t, ctx, ".ant-drawer-open button", "停用") // it has a contact: refused, and said why
+	press(t, ctx, ".ant-modal button", "停用")
+	shows(t, ctx, ".ant-modal", "名下还有登记：联系人 1 条")
+	do(t, ctx, chromedp.KeyEvent(kb.Escape))
+	closed()
+	press(t, ctx, ".ant-drawer-open tbody button", "停用")
+	shows(t, ctx, ".ant-modal", "联系人 · 王五", "历史保留")
+	press(t, ctx, ".ant-modal button", "停用")
+	closed()
+	press(t, ctx, ".ant-drawer-open button", "停用")
+	press(t, ctx, ".ant-modal button", "停用")
+	closed()
+	says(t, ctx, `document.querySelector("#units-tree").innerText.includes("u9")`, "false")
+	if c := read(); len(c.Units) != len(units) || len(c.Contacts) != 0 {
+		t.Errorf("%+v", c)
+	}
+
+	// A network, and how it may be scanned.
+	tab("网段")
+	press(t, ctx, "#networks button", "登记网段")
+	fill("#prefix", "192.0.2")
+	choose("#unit", "c2")
+	fill("#exclude", "198.51.100.7", "#hours", "25:00")
+	send()
+	shows(t, ctx, ".ant-modal", "\"192.0.2/32\" 不是网段")
+	fill("#prefix", "192.0.2.0/24")
+	send()
+	wrong("#exclude", "198.51.100.7/32 不在 192.0.2.0/24 之内")
+	fill("#exclude", "192.0.2.7")
+	send()
+	wrong("#hours", "扫描时段无效")
+	fill("#hours", "周一至周五 22:00-06:00")
+	press(t, ctx, ".ant-modal label", "授权扫描")
+	send()
+	closed()
+	shows(t, ctx, "#networks", "192.0.2.0/24", "已授权", "192.0.2.7/32")
+	if c := read(); len(c.Networks) != 5 || !slices.ContainsFunc(c.Networks, func(n schemas.Network) bool {
+		return n.Unit == "c2" && n.Scan && n.Hours != "" && len(n.Exclude) == 1 && n.Rate == 0
+	}) {
+		t.Errorf("%+v", c.Networks)
+	}
+	press(t, ctx, "#networks tbody tr.ant-table-row", "192.0.2.0/24")
+	press(t, ctx, ".ant-drawer-open button", "修改")
+	says(t, ctx, `document.querySelector(".ant-modal #prefix").disabled + document.querySelector(".ant-modal #exclude").value`, "true192.0.2.7")
+	fill("#rate", "500", "#name", "实验楼")
+	send()
+	closed()
+	shows(t, ctx, ".ant-drawer-open", "实验楼", "500", "经过", "rate")
+	press(t, ctx, ".ant-drawer-open button", "停用")
+	press(t, ctx, ".ant-modal button", "停用")
+	closed()
+	says(t, ctx, `document.querySelector("#networks").innerText.includes("192.0.2.0/24")`, "false")
+
+	// A domain.
+	tab("域名")
+	press(t, ctx, "#domains button", "登记域名")
+	fill("#name", "campus")
+	choose("#unit", "c2")
+	send()
+	wrong("#name", "不是域名")
+	fill("#name", "Campus.example.edu.cn", "#exclude", "vpn.campus.example.edu.cn")
+	send()
+	closed()
+	shows(t, ctx, "#domains", "campus.example.edu.cn", "vpn.campus.example.edu.cn", "未授权")
+	press(t, ctx, "#domains tbody tr.ant-table-row", "campus.example.edu.cn")
+	press(t, ctx, ".ant-drawer-open button", "修改")
+	press(t, ctx, ".ant-modal label", "授权扫描")
+	send()
+	closed()
+	shows(t, ctx, ".ant-drawer-open", "已授权", "scan")
+	shut()
+	fits(t, ctx, 1280, "registry-domains")
+	fits(t, ctx, 390, "registry-domains")
+	do(t, ctx, chromedp.EmulateViewport(1440, 1000))
+
+	// The past is not changed.
+	do(t, ctx, chromedp.Evaluate(`location.hash = "#/registry?tab=domains&at=`+time.Now().Format(time.DateOnly)+`"`, nil))
+	shows(t, ctx, "#domains", "campus.example.edu.cn")
+	says(t, ctx, `document.querySelectorAll("#domains button").length`, "0")
+	leave(t, ctx)
+
+	// A city arranges what is below it, and says who to ask for; it does not say what
+	// belongs to it.
+	s.enter(ctx, "of-c1", "#/registry?tab=networks")
+	shows(t, ctx, "#networks", "198.51.100.0/24")
+	says(t, ctx, `document.querySelectorAll("#networks button").length`, "0")
+	tab("单位")
+	press(t, ctx, "#units-tree .ant-tree-title", "甲市")
+	shows(t, ctx, ".ant-drawer-open", "登记下级单位", "登记联系人")
+	says(t, ctx, `[...document.querySelectorAll(".ant-drawer-open button")].some(e => /修改|停用/.test(e.innerText.replace(/\s/g, "")))`, "false")
+	press(t, ctx, ".ant-drawer-open button", "登记下级单位")
+	fill("#code", "s2", "#name", "甲市二中")
+	send()
+	closed()
+	shows(t, ctx, ".ant-drawer-open", "甲市二中", "s2")
+	shut()
+	shows(t, ctx, "#units-tree", "甲市二中 · s2")
+	leave(t, ctx)
+	s.enter(ctx, "li", "#/registry?tab=units")
+	shows(t, ctx, "#units-tree", "甲市")
+	says(t, ctx, `document.querySelectorAll("#units-tree button").length`, "0")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ type Problem struct {
 
 // Mistake is what is wrong with a field of a request.
 type Mistake struct {
-	Field string `json:"field" doc:"its name in the body"`
+	Field string `json:"field" doc:"its name in the body; empty: of the whole, or it is not known"`
 	Zh    string `json:"zh"`
 	En    string `json:"en"`
 }
@@ -100,11 +101,18 @@ func init() {
 			}
 			if err != nil && status < http.StatusInternalServerError {
 				p.Errors = append(p.Errors, err.Error())
+				if m := badPrefix.FindStringSubmatch(err.Error()); m != nil {
+					p.Fields = append(p.Fields, Mistake{Zh: m[1] + " 不是网段（应如 192.0.2.0/24）", En: m[1] + " is no address block such as 192.0.2.0/24"})
+				}
 			}
 		}
 		return p
 	}
 }
+
+// badPrefix is what decoding says of an address block; encoding/json does not say
+// in which field.
+var badPrefix = regexp.MustCompile(`netip\.ParsePrefix\(("[^"]{0,100}")\)`)
 
 func codeOf(status int) string {
 	switch {

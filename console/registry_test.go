@@ -211,3 +211,37 @@ func TestRegistryFiles(t *testing.T) {
 	}
 	city.refused("GET", "/api/v1/export?format=csv", nil, 422, codeInvalid)
 }
+
+// TestRegistryMistakes: what is wrong with an entry is told in both languages, by
+// the field that the body has for it.
+func TestRegistryMistakes(t *testing.T) {
+	root := start(t, nil, nil).user("root", registry.RoleAdmin, "")
+	type body map[string]any
+	f := func(path string, in body, field, zh string) {
+		t.Helper()
+		p := root.refused("PUT", "/api/v1/"+path, in, 422, codeInvalid)
+		if len(p.Fields) != 1 || p.Fields[0].Field != field || !strings.Contains(p.Fields[0].Zh, zh) || p.Fields[0].En == "" {
+			t.Errorf("%s %v: %+v", path, in, p)
+		}
+	}
+	f("units", body{"code": "a b", "name": "x", "level": "city", "parent": "p"}, "code", "不能含空格")
+	f("units", body{"code": "x", "name": "x", "level": "city", "parent": "nobody"}, "parent", "台账中没有单位")
+	f("units", body{"code": "c1", "name": "甲市", "level": "city", "parent": "s1"}, "parent", "成环")
+	f("units", body{"code": "x", "name": "x", "level": "city", "parent": "p", "division": "41"}, "division", "六位数字")
+	f("networks", body{"prefix": "192.0.2.0/24", "unit": "nobody", "scan": true}, "unit", "台账中没有单位")
+	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "hours": "25:00"}, "hours", "扫描时段无效")
+	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "exclude": []string{"198.51.100.0/28"}}, "exclude", "不在 192.0.2.0/24 之内")
+	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "host_rate": -1}, "host_rate", "")
+	f("networks", body{"prefix": "192.0.2.0/33", "unit": "c1", "scan": true}, "", "\"192.0.2.0/33\" 不是网段")
+	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "exclude": []string{"192.0.2.1"}}, "", "\"192.0.2.1\" 不是网段")
+	f("domains", body{"name": "campus", "unit": "c1", "scan": true}, "name", "不是域名")
+	f("contacts", body{"unit": "c1", "duty": "liaison", "name": "李四", "phone": "??"}, "phone", "不是电话号码")
+	f("systems", body{"code": "x", "name": "x", "unit": "c1", "state": "registered", "hosting": "own", "level": 9}, "level", "1 至 5")
+	f("systems", body{"code": "x", "name": "x", "unit": "c1", "state": "registered", "hosting": "own", "addresses": []string{"300.1.1.1/32"}}, "", "\"300.1.1.1/32\" 不是网段")
+
+	for path, want := range map[string]string{"units?key=c1": "单位 c1 之下还有 1 个单位", "units?key=s1": "单位 s1 名下还有登记：网段 1 条"} {
+		if p := root.refused("DELETE", "/api/v1/"+path, nil, 422, codeInvalid); len(p.Fields) != 1 || p.Fields[0].Zh != want || p.Fields[0].En == "" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}

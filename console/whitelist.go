@@ -115,7 +115,11 @@ func sameEntry(a, b *schemas.WhitelistEntry) bool {
 }
 
 func invalidEntry(err error) *Problem {
-	return problem(http.StatusUnprocessableEntity, codeInvalid, plainly(err))
+	p := problem(http.StatusUnprocessableEntity, codeInvalid, plainly(err))
+	for _, f := range registry.FieldErrors(err) {
+		p.Fields = append(p.Fields, Mistake{f.Field, f.Zh, f.En})
+	}
+	return p
 }
 
 func listed(v *viewer, key string) (schemas.WhitelistEntry, bool) {

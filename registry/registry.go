@@ -243,6 +243,8 @@ func deleteRow(ctx context.Context, tx bun.Tx, key string) error {
 	return nil
 }
 
+var kindNames = map[string]string{"network": "网段", "domain": "域名", "whitelist": "白名单", "system": "信息系统", "contact": "联系人"}
+
 func checkOwnsNothing(ctx context.Context, db bun.IDB, unit string) error {
 	var owned []struct {
 		Kind  string
@@ -253,15 +255,15 @@ func checkOwnsNothing(ctx context.Context, db bun.IDB, unit string) error {
 	if err != nil {
 		return err
 	}
-	var still []string
+	var still, zh []string
 	for _, o := range owned {
 		if o.Kind == "unit" {
-			return classified{fmt.Errorf("unit %s still has %d units below it", unit, o.Count), ErrInvalid}
+			return classified{bad("", "unit %s still has %d units below it", "单位 %s 之下还有 %d 个单位", unit, o.Count), ErrInvalid}
 		}
-		still = append(still, fmt.Sprintf("%d of kind %s", o.Count, o.Kind))
+		still, zh = append(still, fmt.Sprintf("%d of kind %s", o.Count, o.Kind)), append(zh, fmt.Sprintf("%s %d 条", kindNames[o.Kind], o.Count))
 	}
 	if len(still) > 0 {
-		return classified{fmt.Errorf("unit %s still owns entries: %s", unit, strings.Join(still, ", ")), ErrInvalid}
+		return classified{bad("", "unit %[1]s still owns entries: %[2]s", "单位 %[1]s 名下还有登记：%[3]s", unit, strings.Join(still, ", "), strings.Join(zh, "、")), ErrInvalid}
 	}
 	return nil
 }
@@ -269,7 +271,7 @@ func checkOwnsNothing(ctx context.Context, db bun.IDB, unit string) error {
 func checkNotNamed(ctx context.Context, db bun.IDB, system string) error {
 	n, err := db.NewSelect().Model((*recordRow)(nil)).Where("system = ?", system).Count(ctx)
 	if err == nil && n > 0 {
-		err = classified{fmt.Errorf("system %s is still named by %d whitelist entries", system, n), ErrInvalid}
+		err = classified{bad("", "system %s is still named by %d whitelist entries", "白名单中还有 %[2]d 条属于信息系统 %[1]s", system, n), ErrInvalid}
 	}
 	return err
 }

@@ -38,6 +38,23 @@ func RowErrors(err error) []*RowError {
 	return out
 }
 
+// FieldError is something wrong in a field of an entry that came from no file.
+type FieldError struct {
+	Field  string // as the entry's JSON names it; empty: of the whole entry
+	Zh, En string
+}
+
+// FieldErrors are all in err.
+func FieldErrors(err error) []FieldError {
+	var out []FieldError
+	for _, leaf := range leaves(err) {
+		if w := (wrong{}); errors.As(leaf, &w) {
+			out = append(out, FieldError{w.column, w.zh, w.en})
+		}
+	}
+	return out
+}
+
 // leaves takes joined errors apart.
 func leaves(err error) []error {
 	for e := err; e != nil; e = errors.Unwrap(e) {

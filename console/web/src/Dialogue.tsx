@@ -1,5 +1,5 @@
 import { useMutation } from '@tanstack/react-query';
-import { Alert, App, Button, Form, Modal, Select } from 'antd';
+import { Alert, App, Button, Form, Input, InputNumber, Modal, Select, type FormRule } from 'antd';
 import { useContext, useState, type ReactNode } from 'react';
 
 import { ApiError, type Mistake } from './api/client';
@@ -14,6 +14,8 @@ interface DialogueProps<Filled, Answer> {
   primary?: boolean;
   hint?: ReactNode;
   initial?: Partial<Filled>;
+  /** The place of a field that the server calls by another name. */
+  at?: Record<string, string[]>;
   /** What is shown before anything is sent; a change asks for it anew. */
   check?: { label: string; ask: (filled: Filled) => Promise<ReactNode> };
   send: (filled: Filled) => Promise<Answer>;
@@ -42,10 +44,11 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
   const place = (error: Error): boolean => {
     const mistakes: Mistake[] = error instanceof ApiError ? (error.problem.fields ?? []) : [];
     const there = Object.keys(form.getFieldsValue() as object);
-    const known = mistakes.filter((m) => there.includes(m.field));
+    const known = mistakes.filter((m) => p.at?.[m.field] || there.includes(m.field));
     const names = [...new Set(known.map((m) => m.field))];
-    form.setFields(names.map((name) => ({ name: name as never, errors: known.filter((m) => m.field === name).map((m) => m[t.language]) })));
-    if (names[0]) document.getElementById(names[0])?.focus();
+    const at = (name: string) => p.at?.[name] ?? [name];
+    form.setFields(names.map((name) => ({ name: at(name) as never, errors: known.filter((m) => m.field === name).map((m) => m[t.language]) })));
+    if (names[0]) document.getElementById(at(names[0]).join('_'))?.focus();
     return mistakes.length > 0 && known.length === mistakes.length;
   };
   const change = (changed: object = {}) => {
@@ -53,6 +56,10 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
     setChecked(undefined);
     check.reset();
     sent.reset();
+  };
+  const focusFirst = () => {
+    const [first] = Object.keys(form.getFieldsValue() as object);
+    if (first && !document.activeElement?.matches('input, textarea')) document.getElementById(first)?.focus();
   };
   const begin = () => {
     change();
@@ -71,6 +78,7 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
         confirmLoading={sent.isPending || check.isPending}
         onOk={form.submit}
         onCancel={() => setOpen(false)}
+        afterOpenChange={(shown) => shown && focusFirst()}
         destroyOnHidden
       >
         {p.hint && <p>{p.hint}</p>}
@@ -94,21 +102,48 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
 }
 
 /** A field that has to be filled. */
-export function useMust() {
-  const { t } = useLanguage();
-  return [{ required: true, message: t.required }];
-}
+const must = (t: { required: string }): FormRule => ({ required: true, message: t.required });
 
 /** One of the units that somebody sees. */
 export function UnitField({ name = 'unit', label, optional }: { name?: string; label: string; optional?: boolean }) {
-  const must = useMust();
+  const { t } = useLanguage();
   const units = useContext(UnitNames);
   return (
-    <Form.Item name={name} label={label} rules={optional ? [] : must}>
+    <Form.Item name={name} label={label} rules={optional ? [] : [must(t)]}>
       <Select allowClear={optional} showSearch={{ optionFilterProp: 'label' }} options={[...units].map(([code, unit]) => ({ value: code, label: `${unit} ${code}` }))} />
     </Form.Item>
   );
 }
 
+/** One of several words. */
+export function ChoiceField({ name, label, words, disabled }: { name: string; label: string; words: Record<string, string>; disabled?: boolean }) {
+  return (
+    <Form.Item name={name} label={label}>
+      <Select disabled={disabled} options={Object.entries(words).map(([value, word]) => ({ value, label: word }))} />
+    </Form.Item>
+  );
+}
+
+/** A text, which has to be filled where it must. */
+export function TextField({ name, label, most = 200, needed, pattern, disabled, hint, extra }: { name: string | string[]; label: string; most?: number; needed?: boolean; pattern?: [RegExp, string]; disabled?: boolean; hint?: string; extra?: string }) {
+  const { t } = useLanguage();
+  const rules = needed ? [must(t)] : [];
+  if (pattern) rules.push({ pattern: pattern[0], message: pattern[1] });
+  return <Form.Item name={name} label={label} rules={rules} extra={extra}><Input maxLength={most} disabled={disabled} placeholder={hint} /></Form.Item>;
+}
+
+/** A whole number. */
+export function NumberField({ name, label, min = 0, max, needed, extra }: { name: string; label: string; min?: number; max?: number; needed?: boolean; extra?: string }) {
+  const { t } = useLanguage();
+  return <Form.Item name={name} label={label} rules={needed ? [must(t)] : []} extra={extra}><InputNumber min={min} max={max} precision={0} style={{ width: 160 }} /></Form.Item>;
+}
+
 /** What has several values is written one on a line. */
+export function LinesField({ name, label, most = 10_000, hint, extra }: { name: string; label: string; most?: number; hint?: string; extra?: string }) {
+  const { t } = useLanguage();
+  return <Form.Item name={name} label={`${label} (${t.onePerLine})`} extra={extra}><Input.TextArea autoSize={{ minRows: 2, maxRows: 12 }} maxLength={most} placeholder={hint} /></Form.Item>;
+}
+
 export const linesOf = (text: string | undefined) => text?.split(/[\s,，、;；]+/).filter(Boolean) ?? [];
+export const asPrefix = (s: string) => (s.includes('/') ? s : `${s}/${s.includes(':') ? 128 : 32}`);
+export const asText = (list: readonly string[] | null | undefined) => list?.map((s) => s.replace(/(?<=\.\d+)\/32$|(?<=:[0-9a-f]*)\/128$/i, '')).join('\n');

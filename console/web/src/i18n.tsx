@@ -51,7 +51,7 @@ const zh = {
   // The registry.
   registry: '登记备案', systems: '信息系统', requests: '申请与审批', whitelist: '白名单', units: '单位', networks: '网段', domainNames: '域名', import: '导入', export: '导出 Excel', asOfDay: '某日的台账', noEntries: '没有登记', code: '代码', state: '状态', classified: '等级保护', hosting: '部署',
   responsible: '负责人', critical: '关键信息基础设施', filing: '等保备案号', icp: 'ICP 备案号', dataClass: '数据分类', personalData: '个人信息', persons: (n: number) => `${n.toLocaleString()} 人`, vendor: '厂商',
-  register: '登记系统', change: '修改', kept: '已写入台账', onePerLine: '每行一个', host_: '地址或网段',
+  register: '登记系统', addUnit: '登记单位', addUnitBelow: '登记下级单位', addNetwork: '登记网段', addDomain: '登记域名', addContact: '登记联系人', remove: '停用', removeHint: (what: string) => `${what} 将从台账中移除；历史保留，仍可按日期回看。`, removed: '已从台账移除', authorise: '授权扫描', personName: '姓名', scanHint: '授权后，扫描会向其发送数据包', hoursHint: '北京时间，如 周一至周五 22:00-06:00；周六、周日。留空为任何时间', zeroIsFree: '0 为不限', notPrefix: '应为网段，如 192.0.2.0/24', change: '修改', kept: '已写入台账', onePerLine: '每行一个', host_: '地址或网段',
   systemStates: { applied: '申请', registered: '登记', changed: '变更', suspended: '暂停', retired: '注销' } as Record<string, string>,
   hostings: { own: '自建', education_cloud: '教育云', public_cloud: '公有云' } as Record<string, string>,
   dataClasses: { general: '一般', important: '重要', core: '核心' } as Record<string, string>,
@@ -136,7 +136,7 @@ const en: Words = {
   duties: { responsible: 'responsible', security_officer: 'security officer', liaison: 'liaison' },
   registry: 'Registry', systems: 'Systems', requests: 'Requests', whitelist: 'Whitelist', units: 'Units', networks: 'Networks', domainNames: 'Domains', import: 'Import', export: 'Export to Excel', asOfDay: 'As of a day', noEntries: 'Nothing is registered', code: 'Code', state: 'State', classified: 'Classified protection', hosting: 'Hosting',
   responsible: 'Responsible', critical: 'critical infrastructure', filing: 'Filing number', icp: 'ICP filing', dataClass: 'Class of data', personalData: 'Personal data', persons: (n) => `${n.toLocaleString()} persons`, vendor: 'Vendor',
-  register: 'Register a system', change: 'Change', kept: 'Written to the registry', onePerLine: 'one on a line', host_: 'Addresses or networks',
+  register: 'Register a system', addUnit: 'Register a unit', addUnitBelow: 'Register a unit below', addNetwork: 'Register a network', addDomain: 'Register a domain', addContact: 'Register a contact', remove: 'Retire', removeHint: (what) => `${what} leaves the registry; its history stays, and any past day shows it.`, removed: 'It has left the registry', authorise: 'Authorise scans', personName: 'Name', scanHint: 'once authorised, scans send packets to it', hoursHint: "China's time, such as mon-fri 22:00-06:00; sat,sun. Empty: always", zeroIsFree: '0: no bound', notPrefix: 'A network, such as 192.0.2.0/24', change: 'Change', kept: 'Written to the registry', onePerLine: 'one on a line', host_: 'Addresses or networks',
   systemStates: { applied: 'applied', registered: 'registered', changed: 'changed', suspended: 'suspended', retired: 'retired' },
   hostings: { own: 'own', education_cloud: 'education cloud', public_cloud: 'public cloud' },
   dataClasses: { general: 'general', important: 'important', core: 'core' },

@@ -132,14 +132,14 @@ export function Mono({ children }: { children: ReactNode }) {
 /** A table within a drawer. */
 export function Small<T extends object>({ title, rows, columns }: { title?: string; rows: T[] | null | undefined; columns: TableColumnsType<T> }) {
   if (!rows || rows.length === 0) return null;
-  const numbered = rows.map((row, n) => ({ ...row, rowNumber: n }));
+  const numbers = new Map(rows.map((row, n) => [row, n]));
   return (
-    <Table
+    <Table<T>
       size="small"
       title={title ? () => <strong>{title}</strong> : undefined}
-      rowKey="rowNumber"
-      columns={columns as TableColumnsType<T & { rowNumber: number }>}
-      dataSource={numbered}
+      rowKey={(row) => numbers.get(row) ?? 0}
+      columns={columns}
+      dataSource={rows}
       scroll={{ x: 'max-content' }}
       pagination={{ defaultPageSize: 20, hideOnSinglePage: true, size: 'small' }}
       style={{ marginBottom: 16 }}

@@ -21,9 +21,9 @@ export function RegistryPage({ me, asked }: { me: Me; asked: Asked }) {
     { key: 'systems', label: t.systems, children: <Systems me={me} of={of} /> },
     { key: 'requests', label: t.requests, children: <Requests me={me} state={asked.state} onState={(state) => set({ state })} /> },
     { key: 'whitelist', label: t.whitelist, children: <Whitelist me={me} of={of} /> },
-    { key: 'units', label: t.units, children: <Units of={of} /> },
-    { key: 'networks', label: t.networks, children: <Networks of={of} /> },
-    { key: 'domains', label: t.domainNames, children: <Domains of={of} /> },
+    { key: 'units', label: t.units, children: <Units me={me} of={of} /> },
+    { key: 'networks', label: t.networks, children: <Networks me={me} of={of} /> },
+    { key: 'domains', label: t.domainNames, children: <Domains me={me} of={of} /> },
   ];
   if (me.role === 'admin' && !me.unit) tabs.push({ key: 'import', label: t.import, children: <Import /> }); // who else sends a file is refused
   const file = (query: Asked) => `/api/v1/export?${new URLSearchParams(Object.entries(query).filter((e): e is [string, string] => Boolean(e[1])))}`;

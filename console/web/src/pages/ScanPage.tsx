@@ -1,8 +1,8 @@
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
-import { Alert, Card, Checkbox, Drawer, Empty, Form, Input, InputNumber, Progress, Select, Space, Spin, Table, Tag } from 'antd';
+import { Alert, Card, Checkbox, Drawer, Empty, Form, Progress, Select, Space, Spin, Table, Tag } from 'antd';
 
 import { call, type Me, type ScanJob, type ScanLeftOut, type ScanStop, type StartedScan, type StartScan } from '../api/client';
-import { Dialogue, linesOf, UnitField } from '../Dialogue';
+import { Dialogue, LinesField, linesOf, NumberField, TextField, UnitField } from '../Dialogue';
 import { sayDuration, sayTime, useLanguage } from '../i18n';
 import { Facts, Failure, Mono, Small, Time, UnitName, UnitSelect } from '../parts';
 import { go, hrefTo, type Asked } from '../route';
@@ -207,7 +207,7 @@ function Stop({ job, label, hint }: { job: string; label: string; hint: string }
         return t.stopped;
       }}
     >
-      <Form.Item name="reason" label={t.whyStop}><Input maxLength={1000} autoFocus /></Form.Item>
+      <TextField name="reason" label={t.whyStop} most={1000} />
     </Dialogue>
   );
 }
@@ -263,11 +263,11 @@ function NewScan({ me }: { me: Me }) {
       }}
     >
       <UnitField label={t.unitWithBelow} />
-      <Form.Item name="scope" label={`${t.scope} (${t.onePerLine})`} extra={t.scopeHint}><Input.TextArea autoSize={{ minRows: 2, maxRows: 8 }} maxLength={10_000} /></Form.Item>
-      <Form.Item name="ports" label={t.port} extra={t.portsHint}><Input maxLength={4096} /></Form.Item>
-      <Form.Item name="rate" label={t.rate} extra={t.rateHint}><InputNumber min={1} precision={0} style={{ width: 160 }} /></Form.Item>
+      <LinesField name="scope" label={t.scope} extra={t.scopeHint} />
+      <TextField name="ports" label={t.port} most={4096} extra={t.portsHint} />
+      <NumberField name="rate" label={t.rate} min={1} extra={t.rateHint} />
       <Form.Item name="discover" valuePropName="checked"><Checkbox>{t.discoverNames}</Checkbox></Form.Item>
-      <Form.Item name="reason" label={t.reason}><Input maxLength={1000} /></Form.Item>
+      <TextField name="reason" label={t.reason} most={1000} />
     </Dialogue>
   );
 }

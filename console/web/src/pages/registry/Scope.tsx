@@ -1,20 +1,26 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { Tag } from 'antd';
+import { Space, Tag } from 'antd';
 
-import { call, type Domain, type Network } from '../../api/client';
+import { call, type Domain, type Me, type Network } from '../../api/client';
 import { useLanguage } from '../../i18n';
 import { Facts, Mono, Rows, UnitName } from '../../parts';
 import { hrefTo } from '../../route';
+import { EditDomain, EditNetwork, Retire } from './edit';
 import { History, type Of } from './History';
 
+/** What belongs to whom, and may be scanned, is said by who administers everything. */
+const mayScope = (me: Me, of: Of) => me.role === 'admin' && !me.unit && !of.at;
+
 /** Address blocks of units: the authorised scope of scans. */
-export function Networks({ of }: { of: Of }) {
+export function Networks({ me, of }: { me: Me; of: Of }) {
   const { t } = useLanguage();
+  const may = mayScope(me, of);
   const asked = useQuery({ queryKey: ['networks', of], queryFn: () => call('get', '/api/v1/networks', { query: { ...of } }), placeholderData: keepPreviousData });
   return (
     <Rows<Network>
       id="networks"
       title={t.networks}
+      extra={may && <EditNetwork />}
       asked={asked}
       empty={t.noEntries}
       rowKey={(n) => n.prefix}
@@ -30,7 +36,7 @@ export function Networks({ of }: { of: Of }) {
       drawerTitle={(n) => <>{t.network} · <Mono>{n.prefix}</Mono></>}
       drawer={(n) => (
         <>
-          <p><a href={hrefTo('asset', { key: `network/${n.prefix}` })}>{t.relations}</a></p>
+          <Space style={{ marginBottom: 12 }}><a href={hrefTo('asset', { key: `network/${n.prefix}` })}>{t.relations}</a>{may && <><EditNetwork there={n} /><Retire kind="networks" of={n.prefix} what={n.prefix} /></>}</Space>
           <Facts
             items={[
               [t.network, <Mono>{n.prefix}</Mono>], [t.name_, n.name], [t.unit, <UnitName code={n.unit} />], [t.scanned, <Scanned scan={n.scan} />],
@@ -45,13 +51,15 @@ export function Networks({ of }: { of: Of }) {
 }
 
 /** Domains of units, each with every name below it. */
-export function Domains({ of }: { of: Of }) {
+export function Domains({ me, of }: { me: Me; of: Of }) {
   const { t } = useLanguage();
+  const may = mayScope(me, of);
   const asked = useQuery({ queryKey: ['domains', of], queryFn: () => call('get', '/api/v1/domains', { query: { ...of } }), placeholderData: keepPreviousData });
   return (
     <Rows<Domain>
       id="domains"
       title={t.domainNames}
+      extra={may && <EditDomain />}
       asked={asked}
       empty={t.noEntries}
       rowKey={(d) => d.name}
@@ -66,7 +74,7 @@ export function Domains({ of }: { of: Of }) {
       drawerTitle={(d) => <>{t.domainName} · <Mono>{d.name}</Mono></>}
       drawer={(d) => (
         <>
-          <p><a href={hrefTo('asset', { key: `domain/${d.name}` })}>{t.relations}</a></p>
+          <Space style={{ marginBottom: 12 }}><a href={hrefTo('asset', { key: `domain/${d.name}` })}>{t.relations}</a>{may && <><EditDomain there={d} /><Retire kind="domains" of={d.name} what={d.name} /></>}</Space>
           <Facts items={[[t.domainName, <Mono>{d.name}</Mono>], [t.unit, <UnitName code={d.unit} />], [t.scanned, <Scanned scan={d.scan} />], [t.hours, d.hours], [t.exclude, d.exclude && <Mono>{d.exclude.join('\n')}</Mono>], [t.rate, d.rate]]} />
           <History of={`domain/${d.name}`} />
         </>

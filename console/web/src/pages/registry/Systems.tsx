@@ -5,6 +5,7 @@ import { call, type Me, type System } from '../../api/client';
 import { useLanguage } from '../../i18n';
 import { Facts, Mono, Rows, UnitName } from '../../parts';
 import { hrefTo } from '../../route';
+import { Retire } from './edit';
 import { EditSystem } from './EditSystem';
 import { History, type Of } from './History';
 
@@ -35,7 +36,7 @@ export function Systems({ me, of }: { me: Me; of: Of }) {
       drawerTitle={(s) => <>{t.system} · {s.name}</>}
       drawer={(s) => (
         <>
-          <p><a href={hrefTo('asset', { key: `system/${s.code}`, depth: '2' })}>{t.relations}</a> {may && <EditSystem there={s} />}</p>
+          <p><a href={hrefTo('asset', { key: `system/${s.code}`, depth: '2' })}>{t.relations}</a> {may && <><EditSystem there={s} /> <Retire kind="systems" of={s.code} what={s.name} /></>}</p>
           <Facts
             items={[
               [t.code, <Mono>{s.code}</Mono>],
