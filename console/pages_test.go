@@ -530,7 +530,10 @@ func TestRegistryForms(t *testing.T) {
 		do(t, ctx, chromedp.WaitVisible(".ant-modal "+field, chromedp.ByQuery), typed(".ant-modal "+field, text), chromedp.KeyEvent(kb.Enter))
 	}
 	send := func() { t.Helper(); press(t, ctx, ".ant-modal button", "提交") }
-	closed := func() { t.Helper(); says(t, ctx, `[...document.querySelectorAll(".ant-modal-wrap")].filter(e => e.getClientRects().length).map(e => e.innerText).join()`, "") }
+	closed := func() {
+		t.Helper()
+		says(t, ctx, `[...document.querySelectorAll(".ant-modal-wrap")].filter(e => e.getClientRects().length).map(e => e.innerText).join()`, "")
+	}
 	wrong := func(field, text string) {
 		t.Helper()
 		says(t, ctx, `document.querySelector(".ant-modal `+field+`")?.closest(".ant-form-item").innerText.includes("`+text+`")`, "true")
