@@ -20,7 +20,9 @@ func campus(t *testing.T) *directory.Snapshot {
 		[]schemas.Network{inside, network("10.1.1.0/24", "b", true), network("10.1.2.0/24", "a1", false), network("10.2.0.0/24", "b", true), network("fd00:1::/48", "a", true)},
 		[]schemas.Domain{
 			{Name: "a.example", Unit: "a", Scan: true, Exclude: []string{"vpn.a.example"}},
-			{Name: "lab.a.example", Unit: "a", Scan: true}, {Name: "b.a.example", Unit: "b", Scan: true}, {Name: "off.example", Unit: "a"},
+			{Name: "lab.a.example", Unit: "a", Scan: true},
+			{Name: "b.a.example", Unit: "b", Scan: true},
+			{Name: "off.example", Unit: "a"},
 		},
 		[]schemas.WhitelistEntry{
 			{Kind: schemas.WhitelistPort, Host: netip.MustParsePrefix("10.1.0.9/32"), Port: 54321, Unit: "a"},
