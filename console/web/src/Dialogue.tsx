@@ -89,6 +89,7 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
           preserve={false}
           initialValues={p.initial as never}
           onValuesChange={(changed: object) => change(changed)}
+          onKeyPress={(e) => e.key === 'Enter' && e.target instanceof HTMLElement && e.target.role === 'combobox' && e.preventDefault()} // who chooses from a list sends nothing yet
           onFinish={(filled) => (checking ? check.mutate(filled) : sent.mutate(filled))}
         >
           {p.children}
