@@ -94,6 +94,7 @@ type Console struct {
 	directories directories
 	searching   chan struct{}
 	planning    chan struct{}
+	leftOut     leftOuts
 	grown, live *reading[byUnit]
 	newestMu    sync.Mutex
 	newest      map[string]*reading[[]schemas.Alert] // by the unit of who looks

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -163,12 +165,38 @@ func (c *Console) getScanJob(ctx context.Context, in *scanJobInput) (*scanJobOut
 	if j.Class == schemas.ScanConfirm {
 		return &scanJobOutput{out}, nil // it looks at exactly what a drift is about
 	}
-	left, err := c.deps.Scanners.LeftOut(ctx, j.Unit, j.Scope, j.Created)
+	left, err := c.leftOut.of(ctx, c.deps.Scanners, j)
 	if err != nil {
 		return nil, c.internal("reading what a job leaves out", err)
 	}
 	out.LeftOut = append(out.LeftOut, left...)
 	return &scanJobOutput{out}, nil
+}
+
+// leftOuts keeps what jobs leave out: it is of the registry as it was, never
+// changes, and takes reading all of that.
+type leftOuts struct {
+	mu  sync.Mutex
+	all map[string][]schemas.ScanLeftOut
+}
+
+const maxLeftOuts = 100
+
+func (l *leftOuts) of(ctx context.Context, s Scanners, j *schemas.ScanJob) ([]schemas.ScanLeftOut, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if left, ok := l.all[j.ID]; ok {
+		return left, nil
+	}
+	left, err := s.LeftOut(ctx, j.Unit, j.Scope, j.Created)
+	if err != nil {
+		return nil, err
+	}
+	if l.all == nil || len(l.all) >= maxLeftOuts {
+		l.all = map[string][]schemas.ScanLeftOut{}
+	}
+	l.all[j.ID] = left
+	return left, nil
 }
 
 // scanJob finds a job that the viewer sees.
@@ -245,7 +273,7 @@ func (c *Console) postScanJob(ctx context.Context, in *startInput) (*bodyOf[Star
 // packets a second are allowed: its addresses count once.
 func startedScan(p *ScanPlan) *StartedScan {
 	out := &StartedScan{Shards: len(p.Tasks), Seconds: p.Seconds, LeftOut: append([]schemas.ScanLeftOut{}, p.LeftOut...)}
-	swept := map[string]bool{}
+	swept := map[netip.Prefix]bool{}
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
 		if !t.NotBefore.IsZero() {
@@ -260,11 +288,14 @@ func startedScan(p *ScanPlan) *StartedScan {
 		if t.Kind != schemas.TaskSweep {
 			continue
 		}
-		for n, target := range t.Targets {
-			inside := slices.ContainsFunc(t.Targets[:n], target.Overlaps) // a known address beside its block
-			if key := target.String(); !inside && !swept[key] {
-				swept[key] = true
-				out.Addresses += 1 << min(target.Addr().BitLen()-target.Bits(), 24)
+		var block netip.Prefix
+		for _, target := range t.Targets {
+			if block.IsValid() && block.Contains(target.Addr()) {
+				continue // a known address stands after its block
+			}
+			if block = target; !swept[block] {
+				swept[block] = true
+				out.Addresses += 1 << min(block.Addr().BitLen()-block.Bits(), 24)
 			}
 		}
 	}

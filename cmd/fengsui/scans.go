@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 const (
 	scansRetry    = 5 * time.Second
 	scansForget   = 30 * time.Second
-	scansPatience = 5 * time.Second // that a job which was sent may take to be read
+	scansAge      = time.Second     // of what is told: folding is dear, and everybody who looks asks every two seconds
+	scansPatience = 2 * time.Second // that what was written may take to be read
 )
 
 // scans follows the topics of scans for as long as the process lives. It is the
@@ -33,6 +35,10 @@ type scans struct {
 	view   *scanView
 	err    error         // why there is no view
 	opened chan struct{} // closed when there was one for the first time
+
+	folding  sync.Mutex
+	folded   *console.Scans // as they were
+	foldedAt time.Time
 }
 
 var _ console.Scanners = (*scans)(nil)
@@ -103,16 +109,35 @@ func (s *scans) follow(ctx context.Context) error {
 
 // Now implements console.Scanners.
 func (s *scans) Now() (*console.Scans, error) {
+	s.folding.Lock()
+	defer s.folding.Unlock()
+	if s.folded == nil || time.Since(s.foldedAt) >= scansAge {
+		all, err := s.fold()
+		if err != nil {
+			return nil, err
+		}
+		s.folded, s.foldedAt = all, time.Now()
+	}
+	return &console.Scans{Jobs: slices.Clone(s.folded.Jobs), Agents: s.folded.Agents, Stops: s.folded.Stops}, nil
+}
+
+func (s *scans) fold() (*console.Scans, error) {
 	view, err := s.current()
 	if err != nil {
 		return nil, err
 	}
 	jobs := view.jobs()
-	out := &console.Scans{Jobs: make([]schemas.ScanJob, len(jobs)), Agents: view.agents(), Stops: view.stops()}
+	all := &console.Scans{Jobs: make([]schemas.ScanJob, len(jobs)), Agents: view.agents(), Stops: view.stops()}
 	for i := range jobs {
-		out.Jobs[i] = jobs[i].ScanJob
+		all.Jobs[i] = jobs[i].ScanJob
 	}
-	return out, nil
+	return all, nil
+}
+
+func (s *scans) forgetFolded() {
+	s.folding.Lock()
+	defer s.folding.Unlock()
+	s.folded = nil
 }
 
 // Shards implements console.Scanners.
@@ -182,17 +207,35 @@ func (s *scans) Start(ctx context.Context, p *console.ScanPlan) error {
 	if err := sendTasks(ctx, s.process, p.Tasks); err != nil {
 		return fmt.Errorf("sending the tasks of job %s: %w", p.Tasks[0].Job, err)
 	}
-	for deadline := time.Now().Add(scansPatience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
-		if view, err := s.current(); err != nil {
-			return nil
-		} else if _, ok := view.job(p.Tasks[0].Job); ok {
-			return nil
-		}
-	}
+	s.untilRead(ctx, func(v *scanView) bool {
+		_, ok := v.job(p.Tasks[0].Job)
+		return ok
+	})
 	return nil
 }
 
 // Say implements console.Scanners.
 func (s *scans) Say(ctx context.Context, key string, state *schemas.ScanState) error {
-	return sayScanState(ctx, s.process, key, state)
+	if err := sayScanState(ctx, s.process, key, state); err != nil {
+		return err
+	}
+	s.untilRead(ctx, func(v *scanView) bool {
+		said := slices.ContainsFunc(v.stops(), func(stop schemas.ScanStop) bool {
+			now := schemas.ScanState{Stop: &stop}
+			return now.Key() == key && (state == nil || stop.Time.Equal(state.Stop.Time))
+		})
+		return said == (state != nil)
+	})
+	return nil
+}
+
+// untilRead waits until what was written is read, so that who has asked for it sees
+// it at once; but not for long.
+func (s *scans) untilRead(ctx context.Context, is func(*scanView) bool) {
+	defer s.forgetFolded()
+	for deadline := time.Now().Add(scansPatience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+		if view, err := s.current(); err != nil || is(view) {
+			return
+		}
+	}
 }

@@ -52,7 +52,8 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
     return mistakes.length > 0 && known.length === mistakes.length;
   };
   const change = (changed: object = {}) => {
-    form.setFields(Object.keys(changed).map((name) => ({ name: name as never, errors: [] }))); // what the server said is of what was
+    const before = form.getFieldsError().filter((field) => field.errors.length > 0 && String(field.name[0]) in changed);
+    form.setFields(before.map((field) => ({ name: field.name as never, errors: [] }))); // what the server said is of what was
     setChecked(undefined);
     check.reset();
     sent.reset();
@@ -66,6 +67,7 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
     setOpen(true);
   };
   const error = sent.error ?? check.error;
+  const busy = sent.isPending || check.isPending;
   const checking = p.check !== undefined && checked === undefined;
   return (
     <>
@@ -75,7 +77,7 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
         title={p.title ?? p.label}
         okText={checking ? p.check?.label : (p.ok ?? t.submit)}
         okButtonProps={{ danger: p.danger }}
-        confirmLoading={sent.isPending || check.isPending}
+        confirmLoading={busy}
         onOk={form.submit}
         onCancel={() => setOpen(false)}
         afterOpenChange={(shown) => shown && focusFirst()}
@@ -89,7 +91,10 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
           preserve={false}
           initialValues={p.initial as never}
           onValuesChange={(changed: object) => change(changed)}
-          onKeyPress={(e) => e.key === 'Enter' && e.target instanceof HTMLElement && e.target.role === 'combobox' && e.preventDefault()} // who chooses from a list sends nothing yet
+          onKeyPress={(e) => {
+            const chooses = e.target instanceof HTMLElement && e.target.role === 'combobox'; // from a list: nothing is sent yet
+            if (e.key === 'Enter' && (chooses || e.nativeEvent.repeat || busy)) e.preventDefault();
+          }}
           onFinish={(filled) => (checking ? check.mutate(filled) : sent.mutate(filled))}
         >
           {p.children}
