@@ -181,7 +181,7 @@ func (f *Format) complete(ev *schemas.Event) {
 	switch at := t.Time(); {
 	case t.IsNone():
 		ev.SetTime(schemas.FieldTimestamp, ev.Received)
-	case at.Unix() < 0, !ev.Received.IsZero() && at.Sub(ev.Received) > maxAhead:
+	case at.Unix() < 0, !ev.Received.IsZero() && at.After(ev.Received.Add(maxAhead)):
 		addTag(ev, TagTimeImplausible)
 	}
 	ev.SetString(schemas.FieldOrganizationID, ev.Unit)

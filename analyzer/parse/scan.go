@@ -9,11 +9,12 @@ import (
 
 // word cuts s at its first space and drops the spaces after it.
 func word(s string) (first, rest string) {
-	i := strings.IndexByte(s, ' ')
-	if i < 0 {
-		return s, ""
+	for i := 0; i < len(s); i++ { // words are short
+		if s[i] == ' ' {
+			return s[:i], noSpaces(s[i+1:])
+		}
 	}
-	return s[:i], noSpaces(s[i+1:])
+	return s, ""
 }
 
 // noSpaces is s without the spaces that it begins with: strings.TrimLeft for what

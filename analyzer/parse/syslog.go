@@ -57,11 +57,11 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 			return fmt.Errorf("not a syslog line: control character at byte %d and no header", i)
 		}
 	}
-	h.set(ev)
+	app := h.set(ev)
 	if d != nil {
 		return d.read(ev, &h, trace)
 	}
-	if body(ev, appName(h.app), h.message) {
+	if body(ev, app, h.message) {
 		return nil
 	}
 	if found := theDevices().finder.find(&h, trace); found != nil {
@@ -74,7 +74,8 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 // own before.
 func (h *header) read(line string, received time.Time) error {
 	rest := h.cutPriority(line)
-	if inner := (header{}); strings.HasPrefix(rest, "<") { // <13><14>…
+	if strings.HasPrefix(rest, "<") { // <13><14>…
+		var inner header
 		if rest = inner.cutPriority(rest); inner.priority >= 0 {
 			h.priority = inner.priority
 		}
@@ -426,23 +427,23 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 	}
 	h.time = t
 	rest = starred[n:]
-	if z, _, ok := strings.Cut(rest[:min(len(rest), len(" ABCDE: %"))], ": %"); ok && isZoneName(z) { // "… 12:00:00.123 BEIJ: %SYS-5-…"
-		return rest[len(z)+2:], nil
+	if z := zoneName(rest); strings.HasPrefix(rest[z:], ": %") { // "… 12:00:00.123 BEIJ: %SYS-5-…"
+		return rest[z+2:], nil
 	}
 	return noSpaces(strings.TrimPrefix(rest, ":")), nil
 }
 
-func isZoneName(s string) bool {
-	s = strings.TrimPrefix(s, " ")
-	if len(s) > 5 {
-		return false
+// zoneName is how long the name of a zone is that s begins with, behind a blank or
+// not.
+func zoneName(s string) int {
+	i := 0
+	if s != "" && s[0] == ' ' {
+		i++
 	}
-	for i := 0; i < len(s); i++ {
-		if s[i] < 'A' || s[i] > 'Z' {
-			return false
-		}
+	for end := min(i+5, len(s)); i < end && s[i] >= 'A' && s[i] <= 'Z'; {
+		i++
 	}
-	return true
+	return i
 }
 
 // hostAndTag reads what follows the time. The first word is the host, unless it
@@ -603,8 +604,8 @@ func (h *header) deviceTag(s string) bool {
 // severities are the names of RFC 5424's numerical severities.
 var severities = [8]string{"emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"}
 
-// set writes the header into the event.
-func (h *header) set(ev *schemas.Event) {
+// set writes the header into the event. It returns the name of the program.
+func (h *header) set(ev *schemas.Event) (app string) {
 	ev.SetTime(schemas.FieldTimestamp, h.time)
 	if h.priority >= 0 {
 		ev.SetInt(schemas.FieldLogSyslogPriority, int64(h.priority))
@@ -621,15 +622,16 @@ func (h *header) set(ev *schemas.Event) {
 	ev.SetString(schemas.FieldHostName, h.host)
 	setHostIP(ev, h.host)
 	ev.SetString(schemas.FieldMessage, h.message)
+	app = appName(h.app)
 	if h.code {
 		ev.SetString(schemas.FieldEventCode, h.msgid)
 		ev.SetString(schemas.FieldEventProvider, h.app)
-		return
+		return app
 	}
-	app := appName(h.app)
 	ev.SetString(schemas.FieldProcessName, app)
 	ev.SetString(schemas.FieldEventProvider, app)
 	setWhole(ev, schemas.FieldProcessPID, h.procid)
+	return app
 }
 
 // appName is the program's name without its path and without the PAM module

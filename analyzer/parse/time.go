@@ -17,7 +17,7 @@ type civil struct {
 }
 
 // in is the time at a fixed offset of seconds east of UTC.
-func (c civil) in(offset int) (time.Time, error) {
+func (c *civil) in(offset int) (time.Time, error) {
 	if err := c.check(); err != nil {
 		return time.Time{}, err
 	}
@@ -26,7 +26,7 @@ func (c civil) in(offset int) (time.Time, error) {
 }
 
 // local is the time in a location.
-func (c civil) local(loc *time.Location) (time.Time, error) {
+func (c *civil) local(loc *time.Location) (time.Time, error) {
 	if loc == time.UTC {
 		return c.in(0)
 	}
@@ -38,7 +38,7 @@ func (c civil) local(loc *time.Location) (time.Time, error) {
 
 // check accepts second 60, which a leap second has, and the years that can be
 // stored: nanoseconds since 1970 end in 2262, ClickHouse's DateTime64 begins in 1900.
-func (c civil) check() error {
+func (c *civil) check() error {
 	if c.month < 1 || c.month > 12 || c.day < 1 || c.day > monthDays(c.year, c.month) ||
 		c.hour > 23 || c.minute > 59 || c.second > 60 {
 		return errNoDate
@@ -71,12 +71,10 @@ func monthDays(year, month int) int {
 func days(y, m, d int) int64 {
 	if m <= 2 {
 		y--
+		m += 12
 	}
-	era := y / 400
-	yoe := y - era*400
-	doy := (153*((m+9)%12)+2)/5 + d - 1
-	doe := yoe*365 + yoe/4 - yoe/100 + doy
-	return int64(era)*146097 + int64(doe) - 719468
+	doy := (153*(m-3)+2)/5 + d - 1
+	return int64(y*365 + y/4 - y/100 + y/400 + doy - 719468)
 }
 
 // two reads two digits.
@@ -453,7 +451,7 @@ func compactTime(s string, received time.Time) (t time.Time, n int) {
 // than a day after received: a line of New Year's Eve read on New Year's Day is
 // last year's, a device a minute ahead at midnight is next year's, and 29
 // February is the latest leap year's.
-func (c civil) yearBy(received time.Time) (time.Time, error) {
+func (c *civil) yearBy(received time.Time) (time.Time, error) {
 	if received.IsZero() {
 		return time.Time{}, errors.New("time without a year, and when it was received is not known")
 	}
@@ -471,7 +469,7 @@ func (c civil) yearBy(received time.Time) (time.Time, error) {
 
 // near is local where the location's offset is known for another time: it is mostly
 // the same.
-func (c civil) near(loc *time.Location, offset int) (time.Time, error) {
+func (c *civil) near(loc *time.Location, offset int) (time.Time, error) {
 	t, err := c.in(offset)
 	if err != nil {
 		return t, err
