@@ -145,7 +145,7 @@ var errShort5424 = errors.New("RFC 5424 header ends too early")
 func (h *header) rfc5424(s string, received time.Time) error {
 	var fields [6]string
 	for i := range fields {
-		sp := strings.IndexByte(s, ' ')
+		sp := indexByte(s, ' ')
 		if sp < 0 {
 			if i < len(fields)-1 {
 				return errShort5424
@@ -541,8 +541,8 @@ func (h *header) tag(s string) {
 		return
 	}
 	if rest[0] == '[' {
-		end := strings.IndexByte(rest, ']')
-		if end < 0 || end > 64 {
+		end := indexByte(rest[:min(len(rest), 65)], ']')
+		if end < 0 {
 			return
 		}
 		pid, rest = rest[1:end], rest[end+1:]
@@ -640,7 +640,7 @@ func appName(tag string) string {
 	if strings.HasPrefix(tag, "/") {
 		tag = baseName(tag)
 	}
-	if i := strings.IndexByte(tag, '('); i > 0 {
+	if i := indexByte(tag, '('); i > 0 {
 		tag = tag[:i]
 	}
 	return tag

@@ -48,9 +48,15 @@ func (c *civil) check() error {
 
 func checkYear(year int) error {
 	if year < 1900 || year > 2261 {
-		return fmt.Errorf("year %d cannot be stored (1900 to 2261 can)", year)
+		return yearError(year)
 	}
 	return nil
+}
+
+type yearError int
+
+func (year yearError) Error() string {
+	return fmt.Sprintf("year %d cannot be stored (1900 to 2261 can)", int(year))
 }
 
 func monthDays(year, month int) int {
