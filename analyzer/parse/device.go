@@ -194,10 +194,7 @@ func (r *deviceReader) find(d *device, p *structure.Pair) {
 }
 
 func (d *device) isEmpty(v string) bool {
-	if d.emptyLengths>>min(len(v), 63)&1 == 0 {
-		return false
-	}
-	return v == "" || slices.Contains(d.empty, v)
+	return v == "" || d.emptyFirst[v[0]] && slices.Contains(d.empty, v)
 }
 
 // nest reads the values that have a structure of their own. One that has not is
@@ -529,7 +526,7 @@ func (r *deviceReader) leave(d *device, p *program) {
 		n := int(pair.Number) - 1
 		ignored := false
 		if n >= 0 && n < len(r.said) {
-			if s := &r.said[n]; s.used && (s.whole || pair.Value == s.value) {
+			if s := &r.said[n]; s.used && (s.whole || len(r.again) == 0 || pair.Value == s.value) {
 				continue
 			}
 			ignored = p.ignore[n]
