@@ -6,7 +6,9 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 var errNoDate = errors.New("no such date or time")
@@ -21,7 +23,7 @@ func (c *civil) in(offset int) (time.Time, error) {
 	if err := c.check(); err != nil {
 		return time.Time{}, err
 	}
-	sec := days(c.year, c.month, c.day)*86400 + int64(c.hour*3600+c.minute*60+c.second-offset)
+	sec := days(c.year, c.month, c.day)*86400 + c.ofDay() - int64(offset)
 	return time.Unix(sec, int64(c.nano)).UTC(), nil
 }
 
@@ -461,16 +463,59 @@ func (c *civil) yearBy(received time.Time) (time.Time, error) {
 	if received.IsZero() {
 		return time.Time{}, errors.New("time without a year, and when it was received is not known")
 	}
-	limit := received.Add(maxAhead)
+	limit, loc := received.Add(maxAhead), received.Location()
+	known := &dates[(uintptr(unsafe.Pointer(loc))/64+uintptr(c.day))%uintptr(len(dates))]
+	if d := known.Load(); d != nil && d.in == loc && d.month == c.month && d.day == c.day && d.from <= limit.Unix() && limit.Unix() < d.to &&
+		c.hour <= 23 && c.minute <= 59 && c.second <= 60 {
+		return time.Unix(d.midnight+c.ofDay(), int64(c.nano)).UTC(), nil
+	}
+	t, err := c.latest(limit)
+	if err == nil {
+		if d := c.date(t, loc); d != nil {
+			known.Store(d)
+		}
+	}
+	return t, err
+}
+
+// latest is the time in the latest year in which it is not after the limit.
+func (c *civil) latest(limit time.Time) (time.Time, error) {
 	_, offset := limit.Zone()
 	c.year = limit.Year()
 	for range 9 { // between two leap years lie at most eight
-		if t, err := c.near(received.Location(), offset); err == nil && !t.After(limit) {
+		if t, err := c.near(limit.Location(), offset); err == nil && !t.After(limit) {
 			return t, nil
 		}
 		c.year--
 	}
 	return time.Time{}, errNoDate
+}
+
+// ofDay is the seconds since midnight.
+func (c *civil) ofDay() int64 { return int64(c.hour*3600 + c.minute*60 + c.second) }
+
+// date is what a date without a year means in a location, for limits from from to
+// before to: most lines' date is that of others. midnight is its begin, from and to
+// are times as well, in seconds since 1970.
+type date struct {
+	in                 *time.Location
+	month, day         int
+	midnight, from, to int64
+}
+
+// dates are those last met. One takes another's place.
+var dates [32]atomic.Pointer[date]
+
+// date is the date of t, which c says, or nil where clocks are changed about then.
+func (c *civil) date(t time.Time, loc *time.Location) *date {
+	const day = 86400
+	d := &date{in: loc, month: c.month, day: c.day, midnight: t.Unix() - c.ofDay()}
+	begin, end := t.In(loc).ZoneBounds()
+	if !begin.IsZero() && begin.Unix() > d.midnight-day || !end.IsZero() && end.Unix() < d.midnight+2*day {
+		return nil
+	}
+	d.from, d.to = d.midnight+day+1, d.midnight+364*day // the whole day, a leap second too, and no other year's
+	return d
 }
 
 // near is local where the location's offset is known for another time: it is mostly
