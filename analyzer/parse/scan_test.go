@@ -115,6 +115,26 @@ func TestYearBy(t *testing.T) {
 	})
 }
 
+// TestPlain3164 holds the quick way to the header of most lines to the other.
+func TestPlain3164(t *testing.T) {
+	quick := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringMatching(`(Dec|jan|Feb|Mai) ( [0-9]|[0-3][0-9]|[0-9] ) ([01][0-9]|2[0-5]):[0-6][0-9]:[0-6][0-9]( |  |:|\.)[a-z][a-zA-Z0-9: ]{0,8}`).Draw(t, "line")
+		got, ok := plain3164(s, received)
+		if !ok {
+			return
+		}
+		quick++
+		want, n, err := bsd(s, received)
+		if !got.Equal(want) || n != len("Mmm dd hh:mm:ss") || err != nil {
+			t.Fatalf("%q is %v, want %v in %d bytes: %v", s, got, want, n, err)
+		}
+	})
+	if quick == 0 {
+		t.Error("none was read")
+	}
+}
+
 // TestNear: knowing another time's offset changes nothing but which of two times a
 // clock means that shows an hour twice.
 func TestNear(t *testing.T) {

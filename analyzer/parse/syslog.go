@@ -409,6 +409,10 @@ func isUptime(s string) bool {
 // timestamp reads the header's time and returns what follows it, or leaves
 // h.time zero where there is none.
 func (h *header) timestamp(s string, received time.Time) (rest string, err error) {
+	if t, ok := plain3164(s, received); ok {
+		h.time = t
+		return s[len("Mmm dd hh:mm:ss "):], nil
+	}
 	starred := s
 	for starred != "" && (starred[0] == '*' || starred[0] == '.' || starred[0] == '%') {
 		starred = starred[1:]

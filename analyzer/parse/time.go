@@ -281,6 +281,24 @@ func bsd(s string, received time.Time) (t time.Time, n int, err error) {
 	return t, i, err
 }
 
+// plain3164 is bsd for the time as RFC 3164 has it, followed by a word in lower case:
+// what nearly all lines begin with.
+func plain3164(s string, received time.Time) (t time.Time, ok bool) {
+	const form = "Mmm dd hh:mm:ss h"
+	if len(s) < len(form) || s[3] != ' ' || s[6] != ' ' || s[9] != ':' || s[12] != ':' || s[15] != ' ' || s[16]-'a' > 25 {
+		return t, false
+	}
+	c := civil{month: month(s)}
+	if c.day, ok = two(s, 4); !ok && s[4] == ' ' && isDigit(s[5]) {
+		c.day, ok = int(s[5]-'0'), true
+	}
+	if !ok || c.month == 0 || c.clock(s[7:]) == 0 {
+		return t, false
+	}
+	t, err := c.yearBy(received)
+	return t, err == nil
+}
+
 // bsdDate reads what stands before the clock, with the space after it.
 func (c *civil) bsdDate(s string) (n int) {
 	c.month = month(s)
