@@ -656,9 +656,7 @@ func notText(s string) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for i := 0; i < len(s); i++ {
 		for len(s)-i >= 8 { // eight at once, where none is below a blank or DEL
-			x := eight(s[i:])
-			del := x ^ 0x7f*ones
-			if ((x-' '*ones)&^x|(del-ones)&^del)&high != 0 {
+			if x := eight(s[i:]); ((x-' '*ones)|(x+ones))&^x&high != 0 {
 				break
 			}
 			i += 8
