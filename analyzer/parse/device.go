@@ -414,7 +414,14 @@ func (r *deviceReader) apply(d *device, p *program) {
 
 // take has a step set its field.
 func (r *deviceReader) take(d *device, s *step) {
-	text := r.said[s.keys[0]].value
+	first := &r.said[s.keys[0]]
+	text := first.value
+	if s.plain {
+		r.ev.Set(s.id, schemas.String(text))
+		first.used, r.reached[s.goal] = true, true
+		r.traceStep(d, s, text)
+		return
+	}
 	if len(s.keys) > 1 {
 		text = r.join(s)
 	}
@@ -454,10 +461,7 @@ func (r *deviceReader) set(s *step, text string) bool {
 	if text = s.mapped(text); text == "" {
 		return false
 	}
-	v, ok := schemas.String(text), true
-	if s.kind != "text" {
-		v, ok = s.convert(s, r, text)
-	}
+	v, ok := s.convert(s, r, text)
 	if !ok {
 		return false
 	}

@@ -438,6 +438,7 @@ func (c *compiler) step(f *devices.Field, t *devices.Target, goals map[string]in
 		}
 	}
 	s.convert = converters[s.kind]
+	s.plain = s.kind == "text" && s.open == "" && s.table == nil && !s.many && len(s.keys) == 1
 	return s
 }
 
