@@ -52,12 +52,13 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 	if err := h.read(line, ev.Received); err != nil {
 		return err
 	}
-	if h.time.IsZero() && h.host == "" && h.app == "" && h.version == "" {
+	bare := h.time.IsZero() && h.host == "" && h.app == "" && h.version == ""
+	if bare {
 		if i := notText(line); i >= 0 && !auditRecord(line) { // whose ENRICHED records have a group separator
 			return fmt.Errorf("not a syslog line: control character at byte %d and no header", i)
 		}
 	}
-	app := h.set(ev)
+	app := h.set(ev, bare && !h.code)
 	if d != nil {
 		return d.read(ev, &h, trace)
 	}
@@ -608,14 +609,19 @@ func (h *header) deviceTag(s string) bool {
 // severities are the names of RFC 5424's numerical severities.
 var severities = [8]string{"emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"}
 
-// set writes the header into the event. It returns the name of the program.
-func (h *header) set(ev *schemas.Event) (app string) {
+// set writes the header into the event; all that a bare one has is a priority. It
+// returns the name of the program.
+func (h *header) set(ev *schemas.Event, bare bool) (app string) {
 	ev.SetTime(schemas.FieldTimestamp, h.time)
 	if h.priority >= 0 {
 		ev.SetInt(schemas.FieldLogSyslogPriority, int64(h.priority))
 		ev.SetInt(schemas.FieldLogSyslogFacilityCode, int64(h.priority>>3))
 		ev.SetInt(schemas.FieldLogSyslogSeverityCode, int64(h.priority&7))
 		ev.SetString(schemas.FieldLogLevel, severities[h.priority&7])
+	}
+	if bare {
+		ev.SetString(schemas.FieldMessage, h.message)
+		return ""
 	}
 	ev.SetString(schemas.FieldLogSyslogVersion, h.version)
 	ev.SetString(schemas.FieldLogSyslogHostname, h.host)
