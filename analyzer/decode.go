@@ -14,10 +14,10 @@ import (
 	"fengsui/schemas"
 )
 
-// decoder reads observations as encoding/json does, and several times faster: they
-// are most of what folding them costs. What is not plainly one of ours (an unknown
-// key, an odd number, a shard's attempt) it leaves to encoding/json. It is not safe
-// for concurrent use.
+// decoder reads observations and assets as encoding/json does, and several times
+// faster: reading them is most of what folding and starting cost. What is not
+// plainly one of ours (an unknown key, an odd number, a shard's attempt) it leaves
+// to encoding/json. It is not safe for concurrent use.
 type decoder struct {
 	parser fastjson.Parser
 	number []byte
@@ -26,17 +26,28 @@ type decoder struct {
 
 // decode reads one observation; o is empty.
 func (d *decoder) decode(value []byte, o *schemas.Observation) error {
+	return decodeBy(d, value, o, d.observation)
+}
+
+// assetDecoder makes what reads one asset after the other; each is empty before.
+func assetDecoder() func(value []byte, a *schemas.Asset) error {
+	var d decoder
+	return func(value []byte, a *schemas.Asset) error { return decodeBy(&d, value, a, d.asset) }
+}
+
+// decodeBy reads an object whose members are read by member.
+func decodeBy[T any](d *decoder, value []byte, out *T, member func(out *T, key []byte, v *fastjson.Value)) error {
 	if d.odd = !plainJSON(value); !d.odd {
 		v, err := d.parser.ParseBytes(value)
 		if d.odd = err != nil; !d.odd {
-			d.object(v, func(key []byte, v *fastjson.Value) { d.observation(o, key, v) })
+			d.object(v, func(key []byte, v *fastjson.Value) { member(out, key, v) })
 		}
 	}
 	if !d.odd {
 		return nil
 	}
-	*o = schemas.Observation{}
-	return json.Unmarshal(value, o)
+	*out = *new(T)
+	return json.Unmarshal(value, out)
 }
 
 // plainJSON says whether the two readers see the same in a text, if it is JSON:
@@ -179,12 +190,83 @@ func (d *decoder) observation(o *schemas.Observation, key []byte, v *fastjson.Va
 	case "doubt":
 		o.Doubt = d.text(v)
 	case "service":
-		d.odd = d.odd || o.Service != nil
-		o.Service = &schemas.Service{}
-		d.object(v, func(key []byte, v *fastjson.Value) { d.service(o.Service, key, v) })
+		d.serviceOf(&o.Service, v)
 	default:
 		d.odd = true
 	}
+}
+
+func (d *decoder) asset(a *schemas.Asset, key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "key":
+		a.Key = d.text(v)
+	case "version":
+		n := d.int(v)
+		d.odd = d.odd || n < 0
+		a.Version = uint64(max(n, 0))
+	case "kind":
+		a.Kind = schemas.AssetKind(d.text(v))
+	case "unit":
+		a.Unit = d.text(v)
+	case "name":
+		a.Name = d.text(v)
+	case "ip":
+		d.into(v, &a.IP)
+	case "mac":
+		a.MAC = d.text(v)
+	case "port":
+		a.Port = d.int(v)
+	case "transport":
+		a.Transport = d.text(v)
+	case "alive":
+		a.Alive = d.bool(v)
+	case "service":
+		d.serviceOf(&a.Service, v)
+	case "names":
+		a.Names = d.texts(v)
+	case "reverse":
+		a.Reverse = d.texts(v)
+	case "reversed":
+		d.into(v, &a.Reversed)
+	case "addresses":
+		a.Addresses = d.texts(v)
+	case "records":
+		d.odd = d.odd || a.Records != nil
+		a.Records = objects(d, v, d.record)
+	case "sources":
+		a.Sources = d.texts(v)
+	case "first":
+		d.into(v, &a.First)
+	case "last":
+		d.into(v, &a.Last)
+	case "updated":
+		d.into(v, &a.Updated)
+	case "since":
+		d.into(v, &a.Since)
+	case "partition":
+		a.Partition = d.int(v)
+	case "offset":
+		a.Offset = int64(d.int(v))
+	default:
+		d.odd = true
+	}
+}
+
+func (d *decoder) record(r *schemas.Record, key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "type":
+		r.Type = d.text(v)
+	case "values":
+		r.Values = d.texts(v)
+	default:
+		d.odd = true
+	}
+}
+
+func (d *decoder) serviceOf(s **schemas.Service, v *fastjson.Value) {
+	d.odd = d.odd || *s != nil
+	*s = &schemas.Service{}
+	d.object(v, func(key []byte, v *fastjson.Value) { d.service(*s, key, v) })
 }
 
 func (d *decoder) service(s *schemas.Service, key []byte, v *fastjson.Value) {

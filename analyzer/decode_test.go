@@ -31,19 +31,42 @@ func wholeObservation() schemas.Observation {
 	}
 }
 
-func sameObservation(t testing.TB, value []byte) (odd bool) {
+// sameAs says whether what decode reads is what encoding/json reads.
+func sameAs[T any](t testing.TB, value []byte, decode func([]byte, *T) error) {
 	t.Helper()
-	var want, got schemas.Observation
+	var want, got T
 	wantErr := json.Unmarshal(value, &want)
-	var d decoder
-	gotErr := d.decode(value, &got)
+	gotErr := decode(value, &got)
 	if (wantErr == nil) != (gotErr == nil) {
 		t.Fatalf("%s: %v, want %v", value, gotErr, wantErr)
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); wantErr == nil && diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", value, diff)
 	}
+}
+
+func sameObservation(t testing.TB, value []byte) (odd bool) {
+	t.Helper()
+	var d decoder
+	sameAs(t, value, d.decode)
 	return d.odd
+}
+
+func sameAsset(t testing.TB, value []byte) (odd bool) {
+	t.Helper()
+	var d decoder
+	sameAs(t, value, func(value []byte, a *schemas.Asset) error { return decodeBy(&d, value, a, d.asset) })
+	return d.odd
+}
+
+// wholeAsset has every field set.
+func wholeAsset() schemas.Asset {
+	o := wholeObservation()
+	return schemas.Asset{
+		Key: "k", Version: 3, Kind: schemas.AssetService, Unit: "u", Name: "n", IP: o.IP, MAC: o.MAC, Port: 443, Transport: "tcp", Alive: true, Service: o.Service,
+		Names: []string{"a", "b"}, Reverse: []string{"c"}, Reversed: began, Addresses: []string{"10.0.0.1"}, Records: []schemas.Record{{Type: "A", Values: []string{"10.0.0.1"}}},
+		Sources: []string{"scan"}, First: began, Last: began.Add(time.Hour), Updated: began, Since: began, Partition: 2, Offset: 1 << 40,
+	}
 }
 
 // What the decoder reads is what encoding/json reads, and of ours it leaves none
@@ -56,6 +79,19 @@ func TestDecode(t *testing.T) {
 	}
 	if sameObservation(t, value) {
 		t.Error("a whole observation is odd")
+	}
+	asset := wholeAsset()
+	wholeAsset, err := json.Marshal(&asset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sameAsset(t, wholeAsset) {
+		t.Error("a whole asset is odd")
+	}
+	for _, text := range []string{`{"version":-1}`, `{"version":18446744073709551615}`, `{"records":[{"type":"A","values":null}]}`, `{"new":1}`, `{"offset":1.5}`, `{"service":{"new":1}}`} {
+		if !sameAsset(t, []byte(text)) {
+			t.Errorf("%s is not odd", text)
+		}
 	}
 	for host := range 8 {
 		for _, o := range foldSweep(1, host, began) {
@@ -90,7 +126,15 @@ func FuzzDecode(f *testing.F) {
 		f.Add(observationRecord(&o).Value)
 	}
 	f.Add([]byte(`{"id":"\u00e9","port":10,"values":["a"],"time":"2026-11-28T08:00:00+08:00","ip":"fe80::1%eth0"}`))
-	f.Fuzz(func(t *testing.T, value []byte) { sameObservation(t, value) })
+	asset := wholeAsset()
+	if value, err = json.Marshal(&asset); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(value)
+	f.Fuzz(func(t *testing.T, value []byte) {
+		sameObservation(t, value)
+		sameAsset(t, value)
+	})
 }
 
 func TestDecodeAll(t *testing.T) {
@@ -118,18 +162,26 @@ func BenchmarkDecode(b *testing.B) {
 			values = append(values, observationRecord(&o).Value)
 		}
 	}
-	read := func(b *testing.B, decode func([]byte, *schemas.Observation) error) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			var o schemas.Observation
-			if err := decode(values[i%len(values)], &o); err != nil {
-				b.Fatal(err)
-			}
-		}
+	asset := wholeAsset()
+	value, err := json.Marshal(&asset)
+	if err != nil {
+		b.Fatal(err)
 	}
 	var d decoder
-	b.Run("ours", func(b *testing.B) { read(b, d.decode) })
-	b.Run("encoding/json", func(b *testing.B) {
-		read(b, func(value []byte, o *schemas.Observation) error { return json.Unmarshal(value, o) })
-	})
+	b.Run("ours", func(b *testing.B) { benchmarkDecode(b, values, d.decode) })
+	b.Run("encoding/json", func(b *testing.B) { benchmarkDecode(b, values, plainly[schemas.Observation]) })
+	b.Run("asset/ours", func(b *testing.B) { benchmarkDecode(b, [][]byte{value}, assetDecoder()) })
+	b.Run("asset/encoding/json", func(b *testing.B) { benchmarkDecode(b, [][]byte{value}, plainly[schemas.Asset]) })
+}
+
+func plainly[T any](value []byte, out *T) error { return json.Unmarshal(value, out) }
+
+func benchmarkDecode[T any](b *testing.B, values [][]byte, decode func([]byte, *T) error) {
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		var out T
+		if err := decode(values[i%len(values)], &out); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -39,7 +39,7 @@ func (h *observations) seedMap(ctx context.Context) error {
 		last time.Time
 	}
 	var hosts []up
-	err := clickhouse.ScanDocs(ctx, h.deps.Store, "assets", func(a *schemas.Asset) error {
+	err := clickhouse.ScanDocs(ctx, h.deps.Store, "assets", assetDecoder, func(a *schemas.Asset) error {
 		h.assets.Put(a)
 		switch {
 		case a.Kind != schemas.AssetHost:

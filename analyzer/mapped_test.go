@@ -295,7 +295,7 @@ func sameAssets(t *rapid.T, ctx context.Context, db *clickhouse.DB, want *assets
 	for a := range want.All {
 		add(wants, a)
 	}
-	err := clickhouse.ScanDocs(ctx, db, "assets", func(a *schemas.Asset) error {
+	err := clickhouse.ScanDocs(ctx, db, "assets", assetDecoder, func(a *schemas.Asset) error {
 		s := a.Service
 		if s != nil && s.Name == "https" && (s.HTTP == nil || s.HTTP.Body != "<p>" || s.TLS == nil || len(s.TLS.Chain) != 1) {
 			t.Fatalf("long texts of %s are lost: %+v", a.Key, s)

@@ -1,11 +1,13 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -109,27 +111,6 @@ func (q *AssetQuery) where() (query.Condition, error) {
 
 const order = " ORDER BY ip, port, transport, name"
 
-// searchSettings: no index knows the ids of what was written since, so their set is
-// not sorted for one, which would take longer than all else. A question that must
-// read everything may.
-var searchSettings = ch.Settings{"optimize_move_to_prewhere_if_final": 1, "use_index_for_in_with_subqueries": 0, "max_bytes_before_external_group_by": 512 << 20}
-
-// current makes, of a SELECT and its end, the same of the newest row of every
-// asset. FINAL would merge the whole table; so the largest part is read as it is,
-// but for the assets that other parts hold too, and only those parts are merged.
-// A part holds an asset once, and what the others hold was written later, with a
-// version that is no lower. When another merge takes the part away meanwhile, no
-// row is in it, and all are read with FINAL: slower, and the same. Both halves see
-// the table as of one moment (enable_shared_storage_snapshot_in_query).
-func current(part, selected, where, end string) string {
-	if part == "" {
-		return selected + " FROM asset_search FINAL WHERE " + where + end
-	}
-	return "(" + selected + " FROM asset_search WHERE _part = {part:String} AND " + where +
-		" AND id GLOBAL NOT IN (SELECT id FROM asset_search WHERE _part != {part:String})" + end +
-		") UNION ALL (" + selected + " FROM asset_search FINAL WHERE _part != {part:String} AND " + where + end + ")"
-}
-
 // FindAssets returns a page of the assets that meet a condition, by address.
 func FindAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery) (AssetPage, error) {
 	page := AssetPage{Items: []Found{}}
@@ -149,8 +130,16 @@ func FindAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery) (AssetPage
 	return page, err
 }
 
+// maxPlaces bounds the places whose rows are read at once.
+const maxPlaces = 8192
+
 // EachAsset calls f for the assets that meet a condition, by address.
-func EachAsset(ctx context.Context, db *clickhouse.DB, q AssetQuery, f func(*Found) error) (err error) {
+//
+// An asset's row may have been followed by one that does not meet it, and FINAL,
+// which knows, would merge the whole table. So places are looked for first, in all
+// rows, with an index where there is one; then the newest rows of these places are
+// asked again, which are found by their key.
+func EachAsset(ctx context.Context, db *clickhouse.DB, q AssetQuery, f func(*Found) error) error {
 	if q.Limit < 1 || q.Limit > MaxExport+1 {
 		return fmt.Errorf("limit %d is not between 1 and %d", q.Limit, MaxExport)
 	}
@@ -158,8 +147,54 @@ func EachAsset(ctx context.Context, db *clickhouse.DB, q AssetQuery, f func(*Fou
 	if err != nil {
 		return err
 	}
-	if err := q.after(&c); err != nil {
+	from, err := q.from()
+	if err != nil {
 		return err
+	}
+	// Some more than are wanted, for those that have been followed.
+	for left, rows := q.Limit, q.Limit+q.Limit/16; left > 0; rows *= 2 {
+		rows = min(rows, maxPlaces)
+		places, more, err := placesOf(ctx, db, c, from, rows)
+		if err != nil {
+			return fmt.Errorf("searching assets: %w", err)
+		}
+		n, err := q.newest(ctx, db, c, places, left, f)
+		if err != nil {
+			return fmt.Errorf("searching assets: %w", err)
+		}
+		if !more {
+			break
+		}
+		left -= n
+		from = &places[len(places)-1]
+	}
+	return nil
+}
+
+// placesOf are the places, after from, of some rows that meet a condition, and
+// whether there are more.
+func placesOf(ctx context.Context, db *clickhouse.DB, c query.Condition, from *place, limit int) (places []place, more bool, err error) {
+	params := maps.Clone(c.Params)
+	sql := "SELECT ip, port, transport, name FROM asset_search WHERE " + c.SQL + from.after(params) + order + " LIMIT " + strconv.Itoa(limit)
+	err = each(ctx, db, sql, params, nil, func(scan func(...any) error) error {
+		var at place
+		limit--
+		if err := scan(&at.IP, &at.Port, &at.Transport, &at.Name); err != nil {
+			return err
+		}
+		if len(places) == 0 || at != places[len(places)-1] { // not another row of the same
+			places = append(places, at)
+		}
+		return nil
+	})
+	return places, limit == 0, err
+}
+
+// newest calls f for the newest rows of places that meet a condition, up to a
+// limit, and says how many these were.
+func (q *AssetQuery) newest(ctx context.Context, db *clickhouse.DB, c query.Condition, places []place, limit int, f func(*Found) error) (n int, err error) {
+	if len(places) == 0 {
+		return 0, nil
 	}
 	columns := slices.Clone(shortColumns)
 	for _, long := range Long {
@@ -169,34 +204,35 @@ func EachAsset(ctx context.Context, db *clickhouse.DB, q AssetQuery, f func(*Fou
 			columns = append(columns, "'' AS no_"+long)
 		}
 	}
-	part, err := db.SearchPart(ctx)
+	params := maps.Clone(c.Params)
+	params["places"] = placesParam(places)
+	sql := "SELECT " + strings.Join(columns, ", ") + " FROM asset_search FINAL PREWHERE (ip, port, transport, name) IN {places:Array(Tuple(IPv6, UInt16, String, String))} WHERE " +
+		c.SQL + order + " LIMIT " + strconv.Itoa(limit)
+	byKey := ch.Settings{"use_skip_indexes": 0} // no index knows more than the key
+	err = each(ctx, db, sql, params, byKey, func(scan func(...any) error) error {
+		var one Found
+		if err := one.scan(scan); err != nil {
+			return err
+		}
+		n++
+		return f(&one)
+	})
+	return n, err
+}
+
+// each calls f for the rows of an answer.
+func each(ctx context.Context, db *clickhouse.DB, sql string, params ch.Parameters, settings ch.Settings, f func(scan func(...any) error) error) (err error) {
+	rows, err := db.Query(ch.Context(ctx, ch.WithParameters(params), ch.WithSettings(settings)), sql)
 	if err != nil {
 		return err
 	}
-	c.Params["part"] = part
-	end := order + " LIMIT " + strconv.Itoa(q.Limit)
-	sql := current(part, "SELECT "+strings.Join(columns, ", "), c.SQL, end)
-	if part != "" {
-		sql = "SELECT * FROM (" + sql + ")" + end
-	}
-	rows, err := db.Query(ch.Context(ctx, ch.WithParameters(c.Params), ch.WithSettings(searchSettings)), sql)
-	if err != nil {
-		return fmt.Errorf("searching assets: %w", err)
-	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var one Found
-		if err := one.scan(rows.Scan); err != nil {
-			return fmt.Errorf("searching assets: %w", err)
-		}
-		if err := f(&one); err != nil {
+		if err := f(rows.Scan); err != nil {
 			return err
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("searching assets: %w", err)
-	}
-	return nil
+	return rows.Err()
 }
 
 func (f *Found) scan(scan func(...any) error) error {
@@ -234,17 +270,17 @@ func firstOf(s string) string {
 	return ""
 }
 
-// cursor is the place of a row in the order of all.
-type cursor struct {
+// place is where an asset lies in the order of all, and its key in the table.
+type place struct {
 	IP        netip.Addr
 	Port      uint16
 	Transport string
 	Name      string
 }
 
-// cursorOf writes it down so that it can stand in an address.
+// cursorOf writes the place of a row down so that it can stand in an address.
 func cursorOf(f *Found) string {
-	text, err := json.Marshal(cursor{f.IP, f.Port, f.Transport, f.name})
+	text, err := json.Marshal(place{f.IP, f.Port, f.Transport, f.name})
 	if err != nil { // cannot happen
 		return ""
 	}
@@ -254,24 +290,49 @@ func cursorOf(f *Found) string {
 // ErrCursor says that a page was asked for by what no page said.
 var ErrCursor = errors.New("after is not what a page has given")
 
-func (q *AssetQuery) after(c *query.Condition) error {
+// from is the place after which the page begins; nil is the beginning of all.
+func (q *AssetQuery) from() (*place, error) {
 	if q.After == "" {
-		return nil
+		return nil, nil
 	}
-	var at cursor
+	var at place
 	text, err := base64.RawURLEncoding.DecodeString(q.After)
 	if err == nil {
 		err = json.Unmarshal(text, &at)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCursor, err)
+		return nil, fmt.Errorf("%w: %w", ErrCursor, err)
 	}
-	if !at.IP.IsValid() {
-		at.IP = netip.IPv6Unspecified()
+	return &at, nil
+}
+
+// address is the place's address as the table has it.
+func (p *place) address() string {
+	if !p.IP.IsValid() {
+		return in6(netip.IPv6Unspecified())
 	}
-	c.SQL += " AND ip >= toIPv6({at_ip:String}) AND (ip, port, transport, name) > (toIPv6({at_ip:String}), {at_port:UInt16}, {at_transport:String}, {at_name:String})"
-	c.Params["at_ip"], c.Params["at_port"], c.Params["at_transport"], c.Params["at_name"] = in6(at.IP.WithZone("")), strconv.Itoa(int(at.Port)), query.EscapeParam(at.Transport), query.EscapeParam(at.Name)
-	return nil
+	return in6(p.IP.WithZone(""))
+}
+
+// after is the condition that a row lies behind the place, if it is one.
+func (p *place) after(params ch.Parameters) string {
+	if p == nil {
+		return ""
+	}
+	params["at_ip"], params["at_port"], params["at_transport"], params["at_name"] = p.address(), strconv.Itoa(int(p.Port)), query.EscapeParam(p.Transport), query.EscapeParam(p.Name)
+	return " AND ip >= toIPv6({at_ip:String}) AND (ip, port, transport, name) > (toIPv6({at_ip:String}), {at_port:UInt16}, {at_transport:String}, {at_name:String})"
+}
+
+// placesParam writes places as a value of the type Array(Tuple(IPv6, UInt16,
+// String, String)).
+func placesParam(places []place) string {
+	var b strings.Builder
+	for i := range places {
+		p := &places[i]
+		b.WriteString(cmp.Or(strings.Repeat(",", min(i, 1)), "["))
+		b.WriteString("('" + p.address() + "'," + strconv.Itoa(int(p.Port)) + "," + quoted(p.Transport) + "," + quoted(p.Name) + ")")
+	}
+	return b.String() + "]"
 }
 
 // Bucket is how many assets have a value.
@@ -290,6 +351,27 @@ type Aggregation struct {
 
 // MaxBuckets bounds the values of an aggregation.
 const MaxBuckets = 1000
+
+// countSettings: no index knows the ids of what was written since, so their set is
+// not sorted for one, which would take longer than all else. A question that must
+// read everything may.
+var countSettings = ch.Settings{"optimize_move_to_prewhere_if_final": 1, "use_index_for_in_with_subqueries": 0, "max_bytes_before_external_group_by": 512 << 20}
+
+// current makes, of a SELECT and its end, the same of the newest row of every
+// asset. FINAL would merge the whole table; so the largest part is read as it is,
+// but for the assets that other parts hold too, and only those parts are merged.
+// A part holds an asset once, and what the others hold was written later, with a
+// version that is no lower. When another merge takes the part away meanwhile, no
+// row is in it, and all are read with FINAL: slower, and the same. Both halves see
+// the table as of one moment (enable_shared_storage_snapshot_in_query).
+func current(part, selected, where, end string) string {
+	if part == "" {
+		return selected + " FROM asset_search FINAL WHERE " + where + end
+	}
+	return "(" + selected + " FROM asset_search WHERE _part = {part:String} AND " + where +
+		" AND id GLOBAL NOT IN (SELECT id FROM asset_search WHERE _part != {part:String})" + end +
+		") UNION ALL (" + selected + " FROM asset_search FINAL WHERE _part != {part:String} AND " + where + end + ")"
+}
 
 // CountAssets counts the assets that meet a condition by a field; q.Limit is how
 // many values are given. With no field it only counts.
@@ -326,25 +408,21 @@ func CountAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery, by string
 	default:
 		sql = "SELECT toString(value), m, sum(m) OVER (), count() OVER () FROM (" + sql + ") ORDER BY m DESC, value LIMIT " + strconv.Itoa(q.Limit)
 	}
-	rows, err := db.Query(ch.Context(ctx, ch.WithParameters(c.Params), ch.WithSettings(searchSettings)), sql)
-	if err != nil {
-		return out, fmt.Errorf("counting assets: %w", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = each(ctx, db, sql, c.Params, countSettings, func(scan func(...any) error) error {
 		var b Bucket
-		if err := rows.Scan(&b.Value, &b.Count, &out.Total, &out.Values); err != nil {
-			return out, fmt.Errorf("counting assets: %w", err)
+		if err := scan(&b.Value, &b.Count, &out.Total, &out.Values); err != nil {
+			return err
 		}
 		if by == "" {
-			continue
+			return nil
 		}
 		if !list && strings.HasPrefix(b.Value, "\n") { // a place, a school or a system
 			b.Value = firstOf(b.Value)
 		}
 		out.Buckets = append(out.Buckets, b)
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return out, fmt.Errorf("counting assets: %w", err)
 	}
 	return out, nil

@@ -27,6 +27,7 @@ var (
 	oneLine  = rapid.SampledFrom([]string{"a", "A", "ab", "Abc", "教务", "100%_x", `it's \ "q"`, "a*b", "nginx", "OpenSSH", "x y"})
 	oneWord  = rapid.SampledFrom([]string{"", "http", "https", "SSH", "redis"})
 	oneName  = rapid.SampledFrom([]string{"www.a.edu.cn", "a.edu.cn", "edu.cn", "x.www.a.edu.cn", "b.example", "aa.edu.cn", "localhost"})
+	oddName  = rapid.OneOf(oneName, rapid.Just("o'dd\\046\t.edu.cn")) // no name, but one may be answered
 	oneAddr  = rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.200", "192.0.3.1", "10.0.0.1", "2001:db8::1", "2001:db8:1::1", "::ffff:192.0.2.1", "255.255.255.255"})
 	oneIcon  = rapid.SampledFrom([]string{"", "1", "-247388890"})
 	oneUnit  = rapid.SampledFrom([]string{"", "u1", "u2", `u'3\`})
@@ -43,7 +44,7 @@ func anyAsset(t *rapid.T) schemas.NotedAsset {
 	day := time.Duration(rapid.IntRange(0, 40).Draw(t, "day")) * 24 * time.Hour
 	a := schemas.NotedAsset{Asset: schemas.Asset{Kind: kind, Unit: oneUnit.Draw(t, "unit"), Alive: rapid.Bool().Draw(t, "alive"), First: now.Add(-2 * day), Last: now.Add(-day)}}
 	if kind == schemas.AssetDomain {
-		a.Name = oneName.Draw(t, "name")
+		a.Name = oddName.Draw(t, "name")
 		a.Key, a.Notes.Names = schemas.DomainKey(a.Name), []string{a.Name}
 	} else {
 		a.IP = netip.MustParseAddr(oneAddr.Draw(t, "ip")).Unmap()

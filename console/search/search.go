@@ -120,6 +120,8 @@ func (q *Query) where(fields query.Fields, since, order, unit string) (query.Con
 
 var inQuotes = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
+func quoted(s string) string { return "'" + inQuotes.Replace(s) + "'" }
+
 // arrayOf writes texts as a value of the type Array(String).
 func arrayOf(texts []string) string {
 	var b strings.Builder
@@ -128,7 +130,7 @@ func arrayOf(texts []string) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString("'" + inQuotes.Replace(s) + "'")
+		b.WriteString(quoted(s))
 	}
 	b.WriteByte(']')
 	return b.String()

@@ -1,11 +1,13 @@
 package clickhouse
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
+	"sync"
 	"time"
 
 	"fengsui/schemas"
@@ -80,35 +82,75 @@ func listOf[T any](name string, get func(*T) []string) attribute[T] {
 	}
 }
 
-// insertRows writes rows by their attributes; with doc, the whole of each as
-// JSON too.
-func insertRows[T any](ctx context.Context, db *DB, table string, attrs []attribute[T], doc bool, rows []T, token string) error {
-	b := &block{table: table, rows: len(rows)}
-	for _, a := range attrs {
-		c := a.make()
-		for i := range rows {
-			a.add(c, &rows[i])
-		}
-		b.columns = append(b.columns, namedColumn{a.name, a.typ, c})
+// table is a table whose rows are made of T.
+type table[T any] struct {
+	name    string
+	columns []attribute[T]
+	doc     bool // it has the whole of each row as JSON too
+	spare   sync.Pool
+}
+
+// draft is a block under construction with the columns that are a table's own.
+// What one INSERT needed is used again by the next.
+type draft struct {
+	block
+	docs textColumn
+	json bytes.Buffer
+}
+
+// maxSpare bounds the memory that is kept for the next INSERT, in bytes.
+const maxSpare = 64 << 20
+
+func (t *table[T]) draft() *draft {
+	if d, ok := t.spare.Get().(*draft); ok {
+		return d
 	}
-	if doc {
-		docs := &textColumn{}
+	d := &draft{block: block{table: t.name}}
+	for _, a := range t.columns {
+		d.columns = append(d.columns, namedColumn{a.name, a.typ, a.make()})
+	}
+	if t.doc {
+		d.columns = append(d.columns, namedColumn{"doc", "String", &d.docs})
+	}
+	return d
+}
+
+// insert writes rows by their attributes.
+func (t *table[T]) insert(ctx context.Context, db *DB, rows []T, token string) error {
+	d := t.draft()
+	d.rows = len(rows)
+	for i, a := range t.columns {
+		for k := range rows {
+			a.add(d.columns[i].column, &rows[k])
+		}
+	}
+	if t.doc {
+		text := json.NewEncoder(&d.json)
 		for i := range rows {
-			text, err := json.Marshal(&rows[i])
-			if err != nil {
-				return fmt.Errorf("insert into %s: row %d %w: %w", table, i, ErrEncoding, err)
+			if err := text.Encode(&rows[i]); err != nil {
+				return fmt.Errorf("insert into %s: row %d %w: %w", t.name, i, ErrEncoding, err)
 			}
-			docs.addBytes(text)
+			d.docs.addBytes(bytes.TrimSuffix(d.json.Bytes(), []byte{'\n'}))
+			d.json.Reset()
 		}
-		b.columns = append(b.columns, namedColumn{"doc", "String", docs})
 	}
-	return db.insert(ctx, b, token)
+	if err := db.insert(ctx, &d.block, token); err != nil {
+		return err // the connection may be reading it still
+	}
+	if cap(d.out) <= maxSpare {
+		for _, c := range d.columns {
+			c.reset()
+		}
+		t.spare.Put(d)
+	}
+	return nil
 }
 
 // InsertDeadLetters stores them as InsertEvents does events.
 func (db *DB) InsertDeadLetters(ctx context.Context, letters []DeadLetter, ingested time.Time, token string) error {
 	at := numberOf("ingested", "DateTime64(3, 'UTC')", 8, func(*DeadLetter) uint64 { return millis(ingested) })
-	return insertRows(ctx, db, "dead_letters", append([]attribute[DeadLetter]{at}, deadLetterColumns...), false, letters, token)
+	t := table[DeadLetter]{name: "dead_letters", columns: append([]attribute[DeadLetter]{at}, deadLetterColumns...)}
+	return t.insert(ctx, db, letters, token)
 }
 
 var deadLetterColumns = []attribute[DeadLetter]{
@@ -129,10 +171,10 @@ var deadLetterColumns = []attribute[DeadLetter]{
 // repetition with the same token changes nothing. The same holds for
 // InsertDetections, InsertAssets and InsertDrift.
 func (db *DB) InsertAlerts(ctx context.Context, alerts []schemas.Alert, token string) error {
-	return insertRows(ctx, db, "alerts", alertColumns, true, alerts, token)
+	return alertTable.insert(ctx, db, alerts, token)
 }
 
-var alertColumns = []attribute[schemas.Alert]{
+var alertTable = table[schemas.Alert]{name: "alerts", doc: true, columns: []attribute[schemas.Alert]{
 	textOf("id", func(a *schemas.Alert) string { return a.ID }),
 	countOf("version", func(a *schemas.Alert) uint64 { return a.Version }),
 	lowOf("kind", func(a *schemas.Alert) string { return string(a.Kind) }),
@@ -149,14 +191,14 @@ var alertColumns = []attribute[schemas.Alert]{
 	countOf("count", func(a *schemas.Alert) uint64 { return a.Count }),
 	textOf("summary", func(a *schemas.Alert) string { return a.Summary }),
 	boolOf("drill", func(a *schemas.Alert) bool { return a.Drill }),
-}
+}}
 
 // InsertDetections stores mining detections.
 func (db *DB) InsertDetections(ctx context.Context, detections []schemas.MiningDetection, token string) error {
-	return insertRows(ctx, db, "mining_detections", detectionColumns, true, detections, token)
+	return detectionTable.insert(ctx, db, detections, token)
 }
 
-var detectionColumns = []attribute[schemas.MiningDetection]{
+var detectionTable = table[schemas.MiningDetection]{name: "mining_detections", doc: true, columns: []attribute[schemas.MiningDetection]{
 	textOf("id", func(d *schemas.MiningDetection) string { return d.ID }),
 	countOf("version", func(d *schemas.MiningDetection) uint64 { return d.Version }),
 	lowOf("status", func(d *schemas.MiningDetection) string { return string(d.Status) }),
@@ -173,14 +215,14 @@ var detectionColumns = []attribute[schemas.MiningDetection]{
 	listOf("protocols", func(d *schemas.MiningDetection) []string { return d.Protocols }),
 	listOf("wallets", func(d *schemas.MiningDetection) []string { return d.Wallets }),
 	boolOf("drill", func(d *schemas.MiningDetection) bool { return d.Drill }),
-}
+}}
 
 // InsertAssets stores entries of the asset map.
 func (db *DB) InsertAssets(ctx context.Context, assets []schemas.Asset, token string) error {
-	return insertRows(ctx, db, "assets", assetColumns, true, assets, token)
+	return assetTable.insert(ctx, db, assets, token)
 }
 
-var assetColumns = []attribute[schemas.Asset]{
+var assetTable = table[schemas.Asset]{name: "assets", doc: true, columns: []attribute[schemas.Asset]{
 	textOf("key", func(a *schemas.Asset) string { return a.Key }),
 	countOf("version", func(a *schemas.Asset) uint64 { return a.Version }),
 	lowOf("kind", func(a *schemas.Asset) string { return string(a.Kind) }),
@@ -195,14 +237,14 @@ var assetColumns = []attribute[schemas.Asset]{
 	timeOf("first", func(a *schemas.Asset) time.Time { return a.First }),
 	timeOf("last", func(a *schemas.Asset) time.Time { return a.Last }),
 	timeOf("updated", func(a *schemas.Asset) time.Time { return a.Updated }),
-}
+}}
 
 // InsertDrift stores drifts.
 func (db *DB) InsertDrift(ctx context.Context, drifts []schemas.Drift, token string) error {
-	return insertRows(ctx, db, "drift", driftColumns, true, drifts, token)
+	return driftTable.insert(ctx, db, drifts, token)
 }
 
-var driftColumns = []attribute[schemas.Drift]{
+var driftTable = table[schemas.Drift]{name: "drift", doc: true, columns: []attribute[schemas.Drift]{
 	textOf("id", func(d *schemas.Drift) string { return d.ID }),
 	countOf("version", func(d *schemas.Drift) uint64 { return d.Version }),
 	lowOf("kind", func(d *schemas.Drift) string { return string(d.Kind) }),
@@ -221,15 +263,15 @@ var driftColumns = []attribute[schemas.Drift]{
 	lowOf("assignee", func(d *schemas.Drift) string { return d.Work.For() }),
 	timeOf("due", func(d *schemas.Drift) time.Time { return d.Due }),
 	timeOf("overdue", func(d *schemas.Drift) time.Time { return d.Overdue }),
-}
+}}
 
 // InsertObservations appends observations. One that is written again, with the
 // same time and id, replaces itself.
 func (db *DB) InsertObservations(ctx context.Context, observations []schemas.Observation, token string) error {
-	return insertRows(ctx, db, "observations", observationColumns, false, observations, token)
+	return observationTable.insert(ctx, db, observations, token)
 }
 
-var observationColumns = []attribute[schemas.Observation]{
+var observationTable = table[schemas.Observation]{name: "observations", columns: []attribute[schemas.Observation]{
 	textOf("id", func(o *schemas.Observation) string { return o.ID }),
 	lowOf("kind", func(o *schemas.Observation) string { return string(o.Kind) }),
 	timeOf("time", func(o *schemas.Observation) time.Time { return o.Time }),
@@ -246,7 +288,7 @@ var observationColumns = []attribute[schemas.Observation]{
 	boolOf("open", func(o *schemas.Observation) bool { return o.Open }),
 	lowOf("service", func(o *schemas.Observation) string { return serviceOf(o.Service).Name }),
 	{"doc", "String", func() column { return &textColumn{} }, func(c column, o *schemas.Observation) { c.(*textColumn).addBytes(encoded(o)) }},
-}
+}}
 
 // encoded is an observation as JSON.
 func encoded(o *schemas.Observation) []byte {

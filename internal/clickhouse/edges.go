@@ -11,16 +11,16 @@ import (
 // InsertVersions stores what assets were. A version that is written again
 // replaces itself.
 func (db *DB) InsertVersions(ctx context.Context, versions []schemas.AssetVersion, token string) error {
-	return insertRows(ctx, db, "asset_versions", versionColumns, true, versions, token)
+	return assetVersionTable.insert(ctx, db, versions, token)
 }
 
-var versionColumns = []attribute[schemas.AssetVersion]{
+var assetVersionTable = table[schemas.AssetVersion]{name: "asset_versions", doc: true, columns: []attribute[schemas.AssetVersion]{
 	textOf("key", func(v *schemas.AssetVersion) string { return v.Key }),
 	countOf("version", func(v *schemas.AssetVersion) uint64 { return v.Version }),
 	timeOf("since", func(v *schemas.AssetVersion) time.Time { return v.Since }),
 	timeOf("until", func(v *schemas.AssetVersion) time.Time { return v.Until }),
 	lowOf("unit", func(v *schemas.AssetVersion) string { return v.Unit }),
-}
+}}
 
 // edgeRow is an edge as it is seen from one of its ends.
 type edgeRow struct {
@@ -36,12 +36,12 @@ func (db *DB) InsertEdges(ctx context.Context, edges []schemas.Edge, token strin
 	for i := range edges {
 		rows = append(rows, edgeRow{&edges[i], false}, edgeRow{&edges[i], true})
 	}
-	return insertRows(ctx, db, "edges", edgeColumns, false, rows, token)
+	return edgeTable.insert(ctx, db, rows, token)
 }
 
 const aggregatedTime = "DateTime64(6, 'UTC')"
 
-var edgeColumns = []attribute[edgeRow]{
+var edgeTable = table[edgeRow]{name: "edges", columns: []attribute[edgeRow]{
 	textOf("node", func(e *edgeRow) string { return e.ends()[0] }),
 	boolOf("back", func(e *edgeRow) bool { return e.back }),
 	lowOf("kind", func(e *edgeRow) string { return string(e.Kind) }),
@@ -51,7 +51,7 @@ var edgeColumns = []attribute[edgeRow]{
 	numberOf("last", "SimpleAggregateFunction(max, "+aggregatedTime+")", 8, func(e *edgeRow) uint64 { return micros(e.Last) }),
 	numberOf("count", "SimpleAggregateFunction(sum, UInt64)", 8, func(e *edgeRow) uint64 { return e.Count }),
 	numberOf("kafka_offset", "SimpleAggregateFunction(max, UInt64)", 8, func(e *edgeRow) uint64 { return uint64(e.Offset) }),
-}
+}}
 
 func (e *edgeRow) ends() [2]string {
 	if e.back {

@@ -126,7 +126,7 @@ func TestAssetsAt(t *testing.T) {
 		t.Errorf("%+v, %v", services, err)
 	}
 	var keys []string
-	err = ScanDocs(t.Context(), db, "assets", func(a *schemas.Asset) error { keys = append(keys, a.Key); return nil })
+	err = ScanDocs(t.Context(), db, "assets", plainly[schemas.Asset], func(a *schemas.Asset) error { keys = append(keys, a.Key); return nil })
 	slices.Sort(keys)
 	if err != nil || !slices.Equal(keys, []string{host.Key, now.Key}) {
 		t.Errorf("%v, %v", keys, err)

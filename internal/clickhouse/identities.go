@@ -15,7 +15,8 @@ import (
 // written again, in another batch, is read back once.
 func (db *DB) InsertIdentities(ctx context.Context, sightings []schemas.Sighting, ingested time.Time, token string) error {
 	at := numberOf("ingested", "DateTime64(3, 'UTC')", 8, func(*schemas.Sighting) uint64 { return millis(ingested) })
-	return insertRows(ctx, db, "identities", append([]attribute[schemas.Sighting]{at}, identityColumns...), false, sightings, token)
+	t := table[schemas.Sighting]{name: "identities", columns: append([]attribute[schemas.Sighting]{at}, identityColumns...)}
+	return t.insert(ctx, db, sightings, token)
 }
 
 var identityColumns = []attribute[schemas.Sighting]{

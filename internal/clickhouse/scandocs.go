@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -13,15 +12,16 @@ const scanPage = 512
 
 // ScanDocs reads the newest version of every document of a table, and calls f for
 // each, one after the other, in the order they come. Decoding is most of the work:
-// all processors take part in it, a few pages ahead of f.
-func ScanDocs[T any](ctx context.Context, db *DB, table string, f func(*T) error) error {
+// all processors take part in it, a few pages ahead of f, each with a decoder of its
+// own, whose documents are empty before.
+func ScanDocs[T any](ctx context.Context, db *DB, table string, decoder func() func(text []byte, doc *T) error, f func(*T) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	pages := make(chan *docPage[T], runtime.GOMAXPROCS(0))
 	var read error // written before pages is closed
 	go func() {
 		defer close(pages)
-		read = readPages(ctx, db, table, pages)
+		read = readPages(ctx, db, table, decoder, pages)
 	}()
 	var failed error
 	for p := range pages {
@@ -47,11 +47,11 @@ type docPage[T any] struct {
 	decoded chan struct{}
 }
 
-func (p *docPage[T]) decode(table string) {
+func (p *docPage[T]) decode(table string, decode func(text []byte, doc *T) error) {
 	defer close(p.decoded)
 	p.docs = make([]T, len(p.texts))
 	for i, text := range p.texts {
-		if err := json.Unmarshal([]byte(text), &p.docs[i]); err != nil {
+		if err := decode([]byte(text), &p.docs[i]); err != nil {
 			p.docs, p.err = p.docs[:i], fmt.Errorf("read %s: a document: %w", table, err)
 			break
 		}
@@ -68,7 +68,7 @@ func (p *docPage[T]) each(f func(*T) error) error {
 	return p.err
 }
 
-func readPages[T any](ctx context.Context, db *DB, table string, pages chan<- *docPage[T]) (err error) {
+func readPages[T any](ctx context.Context, db *DB, table string, decoder func() func(text []byte, doc *T) error, pages chan<- *docPage[T]) (err error) {
 	rows, err := db.Query(ctx, "SELECT doc FROM "+table+" FINAL")
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func readPages[T any](ctx context.Context, db *DB, table string, pages chan<- *d
 		p := &docPage[T]{texts: texts, decoded: make(chan struct{})}
 		select {
 		case pages <- p:
-			go p.decode(table)
+			go p.decode(table, decoder())
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,7 +25,7 @@ func TestScanDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := 0
-	err := ScanDocs(t.Context(), db, "assets", func(a *schemas.Asset) error {
+	err := ScanDocs(t.Context(), db, "assets", plainly[schemas.Asset], func(a *schemas.Asset) error {
 		if a.Key != all[i].Key || a.Addresses[0] != all[i].Addresses[0] {
 			t.Fatalf("%d: %+v", i, a)
 		}
@@ -35,7 +36,7 @@ func TestScanDocs(t *testing.T) {
 		t.Errorf("%d of %d, %v", i, n, err)
 	}
 	enough, calls := errors.New("enough"), 0
-	err = ScanDocs(t.Context(), db, "assets", func(*schemas.Asset) error {
+	err = ScanDocs(t.Context(), db, "assets", plainly[schemas.Asset], func(*schemas.Asset) error {
 		if calls++; calls == scanPage+1 {
 			return enough
 		}
@@ -44,10 +45,15 @@ func TestScanDocs(t *testing.T) {
 	if !errors.Is(err, enough) || calls != scanPage+1 {
 		t.Errorf("%d calls, %v", calls, err)
 	}
-	if err := ScanDocs(t.Context(), db, "assets", func(*struct{ Version string }) error { return nil }); err == nil || !strings.Contains(err.Error(), "a document") {
+	if err := ScanDocs(t.Context(), db, "assets", plainly[struct{ Version string }], func(*struct{ Version string }) error { return nil }); err == nil || !strings.Contains(err.Error(), "a document") {
 		t.Error(err)
 	}
-	if err := ScanDocs(t.Context(), db, "nonesuch", func(*schemas.Asset) error { return nil }); err == nil || !strings.Contains(err.Error(), "nonesuch") {
+	if err := ScanDocs(t.Context(), db, "nonesuch", plainly[schemas.Asset], func(*schemas.Asset) error { return nil }); err == nil || !strings.Contains(err.Error(), "nonesuch") {
 		t.Error(err)
 	}
+}
+
+// plainly makes what reads documents as anybody does.
+func plainly[T any]() func([]byte, *T) error {
+	return func(text []byte, doc *T) error { return json.Unmarshal(text, doc) }
 }

@@ -18,7 +18,7 @@ import (
 // InsertSearch stores the rows that assets are searched by. Of each key the
 // highest version is found, and of one version the row that was written last.
 func (db *DB) InsertSearch(ctx context.Context, rows []schemas.NotedAsset, token string) error {
-	return insertRows(ctx, db, "asset_search", searchColumns, false, rows, token)
+	return searchTable.insert(ctx, db, rows, token)
 }
 
 // searchPartFor is how long the answer of SearchPart may be used again: asking
@@ -85,7 +85,7 @@ func (db *DB) searchKeys(ctx context.Context, query string, f func(string, uint6
 
 type noted = schemas.NotedAsset
 
-var searchColumns = []attribute[noted]{
+var searchTable = table[noted]{name: "asset_search", columns: []attribute[noted]{
 	{"ip", "IPv6", func() column { return &addrColumn{} }, func(c column, v *noted) { c.(*addrColumn).add(v.IP) }},
 	numberOf("port", "UInt16", 2, func(v *noted) uint64 { return uint64(v.Port) }),
 	lowOf("transport", func(v *noted) string { return v.Transport }),
@@ -124,7 +124,7 @@ var searchColumns = []attribute[noted]{
 	textOf("icon_hash", func(v *noted) string { return httpOf(v).IconHash }),
 	timeOf("first", func(v *noted) time.Time { return v.First }),
 	timeOf("last", func(v *noted) time.Time { return v.Last }),
-}
+}}
 
 // linesOf is a list in one text, as Lines writes it.
 func linesOf(name string, get func(*noted) []string) attribute[noted] {

@@ -14,6 +14,8 @@
 -- Newer rows replace older ones of the same place. Reading them with FINAL merges
 -- all of the table at every question, so there is to be one large part, and what
 -- was written since is small: what is older than an hour is merged into it.
+-- Granules and blocks are small, since what is found lies in many places, and of
+-- each a granule of every column is read.
 CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
     ip          IPv6,
     port        UInt16,
@@ -65,4 +67,4 @@ CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
 )
 ENGINE = {{.Engine "ReplacingMergeTree" "version"}}
 ORDER BY (ip, port, transport, name)
-SETTINGS {{.Dedup}}, min_age_to_force_merge_seconds = 3600;
+SETTINGS {{.Dedup}}, min_age_to_force_merge_seconds = 3600, index_granularity = 1024, min_compress_block_size = 16384;
