@@ -57,6 +57,10 @@ var minTime, maxTime = time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
 // Time makes a time. One before 1677 or after 2262 becomes the nearest that a
 // Value can hold, so that a wrong clock stays visibly wrong.
 func Time(t time.Time) Value {
+	const within = math.MaxInt64 / int64(time.Second) // seconds, of either sign, all of whose nanoseconds can be held
+	if sec := t.Unix(); sec > -within && sec < within {
+		return Value{kind: KindTime, num: sec*int64(time.Second) + int64(t.Nanosecond())}
+	}
 	switch {
 	case t.Before(minTime):
 		t = minTime

@@ -6,50 +6,44 @@ import (
 	"fengsui/schemas"
 )
 
-// bodies are the parsers of messages, by program. A message that its parser
-// does not know is left as it is: the event has it in message.
-var bodies map[string]func(ev *schemas.Event, message string)
-
-func init() {
-	bodies = map[string]func(*schemas.Event, string){
-		"sshd":                     sshd,
-		"sshd-session":             sshd, // OpenSSH 9.8 and later
-		"sshd-auth":                sshd, // OpenSSH 10 and later
-		"sudo":                     sudo,
-		"su":                       su,
-		"cron":                     cron,
-		"crond":                    cron,
-		"CRON":                     cron,
-		"CROND":                    cron,
-		"anacron":                  cron,
-		"crontab":                  cron,
-		"login":                    login,
-		"useradd":                  accounts,
-		"usermod":                  accounts,
-		"userdel":                  accounts,
-		"groupadd":                 accounts,
-		"groupmod":                 accounts,
-		"groupdel":                 accounts,
-		"gpasswd":                  accounts,
-		"passwd":                   accounts,
-		"chpasswd":                 accounts,
-		"chage":                    accounts,
-		"systemd":                  systemd,
-		"systemd-logind":           logind,
-		"kernel":                   kernel,
-		"nginx":                    httpBody,
-		"httpd":                    httpBody,
-		"apache2":                  httpBody,
-		"suricata":                 eveBody,
-		"ftpd":                     ftpd,
-		"vsftpd":                   vsftpd,
-		"dovecot":                  dovecot,
-		"postfix/smtpd":            postfix,
-		"postfix/submission/smtpd": postfix,
-		"postfix/smtps/smtpd":      postfix,
-		"klogind":                  klogind,
-		"rshd":                     klogind,
+// bodyOf is the parser of a program's messages, or nil. A message that it does not
+// know is left as it is: the event has it in message.
+func bodyOf(app string) func(ev *schemas.Event, message string) {
+	switch app {
+	case "sshd", "sshd-session", "sshd-auth": // OpenSSH 9.8 and later, 10 and later
+		return sshd
+	case "sudo":
+		return sudo
+	case "su":
+		return su
+	case "cron", "crond", "CRON", "CROND", "anacron", "crontab":
+		return cron
+	case "login":
+		return login
+	case "useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "gpasswd", "passwd", "chpasswd", "chage":
+		return accounts
+	case "systemd":
+		return systemd
+	case "systemd-logind":
+		return logind
+	case "kernel":
+		return kernel
+	case "nginx", "httpd", "apache2":
+		return httpBody
+	case "suricata":
+		return eveBody
+	case "ftpd":
+		return ftpd
+	case "vsftpd":
+		return vsftpd
+	case "dovecot":
+		return dovecot
+	case "postfix/smtpd", "postfix/submission/smtpd", "postfix/smtps/smtpd":
+		return postfix
+	case "klogind", "rshd":
+		return klogind
 	}
+	return nil
 }
 
 // body reads a message by the program that wrote it, and says whether there is a
@@ -76,7 +70,7 @@ func body(ev *schemas.Event, app, message string) bool {
 	if pam(ev, app, message) {
 		return true
 	}
-	f := bodies[app]
+	f := bodyOf(app)
 	if f == nil || app == "kernel" && strings.HasPrefix(message, "devid=") { // Venustech's packet filter logs as the kernel it is part of
 		return false
 	}
@@ -87,6 +81,9 @@ func body(ev *schemas.Event, app, message string) bool {
 // repeated opens rsyslog's "message repeated 5 times: [ … ]"; of the older "last
 // message repeated 5 times" nothing is left.
 func repeated(s string) (inner, times string, ok bool) {
+	if s == "" || s[0] != 'm' && s[0] != 'l' {
+		return "", "", false
+	}
 	s, ok = strings.CutPrefix(strings.TrimPrefix(s, "last "), "message repeated ")
 	if !ok {
 		return "", "", false

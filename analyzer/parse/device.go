@@ -194,10 +194,7 @@ func (r *deviceReader) find(d *device, p *structure.Pair) {
 }
 
 func (d *device) isEmpty(v string) bool {
-	if d.emptyLengths>>min(len(v), 63)&1 == 0 {
-		return false
-	}
-	return v == "" || slices.Contains(d.empty, v)
+	return v == "" || d.emptyFirst[v[0]] && slices.Contains(d.empty, v)
 }
 
 // nest reads the values that have a structure of their own. One that has not is
@@ -417,7 +414,14 @@ func (r *deviceReader) apply(d *device, p *program) {
 
 // take has a step set its field.
 func (r *deviceReader) take(d *device, s *step) {
-	text := r.said[s.keys[0]].value
+	first := &r.said[s.keys[0]]
+	text := first.value
+	if s.plain {
+		r.ev.Set(s.id, schemas.String(text))
+		first.used, r.reached[s.goal] = true, true
+		r.traceStep(d, s, text)
+		return
+	}
 	if len(s.keys) > 1 {
 		text = r.join(s)
 	}
@@ -457,10 +461,7 @@ func (r *deviceReader) set(s *step, text string) bool {
 	if text = s.mapped(text); text == "" {
 		return false
 	}
-	v, ok := schemas.String(text), true
-	if s.kind != "text" {
-		v, ok = s.convert(s, r, text)
-	}
+	v, ok := s.convert(s, r, text)
 	if !ok {
 		return false
 	}
@@ -529,7 +530,7 @@ func (r *deviceReader) leave(d *device, p *program) {
 		n := int(pair.Number) - 1
 		ignored := false
 		if n >= 0 && n < len(r.said) {
-			if s := &r.said[n]; s.used && (s.whole || pair.Value == s.value) {
+			if s := &r.said[n]; s.used && (s.whole || len(r.again) == 0 || pair.Value == s.value) {
 				continue
 			}
 			ignored = p.ignore[n]

@@ -25,13 +25,13 @@ type device struct {
 	empty   []string
 	readers sync.Pool // of deviceReader
 
-	emptyLengths uint64             // bit n: a value of n bytes (the last bit: or more) may mean none
-	special      [len(specials)]int // numbers of the keys that the syslog header gives, or -1
-	constants    []constant         // of every line of the device
-	base         program            // of a line that is no known message
-	messages     []message
-	byID         map[string][]int
-	byRest       []int // messages that are not told by an id
+	emptyFirst [256]bool          // by the first byte of a value: it may mean none
+	special    [len(specials)]int // numbers of the keys that the syslog header gives, or -1
+	constants  []constant         // of every line of the device
+	base       program            // of a line that is no known message
+	messages   []message
+	byID       map[string][]int
+	byRest     []int // messages that are not told by an id
 }
 
 // specials are the keys that hold what the syslog header says.
@@ -109,8 +109,10 @@ func compileDevice(f *devices.Device) (*device, error) {
 	for i, name := range specials {
 		d.special[i] = c.key(name)
 	}
-	for _, v := range append(d.empty, "") {
-		d.emptyLengths |= 1 << min(len(v), 63)
+	for _, v := range d.empty {
+		if v != "" {
+			d.emptyFirst[v[0]] = true
+		}
 	}
 	var named []string
 	d.header, named = c.patterns(f.Header, 1)
@@ -436,6 +438,7 @@ func (c *compiler) step(f *devices.Field, t *devices.Target, goals map[string]in
 		}
 	}
 	s.convert = converters[s.kind]
+	s.plain = s.kind == "text" && s.open == "" && s.table == nil && !s.many && len(s.keys) == 1
 	return s
 }
 

@@ -15,13 +15,13 @@ import (
 type step struct {
 	keys      []int
 	goal      int // number of the field within the program: the first step with a value sets it
-	to        string
 	id        schemas.FieldID
-	open      string // name, where the field is in an open namespace
-	many      bool   // the field is a list
-	kind      string
+	plain     bool // the value of one key becomes the field as it is
+	many      bool // the field is a list
 	convert   func(s *step, r *deviceReader, text string) (schemas.Value, bool)
 	table     map[string]string
+	open      string // name, where the field is in an open namespace
+	kind      string
 	otherwise string
 	separator string
 	of        string // type of a list's elements
@@ -30,6 +30,7 @@ type step struct {
 	zoneKey   int
 	unit      float64
 	ends      ends
+	to        string
 	line      int
 }
 

@@ -23,16 +23,16 @@ type hostIP struct {
 
 // setHostIP sets host.ip, if the text is an address.
 func setHostIP(ev *schemas.Event, text string) {
-	if len(text) > 64 {
-		return
-	}
-	ip, ok := canonicalIP(text)
-	if !ok {
+	if text == "" || len(text) > 64 || !isHex(text[0]) && text[0] != ':' { // no address begins so
 		return
 	}
 	at := &hostIPs[maphash.String(hostSeed, text)%uint64(len(hostIPs))]
 	known := at.Load()
 	if known == nil || known.text != text {
+		ip, ok := canonicalIP(text)
+		if !ok {
+			return
+		}
 		if text = strings.Clone(text); ip != text { // it may be part of a whole record
 			ip = strings.Clone(ip)
 		} else {

@@ -181,7 +181,7 @@ func (f *Format) complete(ev *schemas.Event) {
 	switch at := t.Time(); {
 	case t.IsNone():
 		ev.SetTime(schemas.FieldTimestamp, ev.Received)
-	case at.Unix() < 0, !ev.Received.IsZero() && at.Sub(ev.Received) > maxAhead:
+	case at.Unix() < 0, tooFarAhead(at, ev.Received):
 		addTag(ev, TagTimeImplausible)
 	}
 	ev.SetString(schemas.FieldOrganizationID, ev.Unit)
@@ -204,6 +204,13 @@ func (f *Format) complete(ev *schemas.Event) {
 
 // maxAhead is how far a device's clock may be ahead of ours and be believed.
 const maxAhead = 24 * time.Hour
+
+func tooFarAhead(at, received time.Time) bool {
+	if at.Unix()-received.Unix() < int64(maxAhead/time.Second) { // as nearly always
+		return false
+	}
+	return !received.IsZero() && at.Sub(received) > maxAhead
+}
 
 func addTag(ev *schemas.Event, tag string) {
 	ev.Set(schemas.FieldTags, schemas.List(append(ev.Get(schemas.FieldTags).List(), schemas.String(tag))...))

@@ -9,11 +9,21 @@ import (
 
 // word cuts s at its first space and drops the spaces after it.
 func word(s string) (first, rest string) {
-	i := strings.IndexByte(s, ' ')
+	i := indexByte(s, ' ')
 	if i < 0 {
 		return s, ""
 	}
 	return s[:i], noSpaces(s[i+1:])
+}
+
+// indexByte is strings.IndexByte for what is mostly a few bytes away, or short.
+func indexByte(s string, c byte) int {
+	for i := 0; i < len(s); i++ {
+		if s[i] == c {
+			return i
+		}
+	}
+	return -1
 }
 
 // noSpaces is s without the spaces that it begins with: strings.TrimLeft for what

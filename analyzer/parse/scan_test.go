@@ -80,6 +80,61 @@ func TestLastFrom(t *testing.T) {
 	})
 }
 
+// TestYearBy: that dates are remembered changes nothing of what a time without a year
+// is.
+func TestYearBy(t *testing.T) {
+	var zones []*time.Location
+	for _, name := range []string{"Asia/Shanghai", "America/New_York", "Australia/Lord_Howe", "UTC"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zones = append(zones, zone)
+	}
+	const day = 24 * time.Hour
+	rapid.Check(t, func(t *rapid.T) {
+		zone := rapid.SampledFrom(zones).Draw(t, "zone")
+		first := time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "first"), 0).In(zone)
+		if rapid.Bool().Draw(t, "about a transition") { // when New York's clocks go back
+			first = time.Unix(1793512800, 0).Add(time.Duration(rapid.IntRange(-60, 60).Draw(t, "hours")) * time.Hour).In(zone)
+		}
+		for range rapid.IntRange(2, 8).Draw(t, "lines") {
+			clock := first.Add(time.Duration(rapid.Int64Range(0, 43200).Draw(t, "later")) * time.Second)
+			received := clock.Add(time.Duration(rapid.SampledFrom([]int{-1, 0, 1, 90, 363, 364, 365, 366, 800}).Draw(t, "days"))*day +
+				time.Duration(rapid.IntRange(-2, 2).Draw(t, "off"))*time.Second)
+			c := civil{month: int(clock.Month()), day: clock.Day(), hour: clock.Hour(), minute: clock.Minute(), second: clock.Second(), nano: 5}
+			got, err := c.yearBy(received)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := c.latest(received.Add(maxAhead))
+			if err != nil || !got.Equal(want) {
+				t.Fatalf("%v received at %v became %v, want %v %v", clock.Format(time.Stamp), received, got.In(zone), want.In(zone), err)
+			}
+		}
+	})
+}
+
+// TestPlain3164 holds the quick way to the header of most lines to the other.
+func TestPlain3164(t *testing.T) {
+	quick := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringMatching(`(Dec|jan|Feb|Mai) ( [0-9]|[0-3][0-9]|[0-9] ) ([01][0-9]|2[0-5]):[0-6][0-9]:[0-6][0-9]( |  |:|\.)[a-z][a-zA-Z0-9: ]{0,8}`).Draw(t, "line")
+		got, ok := plain3164(s, received)
+		if !ok {
+			return
+		}
+		quick++
+		want, n, err := bsd(s, received)
+		if !got.Equal(want) || n != len("Mmm dd hh:mm:ss") || err != nil {
+			t.Fatalf("%q is %v, want %v in %d bytes: %v", s, got, want, n, err)
+		}
+	})
+	if quick == 0 {
+		t.Error("none was read")
+	}
+}
+
 // TestNear: knowing another time's offset changes nothing but which of two times a
 // clock means that shows an hour twice.
 func TestNear(t *testing.T) {

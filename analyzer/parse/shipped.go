@@ -122,7 +122,7 @@ func (r *flatReader) unwrap(line string, trace *Explanation) error {
 // split parses a message whose header the shipper has read already.
 func (r *flatReader) split() {
 	app := appName(r.app)
-	if app == "" || bodies[app] == nil {
+	if app == "" || bodyOf(app) == nil {
 		return
 	}
 	r.ev.SetString(schemas.FieldLogSyslogAppname, r.app)

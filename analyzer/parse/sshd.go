@@ -67,14 +67,14 @@ func sshdLogin(ev *schemas.Event, s string) bool {
 	if !ok {
 		return false
 	}
-	var w what
+	var w *what
 	switch outcome {
 	case "Failed":
-		w = sshFailed
+		w = &sshFailed
 	case "Accepted":
-		w = sshLogin
+		w = &sshLogin
 	case "Postponed", "Partial":
-		w = sshPostponed
+		w = &sshPostponed
 	default:
 		return false
 	}
@@ -130,8 +130,9 @@ func sshdEndpoint(ev *schemas.Event, s string) (rest string) {
 		setSource(ev, address)
 	}
 	if after, ok := strings.CutPrefix(rest, "port "); ok {
-		if _, d := number(after); d > 0 {
-			port, rest = after[:d], after[d:]
+		if n, d := number(after); d > 0 {
+			ev.SetInt(schemas.FieldSourcePort, n)
+			port, rest = "", after[d:]
 			for rest != "" && (rest[0] == ' ' || rest[0] == ':') {
 				rest = rest[1:]
 			}

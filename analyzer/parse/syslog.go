@@ -52,16 +52,17 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 	if err := h.read(line, ev.Received); err != nil {
 		return err
 	}
-	if h.time.IsZero() && h.host == "" && h.app == "" && h.version == "" {
+	bare := h.time.IsZero() && h.host == "" && h.app == "" && h.version == ""
+	if bare {
 		if i := notText(line); i >= 0 && !auditRecord(line) { // whose ENRICHED records have a group separator
 			return fmt.Errorf("not a syslog line: control character at byte %d and no header", i)
 		}
 	}
-	h.set(ev)
+	app := h.set(ev, bare && !h.code)
 	if d != nil {
 		return d.read(ev, &h, trace)
 	}
-	if body(ev, appName(h.app), h.message) {
+	if body(ev, app, h.message) {
 		return nil
 	}
 	if found := theDevices().finder.find(&h, trace); found != nil {
@@ -74,7 +75,8 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 // own before.
 func (h *header) read(line string, received time.Time) error {
 	rest := h.cutPriority(line)
-	if inner := (header{}); strings.HasPrefix(rest, "<") { // <13><14>…
+	if strings.HasPrefix(rest, "<") { // <13><14>…
+		var inner header
 		if rest = inner.cutPriority(rest); inner.priority >= 0 {
 			h.priority = inner.priority
 		}
@@ -144,7 +146,7 @@ var errShort5424 = errors.New("RFC 5424 header ends too early")
 func (h *header) rfc5424(s string, received time.Time) error {
 	var fields [6]string
 	for i := range fields {
-		sp := strings.IndexByte(s, ' ')
+		sp := indexByte(s, ' ')
 		if sp < 0 {
 			if i < len(fields)-1 {
 				return errShort5424
@@ -408,6 +410,10 @@ func isUptime(s string) bool {
 // timestamp reads the header's time and returns what follows it, or leaves
 // h.time zero where there is none.
 func (h *header) timestamp(s string, received time.Time) (rest string, err error) {
+	if t, ok := plain3164(s, received); ok {
+		h.time = t
+		return s[len("Mmm dd hh:mm:ss "):], nil
+	}
 	starred := s
 	for starred != "" && (starred[0] == '*' || starred[0] == '.' || starred[0] == '%') {
 		starred = starred[1:]
@@ -426,23 +432,23 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 	}
 	h.time = t
 	rest = starred[n:]
-	if z, _, ok := strings.Cut(rest[:min(len(rest), len(" ABCDE: %"))], ": %"); ok && isZoneName(z) { // "… 12:00:00.123 BEIJ: %SYS-5-…"
-		return rest[len(z)+2:], nil
+	if z := zoneName(rest); strings.HasPrefix(rest[z:], ": %") { // "… 12:00:00.123 BEIJ: %SYS-5-…"
+		return rest[z+2:], nil
 	}
 	return noSpaces(strings.TrimPrefix(rest, ":")), nil
 }
 
-func isZoneName(s string) bool {
-	s = strings.TrimPrefix(s, " ")
-	if len(s) > 5 {
-		return false
+// zoneName is how long the name of a zone is that s begins with, behind a blank or
+// not.
+func zoneName(s string) int {
+	i := 0
+	if s != "" && s[0] == ' ' {
+		i++
 	}
-	for i := 0; i < len(s); i++ {
-		if s[i] < 'A' || s[i] > 'Z' {
-			return false
-		}
+	for end := min(i+5, len(s)); i < end && s[i] >= 'A' && s[i] <= 'Z'; {
+		i++
 	}
-	return true
+	return i
 }
 
 // hostAndTag reads what follows the time. The first word is the host, unless it
@@ -540,8 +546,8 @@ func (h *header) tag(s string) {
 		return
 	}
 	if rest[0] == '[' {
-		end := strings.IndexByte(rest, ']')
-		if end < 0 || end > 64 {
+		end := indexByte(rest[:min(len(rest), 65)], ']')
+		if end < 0 {
 			return
 		}
 		pid, rest = rest[1:end], rest[end+1:]
@@ -603,14 +609,19 @@ func (h *header) deviceTag(s string) bool {
 // severities are the names of RFC 5424's numerical severities.
 var severities = [8]string{"emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"}
 
-// set writes the header into the event.
-func (h *header) set(ev *schemas.Event) {
+// set writes the header into the event; all that a bare one has is a priority. It
+// returns the name of the program.
+func (h *header) set(ev *schemas.Event, bare bool) (app string) {
 	ev.SetTime(schemas.FieldTimestamp, h.time)
 	if h.priority >= 0 {
 		ev.SetInt(schemas.FieldLogSyslogPriority, int64(h.priority))
 		ev.SetInt(schemas.FieldLogSyslogFacilityCode, int64(h.priority>>3))
 		ev.SetInt(schemas.FieldLogSyslogSeverityCode, int64(h.priority&7))
 		ev.SetString(schemas.FieldLogLevel, severities[h.priority&7])
+	}
+	if bare {
+		ev.SetString(schemas.FieldMessage, h.message)
+		return ""
 	}
 	ev.SetString(schemas.FieldLogSyslogVersion, h.version)
 	ev.SetString(schemas.FieldLogSyslogHostname, h.host)
@@ -621,15 +632,16 @@ func (h *header) set(ev *schemas.Event) {
 	ev.SetString(schemas.FieldHostName, h.host)
 	setHostIP(ev, h.host)
 	ev.SetString(schemas.FieldMessage, h.message)
+	app = appName(h.app)
 	if h.code {
 		ev.SetString(schemas.FieldEventCode, h.msgid)
 		ev.SetString(schemas.FieldEventProvider, h.app)
-		return
+		return app
 	}
-	app := appName(h.app)
 	ev.SetString(schemas.FieldProcessName, app)
 	ev.SetString(schemas.FieldEventProvider, app)
 	setWhole(ev, schemas.FieldProcessPID, h.procid)
+	return app
 }
 
 // appName is the program's name without its path and without the PAM module
@@ -638,7 +650,7 @@ func appName(tag string) string {
 	if strings.HasPrefix(tag, "/") {
 		tag = baseName(tag)
 	}
-	if i := strings.IndexByte(tag, '('); i > 0 {
+	if i := indexByte(tag, '('); i > 0 {
 		tag = tag[:i]
 	}
 	return tag
@@ -650,9 +662,7 @@ func notText(s string) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for i := 0; i < len(s); i++ {
 		for len(s)-i >= 8 { // eight at once, where none is below a blank or DEL
-			x := eight(s[i:])
-			del := x ^ 0x7f*ones
-			if ((x-' '*ones)&^x|(del-ones)&^del)&high != 0 {
+			if x := eight(s[i:]); ((x-' '*ones)|(x+ones))&^x&high != 0 {
 				break
 			}
 			i += 8

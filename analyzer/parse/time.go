@@ -6,7 +6,9 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 var errNoDate = errors.New("no such date or time")
@@ -17,16 +19,16 @@ type civil struct {
 }
 
 // in is the time at a fixed offset of seconds east of UTC.
-func (c civil) in(offset int) (time.Time, error) {
+func (c *civil) in(offset int) (time.Time, error) {
 	if err := c.check(); err != nil {
 		return time.Time{}, err
 	}
-	sec := days(c.year, c.month, c.day)*86400 + int64(c.hour*3600+c.minute*60+c.second-offset)
+	sec := days(c.year, c.month, c.day)*86400 + c.ofDay() - int64(offset)
 	return time.Unix(sec, int64(c.nano)).UTC(), nil
 }
 
 // local is the time in a location.
-func (c civil) local(loc *time.Location) (time.Time, error) {
+func (c *civil) local(loc *time.Location) (time.Time, error) {
 	if loc == time.UTC {
 		return c.in(0)
 	}
@@ -38,7 +40,7 @@ func (c civil) local(loc *time.Location) (time.Time, error) {
 
 // check accepts second 60, which a leap second has, and the years that can be
 // stored: nanoseconds since 1970 end in 2262, ClickHouse's DateTime64 begins in 1900.
-func (c civil) check() error {
+func (c *civil) check() error {
 	if c.month < 1 || c.month > 12 || c.day < 1 || c.day > monthDays(c.year, c.month) ||
 		c.hour > 23 || c.minute > 59 || c.second > 60 {
 		return errNoDate
@@ -48,9 +50,15 @@ func (c civil) check() error {
 
 func checkYear(year int) error {
 	if year < 1900 || year > 2261 {
-		return fmt.Errorf("year %d cannot be stored (1900 to 2261 can)", year)
+		return yearError(year)
 	}
 	return nil
+}
+
+type yearError int
+
+func (year yearError) Error() string {
+	return fmt.Sprintf("year %d cannot be stored (1900 to 2261 can)", int(year))
 }
 
 func monthDays(year, month int) int {
@@ -71,12 +79,10 @@ func monthDays(year, month int) int {
 func days(y, m, d int) int64 {
 	if m <= 2 {
 		y--
+		m += 12
 	}
-	era := y / 400
-	yoe := y - era*400
-	doy := (153*((m+9)%12)+2)/5 + d - 1
-	doe := yoe*365 + yoe/4 - yoe/100 + doy
-	return int64(era)*146097 + int64(doe) - 719468
+	doy := (153*(m-3)+2)/5 + d - 1
+	return int64(y*365 + y/4 - y/100 + y/400 + doy - 719468)
 }
 
 // two reads two digits.
@@ -275,6 +281,24 @@ func bsd(s string, received time.Time) (t time.Time, n int, err error) {
 	return t, i, err
 }
 
+// plain3164 is bsd for the time as RFC 3164 has it, followed by a word in lower case:
+// what nearly all lines begin with.
+func plain3164(s string, received time.Time) (t time.Time, ok bool) {
+	const form = "Mmm dd hh:mm:ss h"
+	if len(s) < len(form) || s[3] != ' ' || s[6] != ' ' || s[9] != ':' || s[12] != ':' || s[15] != ' ' || s[16]-'a' > 25 {
+		return t, false
+	}
+	c := civil{month: month(s)}
+	if c.day, ok = two(s, 4); !ok && s[4] == ' ' && isDigit(s[5]) {
+		c.day, ok = int(s[5]-'0'), true
+	}
+	if !ok || c.month == 0 || c.clock(s[7:]) == 0 {
+		return t, false
+	}
+	t, err := c.yearBy(received)
+	return t, err == nil
+}
+
 // bsdDate reads what stands before the clock, with the space after it.
 func (c *civil) bsdDate(s string) (n int) {
 	c.month = month(s)
@@ -453,15 +477,31 @@ func compactTime(s string, received time.Time) (t time.Time, n int) {
 // than a day after received: a line of New Year's Eve read on New Year's Day is
 // last year's, a device a minute ahead at midnight is next year's, and 29
 // February is the latest leap year's.
-func (c civil) yearBy(received time.Time) (time.Time, error) {
+func (c *civil) yearBy(received time.Time) (time.Time, error) {
 	if received.IsZero() {
 		return time.Time{}, errors.New("time without a year, and when it was received is not known")
 	}
-	limit := received.Add(maxAhead)
+	limit, loc := received.Add(maxAhead), received.Location()
+	known := &dates[(uintptr(unsafe.Pointer(loc))/64+uintptr(c.day))%uintptr(len(dates))]
+	if d := known.Load(); d != nil && d.in == loc && d.month == c.month && d.day == c.day && d.from <= limit.Unix() && limit.Unix() < d.to &&
+		c.hour <= 23 && c.minute <= 59 && c.second <= 60 {
+		return time.Unix(d.midnight+c.ofDay(), int64(c.nano)).UTC(), nil
+	}
+	t, err := c.latest(limit)
+	if err == nil {
+		if d := c.date(t, loc); d != nil {
+			known.Store(d)
+		}
+	}
+	return t, err
+}
+
+// latest is the time in the latest year in which it is not after the limit.
+func (c *civil) latest(limit time.Time) (time.Time, error) {
 	_, offset := limit.Zone()
 	c.year = limit.Year()
 	for range 9 { // between two leap years lie at most eight
-		if t, err := c.near(received.Location(), offset); err == nil && !t.After(limit) {
+		if t, err := c.near(limit.Location(), offset); err == nil && !t.After(limit) {
 			return t, nil
 		}
 		c.year--
@@ -469,9 +509,36 @@ func (c civil) yearBy(received time.Time) (time.Time, error) {
 	return time.Time{}, errNoDate
 }
 
+// ofDay is the seconds since midnight.
+func (c *civil) ofDay() int64 { return int64(c.hour*3600 + c.minute*60 + c.second) }
+
+// date is what a date without a year means in a location, for limits from from to
+// before to: most lines' date is that of others. midnight is its begin, from and to
+// are times as well, in seconds since 1970.
+type date struct {
+	in                 *time.Location
+	month, day         int
+	midnight, from, to int64
+}
+
+// dates are those last met. One takes another's place.
+var dates [32]atomic.Pointer[date]
+
+// date is the date of t, which c says, or nil where clocks are changed about then.
+func (c *civil) date(t time.Time, loc *time.Location) *date {
+	const day = 86400
+	d := &date{in: loc, month: c.month, day: c.day, midnight: t.Unix() - c.ofDay()}
+	begin, end := t.In(loc).ZoneBounds()
+	if !begin.IsZero() && begin.Unix() > d.midnight-day || !end.IsZero() && end.Unix() < d.midnight+2*day {
+		return nil
+	}
+	d.from, d.to = d.midnight+day+1, d.midnight+364*day // the whole day, a leap second too, and no other year's
+	return d
+}
+
 // near is local where the location's offset is known for another time: it is mostly
 // the same.
-func (c civil) near(loc *time.Location, offset int) (time.Time, error) {
+func (c *civil) near(loc *time.Location, offset int) (time.Time, error) {
 	t, err := c.in(offset)
 	if err != nil {
 		return t, err

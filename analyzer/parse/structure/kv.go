@@ -95,6 +95,11 @@ func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 	last := AtStart
 	at, ok := k.first(s, lex)
 	for ok {
+		if at.number >= 0 && unclosed == [2]bool{} {
+			if dst, at, ok = k.appendExpected(dst, s, at, lex, before+MaxPairs); !ok {
+				break
+			}
+		}
 		if len(dst)-before == MaxPairs {
 			return dst, errPairs
 		}
@@ -150,6 +155,44 @@ func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 	return dst, nil
 }
 
+// appendExpected appends the pair whose key is at, and those after it, as long as
+// each is simple and followed by the key that the lexicon expects or by the end:
+// nothing else could be read there. It returns the key whose pair is not so; false
+// is the end.
+func (k *KV) appendExpected(dst []Pair, s string, at key, lex *Lexicon, most int) ([]Pair, key, bool) {
+	for len(dst) < most && at.value < len(s) {
+		v, end, after := at.value, 0, 0
+		switch c := k.class[s[v]]; {
+		case c&isQuote != 0:
+			v++
+			end = near(s, v, s[v-1])
+			if after = end + 1; end < 0 || s[end-1] == '\\' {
+				return dst, at, true
+			}
+		case c&isBlank != 0 || !k.apart:
+			return dst, at, true
+		default:
+			end = k.separator(s, v)
+			if after = end; end > v && k.class[s[end-1]]&isBlank != 0 {
+				return dst, at, true
+			}
+		}
+		next, ok := key{}, after < len(s)
+		if ok {
+			if next = k.expectedAfter(s, after, lex, at.number); next.number < 0 {
+				return dst, at, true
+			}
+		}
+		var p *Pair
+		dst, p = grow(dst)
+		p.Key, p.Value, p.Number = s[at.start:at.end], s[v:end], int32(at.number+1) //nolint:gosec // of few thousand words
+		if at = next; !ok {
+			return dst, at, false
+		}
+	}
+	return dst, at, true
+}
+
 // grow makes room for one pair, which may have what another left there in its Key,
 // its Value and its Number.
 func grow(dst []Pair) ([]Pair, *Pair) {
@@ -176,18 +219,25 @@ func (k *KV) first(s string, lex *Lexicon) (key, bool) {
 // key, which tries the expected key first.
 func (k *KV) following(s string, from, floor int, lex *Lexicon, last int) (key, bool) {
 	if lex != nil && last >= 0 {
-		start, between := from, uint8(0)
-		for start < len(s) && start-from < 4 && k.class[s[start]]&(isSeparator|isBlank) != 0 {
-			between |= k.class[s[start]]
-			start++
-		}
-		if between&isSeparator != 0 {
-			if at := k.expected(s, start, lex, last); at.number >= 0 {
-				return at, true
-			}
+		if at := k.expectedAfter(s, from, lex, last); at.number >= 0 {
+			return at, true
 		}
 	}
 	return k.next(s, from, floor)
+}
+
+// expectedAfter is the key that the lexicon expects, if it stands behind a few
+// separators at from.
+func (k *KV) expectedAfter(s string, from int, lex *Lexicon, last int) key {
+	start, between := from, uint8(0)
+	for start < len(s) && start-from < 4 && k.class[s[start]]&(isSeparator|isBlank) != 0 {
+		between |= k.class[s[start]]
+		start++
+	}
+	if between&isSeparator == 0 {
+		return key{number: Unknown}
+	}
+	return k.expected(s, start, lex, last)
 }
 
 // expected is the key that the lexicon expects after the last one, if it stands at
