@@ -8,8 +8,9 @@
 -- (lower case), which finds what a text contains; names have one of whole names.
 -- So have servers and technologies, of which there are few: a word by itself is
 -- looked for in all of these, and one column without an index makes the others'
--- useless; and systems, whose dictionary is large. Headers and bodies have none: it
--- would be larger than they are, and cost more than all else of writing a row.
+-- useless; and systems, whose dictionary is large. A unit's addresses lie together,
+-- so sets of units leave most granules out. Headers and bodies have none: it would
+-- be larger than they are, and cost more than all else of writing a row.
 --
 -- Newer rows replace older ones of the same place. Reading them with FINAL merges
 -- all of the table at every question, so there is to be one large part, and what
@@ -63,7 +64,9 @@ CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
     INDEX in_server lower(server) TYPE text(tokenizer = ngrams(3)),
     INDEX in_app lower(app) TYPE text(tokenizer = ngrams(3)),
     INDEX in_system lower(system) TYPE text(tokenizer = ngrams(2)),
-    INDEX in_icon icon_hash TYPE bloom_filter(0.001) GRANULARITY 1
+    INDEX in_icon icon_hash TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX in_unit unit_in TYPE set(64) GRANULARITY 8,
+    INDEX of_unit unit TYPE set(64) GRANULARITY 8
 )
 ENGINE = {{.Engine "ReplacingMergeTree" "version"}}
 ORDER BY (ip, port, transport, name)
