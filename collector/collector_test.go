@@ -198,7 +198,7 @@ type stored struct {
 
 func (w *world) read() (s stored) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	last := map[string]uint64{}
 	err := kafka.Follow(ctx, w.cfg.Kafka, kafka.Deps{}, schemas.TopicLogs, func(r kafka.Record) error {

@@ -1,7 +1,6 @@
 package search
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -130,8 +129,13 @@ func FindAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery) (AssetPage
 	return page, err
 }
 
-// maxPlaces bounds the places whose rows are read at once.
-const maxPlaces = 8192
+// The bounds of the places whose rows are read at once. They stand in a request's
+// address, where each byte may take three: ClickHouse reads a MiB of that
+// (http_max_uri_size).
+const (
+	maxPlaces      = 2048
+	maxPlacesBytes = 256 << 10
+)
 
 // EachAsset calls f for the assets that meet a condition, by address.
 //
@@ -176,18 +180,22 @@ func EachAsset(ctx context.Context, db *clickhouse.DB, q AssetQuery, f func(*Fou
 func placesOf(ctx context.Context, db *clickhouse.DB, c query.Condition, from *place, limit int) (places []place, more bool, err error) {
 	params := maps.Clone(c.Params)
 	sql := "SELECT ip, port, transport, name FROM asset_search WHERE " + c.SQL + from.after(params) + order + " LIMIT " + strconv.Itoa(limit)
+	rows, size := 0, 0
 	err = each(ctx, db, sql, params, nil, func(scan func(...any) error) error {
 		var at place
-		limit--
+		rows++
 		if err := scan(&at.IP, &at.Port, &at.Transport, &at.Name); err != nil {
 			return err
+		}
+		if size += len(at.tuple()); size > maxPlacesBytes && len(places) > 0 { // this one and those after it come next
+			return nil
 		}
 		if len(places) == 0 || at != places[len(places)-1] { // not another row of the same
 			places = append(places, at)
 		}
 		return nil
 	})
-	return places, limit == 0, err
+	return places, rows == limit || size > maxPlacesBytes, err
 }
 
 // newest calls f for the newest rows of places that meet a condition, up to a
@@ -323,16 +331,18 @@ func (p *place) after(params ch.Parameters) string {
 	return " AND ip >= toIPv6({at_ip:String}) AND (ip, port, transport, name) > (toIPv6({at_ip:String}), {at_port:UInt16}, {at_transport:String}, {at_name:String})"
 }
 
-// placesParam writes places as a value of the type Array(Tuple(IPv6, UInt16,
-// String, String)).
+// tuple writes the place as a value of the type Tuple(IPv6, UInt16, String, String).
+func (p *place) tuple() string {
+	return "('" + p.address() + "'," + strconv.Itoa(int(p.Port)) + "," + quoted(p.Transport) + "," + quoted(p.Name) + ")"
+}
+
+// placesParam writes places as an Array of such.
 func placesParam(places []place) string {
-	var b strings.Builder
+	tuples := make([]string, len(places))
 	for i := range places {
-		p := &places[i]
-		b.WriteString(cmp.Or(strings.Repeat(",", min(i, 1)), "["))
-		b.WriteString("('" + p.address() + "'," + strconv.Itoa(int(p.Port)) + "," + quoted(p.Transport) + "," + quoted(p.Name) + ")")
+		tuples[i] = places[i].tuple()
 	}
-	return b.String() + "]"
+	return "[" + strings.Join(tuples, ",") + "]"
 }
 
 // Bucket is how many assets have a value.
@@ -357,20 +367,20 @@ const MaxBuckets = 1000
 // read everything may.
 var countSettings = ch.Settings{"optimize_move_to_prewhere_if_final": 1, "use_index_for_in_with_subqueries": 0, "max_bytes_before_external_group_by": 512 << 20}
 
-// current makes, of a SELECT and its end, the same of the newest row of every
-// asset. FINAL would merge the whole table; so the largest part is read as it is,
+// counted counts the newest row of every asset by a value. FINAL would merge the whole table; so the largest part is read as it is,
 // but for the assets that other parts hold too, and only those parts are merged.
 // A part holds an asset once, and what the others hold was written later, with a
 // version that is no lower. When another merge takes the part away meanwhile, no
 // row is in it, and all are read with FINAL: slower, and the same. Both halves see
 // the table as of one moment (enable_shared_storage_snapshot_in_query).
-func current(part, selected, where, end string) string {
+func counted(part, value, where string) string {
+	selected, end := "SELECT "+value+" AS value, count() AS n FROM asset_search", " GROUP BY value"
 	if part == "" {
-		return selected + " FROM asset_search FINAL WHERE " + where + end
+		return selected + " FINAL WHERE " + where + end
 	}
-	return "(" + selected + " FROM asset_search WHERE _part = {part:String} AND " + where +
+	return "(" + selected + " WHERE _part = {part:String} AND " + where +
 		" AND id GLOBAL NOT IN (SELECT id FROM asset_search WHERE _part != {part:String})" + end +
-		") UNION ALL (" + selected + " FROM asset_search FINAL WHERE _part != {part:String} AND " + where + end + ")"
+		") UNION ALL (" + selected + " FINAL WHERE _part != {part:String} AND " + where + end + ")"
 }
 
 // CountAssets counts the assets that meet a condition by a field; q.Limit is how
@@ -399,7 +409,7 @@ func CountAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery, by string
 	c.Params["part"] = part
 	// Counted by the column's own value first, which is one of a dictionary where
 	// there are few; what a value's list holds is told apart afterwards.
-	sql := "SELECT value, sum(n) AS m FROM (" + current(part, "SELECT "+value+" AS value, count() AS n", c.SQL, " GROUP BY value") + ") GROUP BY value"
+	sql := "SELECT value, sum(n) AS m FROM (" + counted(part, value, c.SQL) + ") GROUP BY value"
 	switch {
 	case by == "":
 		sql = "SELECT '', m, m, toUInt64(0) FROM (" + sql + ")"

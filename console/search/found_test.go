@@ -332,6 +332,37 @@ func TestFoundIsWhatHolds(t *testing.T) {
 	})
 }
 
+// However many assets are asked for, and however long their names are, all of them
+// come, once and in order, those that were written anew too.
+func TestManyLongNames(t *testing.T) {
+	db := open(t)
+	const n = 10_000
+	odd := strings.Repeat(`\000'`, 40)
+	write := func(step int, version uint64) {
+		var rows []schemas.NotedAsset
+		for i := 0; i < n; i += step {
+			name := fmt.Sprintf("%05d.%s.example.edu.cn", i, odd)
+			rows = append(rows, schemas.NotedAsset{Asset: schemas.Asset{Key: schemas.DomainKey(name), Kind: schemas.AssetDomain, Name: name, Version: version, First: now, Last: now}})
+		}
+		if err := db.InsertSearch(t.Context(), rows, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1, 1)
+	write(7, 2)
+	next := 0
+	err := EachAsset(t.Context(), db, AssetQuery{Text: "kind = domain", Now: now, Limit: MaxExport}, func(f *Found) error {
+		if want := fmt.Sprintf("domain/%05d.", next); !strings.HasPrefix(f.Key, want) {
+			t.Fatalf("%s, want %s", f.Key, want)
+		}
+		next++
+		return nil
+	})
+	if err != nil || next != n {
+		t.Errorf("%d of %d, %v", next, n, err)
+	}
+}
+
 func ask(t *rapid.T, db *clickhouse.DB, there map[string]schemas.NotedAsset, q question) {
 	var want []string
 	byProtocol := map[string]uint64{}

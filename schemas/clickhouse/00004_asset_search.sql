@@ -12,9 +12,9 @@
 -- so sets of units leave most granules out. Headers and bodies have none: it would
 -- be larger than they are, and cost more than all else of writing a row.
 --
--- Newer rows replace older ones of the same place. Reading them with FINAL merges
--- all of the table at every question, so there is to be one large part, and what
--- was written since is small: what is older than an hour is merged into it.
+-- Newer rows replace older ones of the same place. Counting with FINAL merges all
+-- of the table at every question, so there is to be one large part, and what was
+-- written since is small: what is older than an hour is merged into it.
 -- Granules and blocks are small, since what is found lies in many places, and of
 -- each a granule of every column is read.
 CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
