@@ -50,7 +50,8 @@ type ScanTask struct {
 	Reason      string         `json:"reason,omitempty"`
 	Scope       []string       `json:"scope,omitempty"` // of a job's first shard: the address blocks and names that were asked for; empty: all that is authorised
 	Created     time.Time      `json:"created"`
-	NotBefore   time.Time      `json:"not_before,omitzero"` // the beginning of the hours in which it may be done
+	Hours       string         `json:"hours,omitempty"`     // in which it may be done, as the registry said when it was planned: for people, since the registry decides
+	NotBefore   time.Time      `json:"not_before,omitzero"` // their beginning
 	Expires     time.Time      `json:"expires"`             // not started after this
 
 	// NotBy is the scanner that has seen what is asked about: another one should

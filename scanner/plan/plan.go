@@ -508,7 +508,7 @@ func (p *planner) add(g *group, t schemas.ScanTask) error {
 		if begin.After(p.request.Now) {
 			t.NotBefore = begin.UTC()
 		}
-		t.Expires = p.request.Now.Add(lifetimeHours)
+		t.Hours, t.Expires = g.hours, p.request.Now.Add(lifetimeHours)
 	}
 	p.out = append(p.out, t)
 	return nil

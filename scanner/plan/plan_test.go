@@ -287,6 +287,9 @@ func checkPolicy(t interface{ Fatalf(string, ...any) }, snap *directory.Snapshot
 	if task.NetworkRate != n.Rate || task.HostRate != n.HostRate {
 		t.Fatalf("%s is planned at %d and %d packets a second, not %d and %d", ip, task.NetworkRate, task.HostRate, n.Rate, n.HostRate)
 	}
+	if task.Hours != n.Hours {
+		t.Fatalf("%s is planned for the hours %q, not %q", ip, task.Hours, n.Hours)
+	}
 	begin := task.NotBefore
 	if begin.IsZero() {
 		begin = now

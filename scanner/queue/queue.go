@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"time"
 
+	"fengsui/internal/hours"
 	"fengsui/schemas"
 )
 
@@ -53,6 +54,7 @@ type shard struct {
 	number    int               // of the shard within its job, for order
 	cost      float64
 	about     string // what it looks at, for people
+	hours     hours.Hours
 	epoch     int
 	settled   bool
 	outcome   schemas.ScanOutcome
@@ -109,6 +111,7 @@ func (q *Queue) Task(t schemas.ScanTask, now time.Time) {
 	}
 	s.task, s.cost, s.about, s.came = &t, Cost(&t), about(&t), now
 	s.number, _ = strconv.Atoi(t.Shard)
+	s.hours, _ = hours.Parse(t.Hours) // what cannot be read is always
 	if s.settled {
 		s.forgetTargets()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"fengsui/internal/hours"
 	"fengsui/schemas"
 )
 
@@ -186,6 +187,40 @@ func TestWaitsAndExpires(t *testing.T) {
 }
 
 // A class passes the next, whatever came first, and nothing else does.
+// A shard that nobody came to before its hours ended waits for the next ones, and
+// is not for anybody to begin.
+func TestUnbegunShardWaitsForItsHours(t *testing.T) {
+	q := New(testLease)
+	night := task("j", "u", 1, 2, "")
+	night.Hours = "22:00-06:00"
+	q.Task(night, start)
+	unreadable := task("other", "u", 1, 1, "")
+	unreadable.Hours = "when the moon is full"
+	q.Task(unreadable, start)
+	f := func(at string, waits bool, until string) {
+		t.Helper()
+		when := func(s string) time.Time {
+			t.Helper()
+			out, err := time.ParseInLocation(time.DateTime, s, hours.Zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		for _, j := range q.Jobs(when(at)) {
+			wanted := waits && j.ID == "j"
+			if (j.Waiting == 1) != wanted || (j.Queued == 1) == wanted || wanted && !j.Next.Equal(when(until)) {
+				t.Errorf("at %s: %+v", at, j)
+			}
+		}
+	}
+	day := start.In(hours.Zone).Format(time.DateOnly)
+	f(day+" 21:59:59", true, day+" 22:00:00")
+	f(day+" 22:00:00", false, "")
+	f(day+" 05:59:59", false, "")
+	f(day+" 06:00:00", true, day+" 22:00:00")
+}
+
 func TestClasses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New(testLease)

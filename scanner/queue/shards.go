@@ -19,8 +19,10 @@ const (
 // stateOf is what a shard is at, and until when it waits.
 func (q *Queue) stateOf(s *shard, now time.Time) (state string, wait time.Time) {
 	wait = s.notBefore
-	if s.task.NotBefore.After(wait) {
-		wait = s.task.NotBefore
+	for _, begin := range []time.Time{s.task.NotBefore, s.hours.Next(now)} {
+		if begin.After(wait) {
+			wait = begin
+		}
 	}
 	switch {
 	case s.settled:
