@@ -22,6 +22,7 @@ type literals struct {
 	stride int      // every how many bytes a text is looked at
 	size   int      // bytes of a group
 	mask   uint32   // of them
+	fast   *nibbles // of few texts: where their groups may stand; nil: they are looked for one by one
 }
 
 type gram struct {
@@ -53,6 +54,10 @@ func newLiterals(texts []string) *literals {
 		l.stride = min(l.stride, len(t)-l.size+1)
 	}
 	l.mask = 0x20202020 >> (8 * (gramBytes - l.size))
+	fast, groups := nibblesOf(texts)
+	if fast != nil {
+		l.fast, l.stride = fast, 1 // all places are looked at
+	}
 	common := map[uint32]int{} // how many texts have the group
 	for _, t := range texts {
 		for i := range len(t) - l.size + 1 {
@@ -62,6 +67,9 @@ func newLiterals(texts []string) *literals {
 	byGroup := map[uint32][]place{}
 	for n, t := range texts {
 		from := l.rarest(t, common)
+		if fast != nil {
+			from = groups[n]
+		}
 		for k := range l.stride {
 			g := l.group(t, from+k)
 			byGroup[g] = append(byGroup[g], place{int32(n), int32(from + k)}) //nolint:gosec // bounded by the rules' size
@@ -116,6 +124,13 @@ func groupHash(g uint32) uint32 { return g * 0x9E3779B1 }
 // find calls found for each text that stands in s, in any case of its ASCII
 // letters, with where it begins. It stops when found returns false.
 func (l *literals) find(s []byte, found func(text int32, at int) bool) {
+	if l.fast != nil {
+		l.fast.find(s, func(at int) bool {
+			g := groupAt(s, at) | l.mask
+			return l.at(s, at, g, groupHash(g), found)
+		})
+		return
+	}
 	i := 0
 	if l.size == gramBytes {
 		// Four looks, and one branch for all: mostly none of them sees anything.

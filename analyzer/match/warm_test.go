@@ -11,9 +11,9 @@ import (
 	"fengsui/rules"
 )
 
-// cpu is the processor time of this thread, in nanoseconds: on a machine that
+// threadTime is the processor time of this thread, in nanoseconds: on a machine that
 // others use, too, the clock says little.
-func cpu(b *testing.B) int64 {
+func threadTime(b *testing.B) int64 {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
 		b.Fatal(err)
@@ -52,9 +52,9 @@ func BenchmarkWarm(b *testing.B) {
 				runtime.GC()
 				best := int64(math.MaxInt64) // of all passes: the one that was disturbed least
 				for b.Loop() {
-					start := cpu(b)
+					start := threadTime(b)
 					pass()
-					best = min(best, cpu(b)-start)
+					best = min(best, threadTime(b)-start)
 				}
 				b.ReportMetric(float64(best)/float64(len(lines)), "cpu-ns/event")
 			})

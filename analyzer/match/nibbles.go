@@ -1,0 +1,126 @@
+package match
+
+import (
+	"math/bits"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// nibbles tells where in a text one of a few groups of bytes may stand, 32 places
+// at a time, where the processor can: for each of a group's bytes a table says, by
+// the lower half of a byte, which groups it may be part of (after Teddy, the filter
+// of Geoffrey Langdale's in Hyperscan, which asks both halves of fewer bytes). The
+// cases of a letter have one lower half. A place that it names may be none; a place
+// that it does not name is none.
+type nibbles struct {
+	tables [gramBytes][nibbleBlock]uint8 // the sixteen entries twice; a bit a bucket
+}
+
+const (
+	nibbleBuckets = 8                           // the bits of an entry
+	nibbleBlock   = 32                          // places that are looked at together
+	nibbleSpan    = nibbleBlock + gramBytes - 1 // bytes
+	maxNibbles    = 64                          // groups: of more, a bucket holds too many to tell places apart
+)
+
+// newNibbles makes the tables for groups of ASCII. Those that resemble one another
+// share a bucket.
+func newNibbles(groups []string) *nibbles {
+	slices.SortFunc(groups, func(a, b string) int { return strings.Compare(reversed(a), reversed(b)) })
+	groups = slices.Compact(groups)
+	n := &nibbles{}
+	for i, g := range groups {
+		for k := range gramBytes {
+			for lane := 0; lane < nibbleBlock; lane += 16 {
+				n.tables[k][lane+int(g[k]&0x0f)] |= 1 << (i * nibbleBuckets / len(groups))
+			}
+		}
+	}
+	return n
+}
+
+func reversed(s string) string {
+	b := []byte(s)
+	slices.Reverse(b)
+	return string(b)
+}
+
+// nibblesOf picks of each text the group that is least common anywhere, and says
+// where it stands; nil where that cannot be: of too many texts, or where one is too
+// short or not of ASCII.
+func nibblesOf(texts []string) (n *nibbles, at []int) {
+	if !hasNibbles || len(texts) > maxNibbles {
+		return nil, nil
+	}
+	groups := make([]string, len(texts))
+	at = make([]int, len(texts))
+	for n, t := range texts {
+		best, least := -1, 0.0
+		for i := range len(t) - gramBytes + 1 {
+			if f, ok := frequency(t[i : i+gramBytes]); ok && (best < 0 || f < least) {
+				best, least = i, f
+			}
+		}
+		if best < 0 {
+			return nil, nil
+		}
+		groups[n], at[n] = t[best:best+gramBytes], best
+	}
+	return newNibbles(groups), at
+}
+
+// find calls may for the places in s, in order, where a group may stand, until it
+// returns false.
+func (n *nibbles) find(s []byte, may func(at int) bool) {
+	var short [nibbleSpan]byte
+	places := len(s) - gramBytes + 1
+	if places < nibbleBlock { // the rest of the block is zeroes, and no place
+		copy(short[:], s)
+		s = short[:]
+	}
+	for i := 0; i < places; {
+		blocks, known := (places-i)/nibbleBlock, 0
+		if blocks == 0 { // the last block begins among places that are known
+			from := max(places-nibbleBlock, 0)
+			blocks, known, i = 1, i-from, from
+		}
+		at, hits := nibbleScan(&s[i], blocks, n)
+		if hits = hits >> known << known; hits == 0 {
+			i += blocks * nibbleBlock
+			continue
+		}
+		for i += at; hits != 0; hits &= hits - 1 {
+			at := i + bits.TrailingZeros32(hits)
+			if at >= places || !may(at) {
+				return
+			}
+		}
+		i += nibbleBlock
+	}
+}
+
+// byCommonness is bytes from the most to the least frequent in Windows events as
+// JSON, in one case, as counted in those of EVTX-ATTACK-SAMPLES and OTRF.
+const byCommonness = `a"e0st\cornid: bm12wl,-ug34pfyv568.q79hxkjz+|}{=%_()/;$'@][?#*` + "`!~^><&"
+
+// halves is how common the lower halves of ASCII are, roughly.
+var halves = func() (out [16]float64) {
+	for rank := range len(byCommonness) {
+		left := float64(len(byCommonness) - rank)
+		out[byCommonness[rank]&0x0f] += left * left
+	}
+	return out
+}()
+
+// frequency is how common a group is, roughly; not ok if it is not of ASCII.
+func frequency(group string) (f float64, ok bool) {
+	f = 1
+	for i := range len(group) {
+		if group[i] >= utf8.RuneSelf {
+			return 0, false
+		}
+		f *= halves[group[i]&0x0f]
+	}
+	return f, true
+}
