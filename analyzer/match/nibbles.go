@@ -1,10 +1,11 @@
 package match
 
 import (
+	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // nibbles tells where in a text one of a few groups of bytes may stand, 32 places
@@ -21,29 +22,49 @@ const (
 	nibbleBuckets = 8                           // the bits of an entry
 	nibbleBlock   = 32                          // places that are looked at together
 	nibbleSpan    = nibbleBlock + gramBytes - 1 // bytes
-	maxNibbles    = 64                          // groups: of more, a bucket holds too many to tell places apart
+	maxNibbles    = 128                         // groups: of more, a bucket holds too many to tell places apart
 )
 
-// newNibbles makes the tables for groups of ASCII. Those that resemble one another
-// share a bucket.
+// newNibbles makes the tables for groups of ASCII. Each, the common ones first,
+// shares the bucket in which it makes the fewest places more that may be named.
 func newNibbles(groups []string) *nibbles {
-	slices.SortFunc(groups, func(a, b string) int { return strings.Compare(reversed(a), reversed(b)) })
-	groups = slices.Compact(groups)
+	slices.SortFunc(groups, func(a, b string) int {
+		return cmp.Or(cmp.Compare(frequency(masksOf(b)), frequency(masksOf(a))), strings.Compare(a, b))
+	})
 	n := &nibbles{}
-	for i, g := range groups {
+	var buckets [nibbleBuckets]halfMasks
+	for _, g := range slices.Compact(groups) {
+		best, least := 0, math.Inf(1)
+		for b, have := range buckets {
+			if more := frequency(have.with(masksOf(g))) - frequency(have); more < least {
+				best, least = b, more
+			}
+		}
+		buckets[best] = buckets[best].with(masksOf(g))
 		for k := range gramBytes {
 			for lane := 0; lane < nibbleBlock; lane += 16 {
-				n.tables[k][lane+int(g[k]&0x0f)] |= 1 << (i * nibbleBuckets / len(groups))
+				n.tables[k][lane+int(g[k]&0x0f)] |= 1 << best
 			}
 		}
 	}
 	return n
 }
 
-func reversed(s string) string {
-	b := []byte(s)
-	slices.Reverse(b)
-	return string(b)
+// halfMasks are, for each byte of a group, the lower halves that it may have.
+type halfMasks [gramBytes]uint16
+
+func masksOf(group string) (m halfMasks) {
+	for k := range m {
+		m[k] = 1 << (group[k] & 0x0f)
+	}
+	return m
+}
+
+func (m halfMasks) with(o halfMasks) halfMasks {
+	for k := range m {
+		m[k] |= o[k]
+	}
+	return m
 }
 
 // nibblesOf picks of each text the group that is least common anywhere, and says
@@ -56,9 +77,10 @@ func nibblesOf(texts []string) (n *nibbles, at []int) {
 	groups := make([]string, len(texts))
 	at = make([]int, len(texts))
 	for n, t := range texts {
-		best, least := -1, 0.0
+		best, least := -1, math.Inf(1)
 		for i := range len(t) - gramBytes + 1 {
-			if f, ok := frequency(t[i : i+gramBytes]); ok && (best < 0 || f < least) {
+			g := t[i : i+gramBytes]
+			if f := frequency(masksOf(g)); f < least && ascii(g) {
 				best, least = i, f
 			}
 		}
@@ -104,23 +126,31 @@ func (n *nibbles) find(s []byte, may func(at int) bool) {
 // JSON, in one case, as counted in those of EVTX-ATTACK-SAMPLES and OTRF.
 const byCommonness = `a"e0st\cornid: bm12wl,-ug34pfyv568.q79hxkjz+|}{=%_()/;$'@][?#*` + "`!~^><&"
 
-// halves is how common the lower halves of ASCII are, roughly.
-var halves = func() (out [16]float64) {
+// commonHalves is how common the lower halves of ASCII are, roughly.
+var commonHalves = func() (out [16]float64) {
+	all := 0.0
 	for rank := range len(byCommonness) {
 		left := float64(len(byCommonness) - rank)
 		out[byCommonness[rank]&0x0f] += left * left
+		all += left * left
+	}
+	for h := range out {
+		out[h] /= all
 	}
 	return out
 }()
 
-// frequency is how common a group is, roughly; not ok if it is not of ASCII.
-func frequency(group string) (f float64, ok bool) {
-	f = 1
-	for i := range len(group) {
-		if group[i] >= utf8.RuneSelf {
-			return 0, false
+// frequency is how many of all places are named, roughly.
+func frequency(m halfMasks) float64 {
+	f := 1.0
+	for _, halves := range m {
+		sum := 0.0
+		for h, often := range commonHalves {
+			if halves>>h&1 != 0 {
+				sum += often
+			}
 		}
-		f *= halves[group[i]&0x0f]
+		f *= sum
 	}
-	return f, true
+	return f
 }
