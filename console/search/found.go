@@ -367,20 +367,23 @@ const MaxBuckets = 1000
 // read everything may.
 var countSettings = ch.Settings{"optimize_move_to_prewhere_if_final": 1, "use_index_for_in_with_subqueries": 0, "max_bytes_before_external_group_by": 512 << 20}
 
-// counted counts the newest row of every asset by a value. FINAL would merge the whole table; so the largest part is read as it is,
-// but for the assets that other parts hold too, and only those parts are merged.
-// A part holds an asset once, and what the others hold was written later, with a
-// version that is no lower. When another merge takes the part away meanwhile, no
-// row is in it, and all are read with FINAL: slower, and the same. Both halves see
-// the table as of one moment (enable_shared_storage_snapshot_in_query).
+// counted counts the newest row of every asset by a value. FINAL would merge the
+// whole table; so the largest part is read as it is, but for the assets that other
+// parts hold too, and only those parts are merged. A part holds an asset once, and
+// what the others hold was written later, with a version that is no lower. When
+// another merge takes the part away meanwhile, no row is in it, and all are read
+// with FINAL: slower, and the same. Both halves see the table as of one moment
+// (enable_shared_storage_snapshot_in_query).
 func counted(part, value, where string) string {
-	selected, end := "SELECT "+value+" AS value, count() AS n FROM asset_search", " GROUP BY value"
-	if part == "" {
-		return selected + " FINAL WHERE " + where + end
+	count := func(n, rows string) string {
+		return "SELECT " + value + " AS value, " + n + " AS n FROM asset_search" + rows + where + " GROUP BY value"
 	}
-	return "(" + selected + " WHERE _part = {part:String} AND " + where +
-		" AND id GLOBAL NOT IN (SELECT id FROM asset_search WHERE _part != {part:String})" + end +
-		") UNION ALL (" + selected + " FINAL WHERE _part != {part:String} AND " + where + end + ")"
+	if part == "" {
+		return count("count()", " FINAL WHERE ")
+	}
+	// What counts is counted, since to leave the others out copies all values.
+	newest := count("countIf(id GLOBAL NOT IN (SELECT id FROM asset_search WHERE _part != {part:String}))", " WHERE _part = {part:String} AND ")
+	return "(" + newest + " HAVING n > 0) UNION ALL (" + count("count()", " FINAL WHERE _part != {part:String} AND ") + ")"
 }
 
 // CountAssets counts the assets that meet a condition by a field; q.Limit is how

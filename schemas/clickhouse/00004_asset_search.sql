@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS asset_search {{.On}} (
     status      UInt16,
     host        String CODEC(ZSTD(1)),
     domain      Array(String) CODEC(ZSTD(1)),
-    title       String CODEC(ZSTD(1)),
+    title       String,
     header      String CODEC(ZSTD(1)),
     body        String CODEC(ZSTD(1)),
     banner      String CODEC(ZSTD(1)),
