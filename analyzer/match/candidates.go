@@ -11,11 +11,12 @@ import (
 // atoms were seen to hold.
 type livePlan struct {
 	plan     *plan
-	triggers []trigger // by atom
-	always   []int32   // rules that nothing triggers
-	slots    []int32   // whose values are looked at
-	turns    []uint32  // of each rule: the event that it was last tried for
-	version  uint32    // of triggers
+	triggers []trigger  // by atom
+	always   []int32    // rules that nothing triggers and no slot decides
+	slots    []planSlot // whose values are looked at
+	watched  []trigger  // by slot, in place of the atom: rules that nothing triggers and the slot may rule out
+	turns    []uint32   // of each rule: the event that it was last tried for
+	version  uint32     // of triggers
 
 	events   uint64
 	next     uint64 // the event at which to begin or end a sample
@@ -25,6 +26,12 @@ type livePlan struct {
 }
 
 type trigger struct{ atom, rule int32 }
+
+// planSlot is a slot that a plan looks at.
+type planSlot struct {
+	slot int32
+	none *view // of values that make nothing true; nil if no rule cares
+}
 
 // A sample counts how often every atom of the plan holds. The first is taken at
 // once; a later one when the plan has seen eight times as many events.
@@ -41,7 +48,7 @@ func newLivePlan(e *Engine, p *plan) *livePlan {
 	l.choose(e, func(a int32) float32 { return e.index.atoms[a].prior })
 	if len(p.rules) > fewRules {
 		l.sampling, l.next, l.samples = true, firstSample, 1
-		l.slots = p.slots
+		l.slots = l.everySlot(e)
 	}
 	return l
 }
@@ -69,19 +76,27 @@ func (s *state) choose(l *livePlan, timed bool) {
 		clear(s.fired)
 	}
 	s.tried = append(s.tried[:0], l.always...)
-	for _, slot := range l.slots {
-		e := s.entryOf(slot)
-		if len(e.atoms)+len(e.maybe) == 0 {
+	s.hits = s.hits[:0]
+	for i := range l.slots {
+		e, v := s.entryOf(l.slots[i].slot), l.slots[i].none
+		if len(e.atoms)+len(e.maybe) > 0 {
+			v = l.view(s.engine, e, l.slots[i].slot)
+		} else if v == nil {
 			continue
 		}
-		for _, r := range l.view(e).rules {
+		for _, r := range v.rules {
 			if l.turns[r] != s.turn {
 				l.turns[r] = s.turn
 				s.tried = append(s.tried, r)
 			}
 		}
+		for _, r := range v.holds {
+			if l.turns[r] != s.turn {
+				l.turns[r] = s.turn
+				s.hits = append(s.hits, r)
+			}
+		}
 	}
-	s.hits = s.hits[:0]
 	for _, r := range s.tried {
 		if rule := &l.plan.rules[r]; timed && s.tryTimed(rule) || !timed && s.try(rule) {
 			s.hits = append(s.hits, r)
@@ -130,23 +145,31 @@ func (s *state) truth(f *formula) bool {
 }
 
 // view is what the entry means to the plan.
-func (l *livePlan) view(e *entry) *view {
-	for _, v := range e.views {
+func (l *livePlan) view(e *Engine, of *entry, slot int32) *view {
+	v := of.view
+	if v == nil || v.plan != l {
+		v = l.find(of, slot)
+		of.view = v
+	}
+	if v.version != l.version {
+		l.look(e, v)
+	}
+	l.count(v)
+	return v
+}
+
+// find finds or makes the view, which is not looked at yet when it is new.
+func (l *livePlan) find(of *entry, slot int32) *view {
+	for _, v := range of.views {
 		if v.plan == l {
-			if v.version != l.version {
-				l.look(v)
-			}
-			l.count(v)
 			return v
 		}
 	}
-	v := &view{plan: l, entry: e}
-	l.look(v)
-	l.count(v)
-	if len(e.views) >= maxViews { // of plans that are gone, or a sender who makes shapes up
-		e.views = e.views[:0]
+	v := &view{plan: l, entry: of, slot: slot}
+	if len(of.views) >= maxViews { // of plans that are gone, or a sender who makes shapes up
+		of.views = of.views[:0]
 	}
-	e.views = append(e.views, v)
+	of.views = append(of.views, v)
 	return v
 }
 
@@ -164,17 +187,90 @@ func (l *livePlan) count(v *view) {
 	v.uses++
 }
 
-// look finds the rules that the entry's atoms trigger.
-func (l *livePlan) look(v *view) {
-	v.version, v.rules = l.version, nil
+// look finds the rules that the entry's atoms trigger and those that watch its
+// slot, without those that it rules out.
+func (l *livePlan) look(e *Engine, v *view) {
+	v.version, v.rules, v.holds = l.version, nil, nil
 	for a := range v.entry.all() {
-		i, _ := slices.BinarySearchFunc(l.triggers, a, func(t trigger, a int32) int { return cmp.Compare(t.atom, a) })
-		for ; i < len(l.triggers) && l.triggers[i].atom == a; i++ {
-			if r := l.triggers[i].rule; !slices.Contains(v.rules, r) {
-				v.rules = append(v.rules, r)
-			}
+		l.take(e, v, l.triggers, a)
+	}
+	l.take(e, v, l.watched, v.slot)
+}
+
+// take adds the rules that stand beside a number in one of the lists.
+func (l *livePlan) take(e *Engine, v *view, list []trigger, number int32) {
+	i, _ := slices.BinarySearchFunc(list, number, func(t trigger, n int32) int { return cmp.Compare(t.atom, n) })
+	for ; i < len(list) && list[i].atom == number; i++ {
+		r := list[i].rule
+		if slices.Contains(v.rules, r) || slices.Contains(v.holds, r) {
+			continue
+		}
+		switch v.entry.decides(e.index, l.plan.rules[r].formula, v.slot) {
+		case unknown:
+			v.rules = append(v.rules, r)
+		case yes:
+			v.holds = append(v.holds, r)
 		}
 	}
+}
+
+// decides says what a formula is when only this entry of a slot is known.
+func (e *entry) decides(x *index, f *formula, slot int32) truth {
+	switch f.kind {
+	case isNo:
+		return no
+	case isYes:
+		return yes
+	case isAtom:
+		switch {
+		case x.atoms[f.id].slot != slot || slices.Contains(e.maybe, f.id):
+			return unknown
+		case slices.Contains(e.atoms, f.id):
+			return yes
+		}
+		return no
+	case isNot:
+		switch e.decides(x, f.kids[0], slot) {
+		case yes:
+			return no
+		case no:
+			return yes
+		}
+		return unknown
+	case isAnd, isOr:
+		deciding, out := no, yes
+		if f.kind == isOr {
+			deciding, out = yes, no
+		}
+		for _, k := range f.kids {
+			switch e.decides(x, k, slot) {
+			case deciding:
+				return deciding
+			case unknown:
+				out = unknown
+			}
+		}
+		return out
+	}
+	return unknown
+}
+
+// everySlot is every slot of the plan, for samples.
+func (l *livePlan) everySlot(e *Engine) []planSlot {
+	var out []planSlot
+	for _, slot := range l.plan.slots {
+		out = append(out, l.planSlot(e, slot))
+	}
+	return out
+}
+
+// planSlot finds out what values that make nothing true mean in the slot.
+func (l *livePlan) planSlot(e *Engine, slot int32) planSlot {
+	v := &view{plan: l, entry: nothing, slot: slot}
+	if l.look(e, v); len(v.rules)+len(v.holds) == 0 {
+		v = nil
+	}
+	return planSlot{slot, v}
 }
 
 // sample ends a sample and chooses by it, or begins one.
@@ -182,7 +278,7 @@ func (l *livePlan) sample(s *state) {
 	if !l.sampling {
 		l.sampling, l.next = true, l.events+laterSample
 		l.samples++
-		l.slots = l.plan.slots
+		l.slots = l.everySlot(s.engine)
 		return
 	}
 	seen := float32(laterSample)
@@ -210,22 +306,95 @@ func (l *livePlan) sample(s *state) {
 // choose sets the triggers of all rules by how often atoms hold.
 func (l *livePlan) choose(e *Engine, often func(atom int32) float32) {
 	l.version++
-	l.triggers, l.always, l.slots = l.triggers[:0], l.always[:0], nil
-	var atoms []int32
+	l.triggers, l.always, l.watched = l.triggers[:0], l.always[:0], l.watched[:0]
+	var slots, untriggered, atoms []int32
+	look := func(slot int32) {
+		if !slices.Contains(slots, slot) {
+			slots = append(slots, slot)
+		}
+	}
 	for r := range l.plan.rules {
 		var ok bool
 		if atoms, _, ok = l.plan.rules[r].formula.triggers(atoms[:0], often); !ok {
-			l.always = append(l.always, int32(r)) //nolint:gosec // bounded by the rules
+			untriggered = append(untriggered, int32(r)) //nolint:gosec // bounded by the rules
 			continue
 		}
 		for _, a := range atoms {
 			l.triggers = append(l.triggers, trigger{a, int32(r)}) //nolint:gosec // as above
-			if slot := e.index.atoms[a].slot; !slices.Contains(l.slots, slot) {
-				l.slots = append(l.slots, slot)
-			}
+			look(e.index.atoms[a].slot)
 		}
 	}
-	slices.SortFunc(l.triggers, func(x, y trigger) int { return cmp.Or(cmp.Compare(x.atom, y.atom), cmp.Compare(x.rule, y.rule)) })
+	for _, r := range untriggered {
+		slot, ok := e.decider(l.plan.rules[r].formula, slots, often)
+		if !ok {
+			l.always = append(l.always, r)
+			continue
+		}
+		l.watched = append(l.watched, trigger{slot, r})
+		look(slot)
+	}
+	byAtom := func(x, y trigger) int { return cmp.Or(cmp.Compare(x.atom, y.atom), cmp.Compare(x.rule, y.rule)) }
+	slices.SortFunc(l.triggers, byAtom)
+	slices.SortFunc(l.watched, byAtom)
+	l.slots = nil
+	for _, slot := range slots {
+		l.slots = append(l.slots, l.planSlot(e, slot))
+	}
+}
+
+// decider is the slot whose value most often rules a formula out by itself, of
+// those that are looked at anyway if there is one. The whole event is none: it is
+// different each time.
+func (e *Engine) decider(f *formula, looked []int32, often func(atom int32) float32) (best int32, ok bool) {
+	var most float32
+	f.eachAtom(func(a int32) {
+		slot := e.index.atoms[a].slot
+		if slot == e.wordSlot() {
+			return
+		}
+		share, _ := e.index.decided(f, slot, often)
+		if slices.Contains(looked, slot) {
+			share *= 2
+		}
+		if share > most {
+			most, best, ok = share, slot, true
+		}
+	})
+	return best, ok
+}
+
+// decided is how often a slot's value alone makes a formula false, and true.
+func (x *index) decided(f *formula, slot int32, often func(atom int32) float32) (no, yes float32) {
+	switch f.kind {
+	case isNo:
+		return 1, 0
+	case isYes:
+		return 0, 1
+	case isAtom:
+		if x.atoms[f.id].slot != slot {
+			return 0, 0
+		}
+		share := often(f.id)
+		return 1 - share, share
+	case isNot:
+		yes, no = x.decided(f.kids[0], slot, often)
+		return no, yes
+	case isAnd:
+		yes = 1
+		for _, k := range f.kids {
+			n, y := x.decided(k, slot, often)
+			no, yes = max(no, n), min(yes, y)
+		}
+		return no, yes
+	case isOr:
+		no = 1
+		for _, k := range f.kids {
+			n, y := x.decided(k, slot, often)
+			no, yes = min(no, n), max(yes, y)
+		}
+		return no, yes
+	}
+	return 0, 0
 }
 
 // triggers appends atoms of which one holds whenever the formula does, those

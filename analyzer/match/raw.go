@@ -74,6 +74,7 @@ type rawShape struct {
 	plan    *livePlan
 	sources []rawSource
 	of      []sourceRange // of each slot: which sources are its
+	only    []int32       // of each slot: the key whose value it is as it stands, if it has no other source, or noKey
 	usable  bool          // all of the plan's slots have sources
 	words   rawWords
 }
@@ -102,6 +103,8 @@ type rawSource struct {
 var fixedValue = &rawValue{}
 
 const maxRawKeys = 4096 // that are remembered
+
+const noKey = -1
 
 // Raw prepares for records of a layout.
 func (e *Engine) Raw(l *parse.Layout) *Raw {
@@ -224,9 +227,10 @@ func (r *Raw) shapeOf() (*rawShape, error) {
 
 func (r *Raw) newShape() *rawShape {
 	live := r.state.planOf()
-	s := &rawShape{plan: live, of: make([]sourceRange, len(r.engine.slots)), usable: true}
-	for i := range s.of {
-		s.of[i].to = -1
+	n := len(r.engine.slots)
+	s := &rawShape{plan: live, of: make([]sourceRange, n), only: make([]int32, n), usable: true}
+	for i := range n {
+		s.of[i].to, s.only[i] = -1, noKey
 	}
 	for _, slot := range live.plan.asked {
 		if slot == r.engine.wordSlot() {
@@ -236,6 +240,9 @@ func (r *Raw) newShape() *rawShape {
 		from := len(s.sources)
 		if r.appendSources(s, slot) {
 			s.of[slot] = sourceRange{int32(from), int32(len(s.sources))} //nolint:gosec // bounded by the rules
+			if all := s.sources[from:]; len(all) == 1 && len(all[0].keys) == 1 && all[0].text == nil {
+				s.only[slot] = all[0].keys[0].id
+			}
 			continue
 		}
 		s.sources = s.sources[:from]
@@ -279,13 +286,28 @@ func (r *Raw) settled(field string) bool {
 // entry finds what a slot's value of the record makes true.
 func (r *Raw) entry(slot int32) *entry {
 	s := r.state
+	if key := r.shape.only[slot]; key != noKey {
+		v := &r.values[key]
+		if v.turn != r.turn || v.kind == rawNull {
+			return s.missing[slot]
+		}
+		return r.valueEntry(slot, v, r.line[v.from:v.to], false)
+	}
 	v, text, made := r.find(slot)
 	switch {
 	case v == nil && s.raw == nil: // parsed after all
 		return s.fieldEntry(slot)
 	case v == nil:
 		return s.missing[slot]
-	case made || v.kind == rawText:
+	}
+	return r.valueEntry(slot, v, text, made)
+}
+
+// valueEntry finds what a value makes true: a text that was made of it, or one as
+// the record has it.
+func (r *Raw) valueEntry(slot int32, v *rawValue, text []byte, made bool) *entry {
+	s := r.state
+	if made || v.kind == rawText {
 		return s.textEntry(slot, text)
 	}
 	c := &s.values[slot][escapedValue]

@@ -13,11 +13,13 @@ import (
 
 // Limits of what one goroutine remembers.
 const (
-	maxCached      = 4096     // values of a slot, and as many older ones
-	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
-	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
-	entryBytes     = 256      // that an entry takes besides its value, roughly
-	maxViews       = 64       // of an entry
+	latestBits     = 6
+	latestKeys     = 1 << latestBits // values of a slot that are at hand without a look in its map
+	maxCached      = 4096            // values of a slot, and as many older ones
+	maxCachedValue = 64 << 10        // bytes; a longer value is worked out each time
+	maxCachedBytes = 64 << 20        // of all values, after which all is forgotten
+	entryBytes     = 256             // that an entry takes besides its value, roughly
+	maxViews       = 64              // of an entry
 )
 
 // entry is what a value makes true.
@@ -26,6 +28,7 @@ type entry struct {
 	atoms      []int32 // in order
 	later      []later
 	maybe      []int32 // atoms that wait for those
+	view       *view   // that was asked for last
 	views      []*view
 }
 
@@ -45,7 +48,9 @@ type view struct {
 	sample  uint32 // that uses were counted in
 	uses    uint32
 	entry   *entry
-	rules   []int32
+	slot    int32
+	rules   []int32 // that may hold
+	holds   []int32 // that do hold: they ask for nothing else
 }
 
 // all are the atoms that hold or may hold.
@@ -126,7 +131,7 @@ func (s *state) tryNow(slot, predicate int32) bool {
 // many others came as it holds is forgotten.
 type cache struct {
 	young, old map[string]remembered
-	latest     *[16]remembered // the last of each of some kinds of keys: values come in a row
+	latest     *[latestKeys]remembered // the last of each of some kinds of keys: values come in a row
 }
 
 type remembered struct {
@@ -163,7 +168,7 @@ func kindOfKey(key []byte) int {
 			h = h<<8 ^ uint64(c)
 		}
 	}
-	return int(h * 0x9E3779B97F4A7C15 >> 60)
+	return int(h * 0x9E3779B97F4A7C15 >> (64 - latestBits))
 }
 
 // put remembers an entry. It returns how many bytes that takes.
@@ -177,7 +182,7 @@ func (c *cache) put(key []byte, e *entry) int {
 
 func (c *cache) keep(r remembered) {
 	if c.young == nil {
-		c.latest = new([16]remembered)
+		c.latest = new([latestKeys]remembered)
 		c.young = map[string]remembered{}
 	}
 	if len(c.young) >= maxCached {
