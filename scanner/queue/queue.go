@@ -73,6 +73,7 @@ type lease struct {
 	shares            []schemas.ScanShare
 	since             time.Time // when its claim was read
 	seq               uint64
+	charged           float64 // to the unit's turn
 }
 
 // turns is whose turn it is within a class: start-time fair queueing, where a
@@ -142,12 +143,14 @@ func (q *Queue) Event(e schemas.ScanEvent, now time.Time) bool {
 		if e.Lease > 0 {
 			lasts = min(e.Lease, longest)
 		}
-		s.lease = &lease{e.Instance, e.Scanner, lasts, e.Shares, now, q.seq}
+		s.lease = &lease{e.Instance, e.Scanner, lasts, e.Shares, now, q.seq, q.served(s)}
 		q.held[e.Key()] = s
-		q.served(s)
 	case schemas.ScanReleased, schemas.ScanSettled:
 		if s.settled || s.lease == nil || e.Epoch != s.epoch || e.Instance != s.lease.instance {
 			return false
+		}
+		if e.Outcome == schemas.ShardOffHours && s.task != nil { // it is the unit's turn for it when it is done
+			q.turnsOf(s.task.ClassOf()).tags[s.task.Unit] -= s.lease.charged
 		}
 		s.lease, s.outcome, s.notBefore = nil, e.Outcome, e.NotBefore
 		delete(q.held, e.Key())
@@ -165,14 +168,15 @@ func (q *Queue) Event(e schemas.ScanEvent, now time.Time) bool {
 	return true
 }
 
-// served counts a shard against its unit.
-func (q *Queue) served(s *shard) {
+// served counts a shard against its unit, and says how much.
+func (q *Queue) served(s *shard) float64 {
 	if s.task == nil {
-		return
+		return 0
 	}
 	t := q.turnsOf(s.task.ClassOf())
 	t.now = max(t.tags[s.task.Unit], t.now)
 	t.tags[s.task.Unit] = t.now + s.cost
+	return s.cost
 }
 
 func (q *Queue) turnsOf(c schemas.ScanClass) *turns {
@@ -225,14 +229,16 @@ func (q *Queue) lapsed(l *lease, now time.Time) bool {
 }
 
 // Shares says what of bounded rates a task needs, and whether it may be claimed
-// now at all.
+// now by its network's hours.
 type Shares func(*schemas.ScanTask) (shares []schemas.ScanShare, may bool)
 
 // Next is the claim that a scanner should make, if there is any: interactive jobs
 // before second looks before periodic ones; of a class the unit that has had the
 // least; of a unit what failed the least, then the oldest job, in its order. What
 // another scanner should take is left to the others for a while, if there are any.
-// Its shares are cut to what is left of each bound.
+// Its shares are cut to what is left of each bound. What has to wait for hours of
+// which the topics do not tell is claimed as well: its holder gives it back and
+// says until when.
 func (q *Queue) Next(now time.Time, me schemas.ScanAgent, shares Shares) (schemas.ScanEvent, bool) {
 	if _, stopped := q.stops[schemas.AllJobs]; stopped {
 		return schemas.ScanEvent{}, false
@@ -312,8 +318,9 @@ func (q *Queue) claim(s *shard, me schemas.ScanAgent, now time.Time, used map[st
 		return e, true
 	}
 	wanted, may := shares(s.task)
-	if !may {
-		return e, false
+	if !may { // that it has to wait is to be said, if nobody has
+		said := s.outcome == schemas.ShardOffHours && s.notBefore.IsZero() || now.Before(s.waits(now))
+		return e, !said
 	}
 	for _, w := range wanted {
 		if w.Want = min(w.Want, w.Cap-used[w.Of]); w.Want < 1 {

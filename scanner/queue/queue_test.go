@@ -221,6 +221,50 @@ func TestUnbegunShardWaitsForItsHours(t *testing.T) {
 	f(day+" 06:00:00", true, day+" 22:00:00")
 }
 
+// Hours that nobody knows of but the registry are said by who would claim, once,
+// and cost the unit no turn. Hours that never come are no reason to ask for ever.
+func TestClosedHoursAreSaid(t *testing.T) {
+	q := New(testLease)
+	q.Task(task("j", "u", 1, 1, ""), start)
+	closed := func(*schemas.ScanTask) ([]schemas.ScanShare, bool) { return nil, false }
+	state := func(at time.Time, waiting, queued int) {
+		t.Helper()
+		if j := q.Jobs(at)[0]; j.Waiting != waiting || j.Queued != queued {
+			t.Errorf("at %v: %+v", at, j)
+		}
+	}
+	say := func(at, until time.Time) {
+		t.Helper()
+		e, ok := q.Next(at, agent("a"), closed)
+		if !ok {
+			t.Fatal("nobody is to say that it waits")
+		}
+		q.Event(e, at)
+		back := end(e, schemas.ScanReleased, schemas.ShardOffHours)
+		back.NotBefore = until
+		q.Event(back, at)
+		if tag := q.turnsOf(schemas.ScanInteractive).tags["u"]; tag != 0 {
+			t.Errorf("the unit is charged %v for nothing", tag)
+		}
+	}
+	silent := func(at time.Time) {
+		t.Helper()
+		if e, ok := q.Next(at, agent("a"), closed); ok {
+			t.Errorf("it is said again: %+v", e)
+		}
+	}
+	state(start, 0, 1)
+	say(start, start.Add(time.Hour))
+	state(start, 1, 0)
+	silent(start)
+	silent(start.Add(time.Hour - time.Second))
+	if _, ok := q.Next(start, agent("a"), free); !ok {
+		t.Error("they begin sooner than was said, and it is not offered")
+	}
+	say(start.Add(time.Hour), time.Time{}) // other hours by then, which never come
+	silent(start.Add(2 * time.Hour))
+}
+
 func TestClasses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New(testLease)

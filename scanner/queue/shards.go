@@ -16,25 +16,31 @@ const (
 	shardQueued  = "queued"
 )
 
-// stateOf is what a shard is at, and until when it waits.
-func (q *Queue) stateOf(s *shard, now time.Time) (state string, wait time.Time) {
-	wait = s.notBefore
-	for _, begin := range []time.Time{s.task.NotBefore, s.hours.Next(now)} {
-		if begin.After(wait) {
-			wait = begin
-		}
-	}
+// stateOf is what a shard is at, and until when it waits if it does.
+func (q *Queue) stateOf(s *shard, now time.Time) (state string, until time.Time) {
 	switch {
 	case s.settled:
-		return string(s.outcome), wait
+		return string(s.outcome), until
 	case s.lease != nil && !q.lapsed(s.lease, now):
-		return shardRunning, wait
+		return shardRunning, until
 	case now.After(s.task.Expires):
-		return string(schemas.ShardExpired), wait
-	case now.Before(wait):
-		return shardWaiting, wait
+		return string(schemas.ShardExpired), until
 	}
-	return shardQueued, wait
+	if until = s.waits(now); now.Before(until) {
+		return shardWaiting, until
+	}
+	return shardQueued, until
+}
+
+// waits is until when an unsettled shard waits, by what is said of it in the topics.
+func (s *shard) waits(now time.Time) time.Time {
+	until := s.notBefore
+	for _, begin := range []time.Time{s.task.NotBefore, s.hours.Next(now)} {
+		if begin.After(until) {
+			until = begin
+		}
+	}
+	return until
 }
 
 // Shards is the shards of a job: those that run, those that went wrong, those that
