@@ -216,43 +216,15 @@ func (l *livePlan) take(e *Engine, v *view, list []trigger, number int32) {
 
 // decides says what a formula is when only this entry of a slot is known.
 func (e *entry) decides(x *index, f *formula, slot int32) truth {
-	switch f.kind {
-	case isNo:
-		return no
-	case isYes:
-		return yes
-	case isAtom:
+	return partial(f, func(leaf *formula) truth {
 		switch {
-		case x.atoms[f.id].slot != slot || slices.Contains(e.maybe, f.id):
+		case leaf.kind != isAtom || x.atoms[leaf.id].slot != slot || slices.Contains(e.maybe, leaf.id):
 			return unknown
-		case slices.Contains(e.atoms, f.id):
+		case slices.Contains(e.atoms, leaf.id):
 			return yes
 		}
 		return no
-	case isNot:
-		switch e.decides(x, f.kids[0], slot) {
-		case yes:
-			return no
-		case no:
-			return yes
-		}
-		return unknown
-	case isAnd, isOr:
-		deciding, out := no, yes
-		if f.kind == isOr {
-			deciding, out = yes, no
-		}
-		for _, k := range f.kids {
-			switch e.decides(x, k, slot) {
-			case deciding:
-				return deciding
-			case unknown:
-				out = unknown
-			}
-		}
-		return out
-	}
-	return unknown
+	})
 }
 
 // everySlot is every slot of the plan, for samples.
@@ -379,20 +351,19 @@ func (x *index) decided(f *formula, slot int32, often func(atom int32) float32) 
 	case isNot:
 		yes, no = x.decided(f.kids[0], slot, often)
 		return no, yes
-	case isAnd:
-		yes = 1
+	case isAnd, isOr: // a kid that is false, or true, decides
+		deciding, other := float32(0), float32(1)
 		for _, k := range f.kids {
 			n, y := x.decided(k, slot, often)
-			no, yes = max(no, n), min(yes, y)
+			if f.kind == isOr {
+				n, y = y, n
+			}
+			deciding, other = max(deciding, n), min(other, y)
 		}
-		return no, yes
-	case isOr:
-		no = 1
-		for _, k := range f.kids {
-			n, y := x.decided(k, slot, often)
-			no, yes = min(no, n), max(yes, y)
+		if f.kind == isOr {
+			return other, deciding
 		}
-		return no, yes
+		return deciding, other
 	}
 	return 0, 0
 }

@@ -553,7 +553,8 @@ func (f *finding) wait(id int32) {
 }
 
 // known is what was found of a predicate.
-func (f *finding) known(id int32) truth {
+func (f *finding) known(leaf *formula) truth {
+	id := leaf.id
 	switch {
 	case f.holds[id] == f.turn:
 		return yes

@@ -200,12 +200,12 @@ func (e *Engine) newPlan(s *state) *plan {
 			settled[f.slot] = true
 		}
 	}
-	known := func(id int32) truth {
-		p := e.predicates[id]
+	known := func(leaf *formula) truth {
+		p := e.predicates[leaf.id]
 		if p.test.cased || p.test.fn != asIs || p.test.op == opRe {
 			return unknown // the shape is the value in one case
 		}
-		if s.p(int(id)) {
+		if s.p(int(leaf.id)) {
 			return yes
 		}
 		return no
@@ -275,7 +275,7 @@ func (e *Engine) wordsOf(worded []planRule) *slotIndex {
 }
 
 // settle puts in what is known.
-func (x *index) settle(f *formula, settled []bool, known func(predicate int32) truth) *formula {
+func (x *index) settle(f *formula, settled []bool, known func(leaf *formula) truth) *formula {
 	switch f.kind {
 	case isAtom:
 		if !settled[x.atoms[f.id].slot] {
@@ -333,11 +333,22 @@ const (
 	yes
 )
 
-// partial evaluates what is known of an atom.
-func partial(f *formula, known func(predicate int32) truth) truth {
+// partial answers a formula as far as its atoms and predicates are known.
+func partial(f *formula, known func(leaf *formula) truth) truth {
 	switch f.kind {
-	case isPredicate:
-		return known(f.id)
+	case isNo:
+		return no
+	case isYes:
+		return yes
+	case isAtom, isPredicate:
+		return known(f)
+	case isNot:
+		switch partial(f.kids[0], known) {
+		case yes:
+			return no
+		case no:
+			return yes
+		}
 	case isAnd, isOr:
 		deciding, out := no, yes
 		if f.kind == isOr {

@@ -99,8 +99,8 @@ func (s *state) meets(e *entry, a int32) bool {
 		return false
 	}
 	at := &s.engine.index.atoms[a]
-	holds := partial(at.body, func(p int32) truth {
-		if s.predicateHolds(e, at.slot, p) {
+	holds := partial(at.body, func(leaf *formula) truth {
+		if s.predicateHolds(e, at.slot, leaf.id) {
 			return yes
 		}
 		return no
