@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -361,6 +362,40 @@ func TestReader(t *testing.T) {
 	if err := reader.Exec(ctx, "SELECT 1"); err == nil {
 		t.Error("the reader could set a setting")
 	}
+}
+
+// A question takes as many threads as there are processors, though the store has
+// little memory; who asks may say otherwise.
+func TestThreads(t *testing.T) {
+	s := storetest.Start(t)
+	if runtime.NumCPU() == 1 {
+		t.Skip("one processor: there is nothing to share")
+	}
+	f := func(user, settings string, many bool) {
+		t.Helper()
+		var pipeline strings.Builder
+		rows, err := open(t, s, user).Query(t.Context(), "EXPLAIN PIPELINE SELECT sum(number) FROM numbers_mt(100000000)"+settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close() //nolint:errcheck // read to the end below
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				t.Fatal(err)
+			}
+			pipeline.WriteString(line + "\n")
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(pipeline.String(), "×") != many {
+			t.Errorf("%s%s: %s", user, settings, &pipeline)
+		}
+	}
+	f(store.UserFull, "", true)
+	f(store.UserReader, "", true)
+	f(store.UserFull, " SETTINGS max_threads_min_free_memory_per_thread = 1073741824", false)
 }
 
 func TestReaderResultIsBounded(t *testing.T) {
