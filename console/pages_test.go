@@ -605,7 +605,7 @@ func TestRegistryForms(t *testing.T) {
 	choose("#unit", "c2")
 	fill("#exclude", "198.51.100.7", "#hours", "25:00")
 	send()
-	shows(t, ctx, ".ant-modal", "\"192.0.2/32\" 不是网段")
+	wrong("#prefix", `\"192.0.2/32\" 不是网段：192.0.2 不是地址`)
 	fill("#prefix", "192.0.2.0/24")
 	send()
 	wrong("#exclude", "198.51.100.7/32 不在 192.0.2.0/24 之内")

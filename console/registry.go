@@ -312,10 +312,15 @@ func (c *Console) postRequest(ctx context.Context, in *askInput) (*bodyOf[regist
 	if v.Role == registry.RoleAuditor {
 		return nil, problem(http.StatusForbidden, codeForbidden, "an auditor changes nothing")
 	}
-	if err := v.mayList(&in.Body.Entry); err != nil {
+	content := &registry.Content{Whitelist: []schemas.WhitelistEntry{in.Body.Entry}}
+	if err := registry.Check(content); err != nil { // what is mistyped is nobody's
+		return nil, invalidEntry(err)
+	}
+	entry := content.Whitelist[0]
+	if err := v.mayList(&entry); err != nil {
 		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
 	}
-	q, err := c.deps.Registry.Ask(ctx, v.Name, in.Body.Entry, in.Body.Remove)
+	q, err := c.deps.Registry.Ask(ctx, v.Name, entry, in.Body.Remove)
 	if err != nil {
 		return nil, c.registryProblem(err)
 	}

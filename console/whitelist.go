@@ -79,13 +79,13 @@ func (c *Console) whitelistOf(ctx context.Context, v *viewer, in *whitelistInput
 func (c *Console) putWhitelist(ctx context.Context, in *putWhitelistInput) (*putWhitelistOutput, error) {
 	v := viewerOf(ctx)
 	content := &registry.Content{Whitelist: []schemas.WhitelistEntry{in.Body}}
-	if err := v.mayList(&in.Body); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
-	}
 	if err := registry.Check(content); err != nil { // brings it into the one form that has a key
 		return nil, invalidEntry(err)
 	}
 	entry := &content.Whitelist[0]
+	if err := v.mayList(entry); err != nil {
+		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+	}
 	there, ok := listed(v, entry.Key())
 	if ok && !v.sees(there.Unit) {
 		return nil, problem(http.StatusForbidden, codeForbidden, "another unit has this entry")
