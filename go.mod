@@ -65,7 +65,9 @@ require (
 )
 
 require (
+	github.com/KimMachineGun/automemlimit v0.7.5
 	github.com/elastic/go-elasticsearch/v7 v7.17.10
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58
 	github.com/projectdiscovery/wappalyzergo v0.2.30
 	go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp v0.23.0
 	go.opentelemetry.io/otel/log v1.47.0

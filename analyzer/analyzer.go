@@ -42,6 +42,9 @@ type Config struct {
 	Group string `koanf:"group"`
 	// MaxBatch bounds the records that are parsed and stored at once.
 	MaxBatch int `koanf:"max_batch"`
+	// MapBatch bounds the observations that are taken into the asset map at once, of
+	// a scan that is behind: the more, the less the store has to merge.
+	MapBatch int `koanf:"map_batch"`
 	// MaxWait is how long a batch waits to fill: the shortest time to an alert.
 	MaxWait time.Duration `koanf:"max_wait"`
 	// Timezone is the zone of log lines that name none; "Local" is this machine's.
@@ -111,7 +114,7 @@ func (c Config) RuleSet() (ruleset.Config, error) {
 // DefaultConfig is for one machine.
 func DefaultConfig() Config {
 	return Config{
-		Group: "analyzer", MaxBatch: 20_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
+		Group: "analyzer", MaxBatch: 20_000, MapBatch: 40_000, MaxWait: 200 * time.Millisecond, Timezone: "Local", Passive: true,
 		Rules: RulesConfig{CostShare: 0.2, Rescan: 30 * time.Second}, Rewind: 2 * time.Hour, Correlate: correlate.DefaultConfig(),
 		Mining: mining.DefaultFoldConfig(), Drift: drift.DefaultConfig(), Assets: assets.DefaultConfig(), Health: health.DefaultConfig(),
 		NewDomains: firstmet.DefaultConfig(), Privacy: PrivacyConfig{Config: mask.DefaultConfig()}, Enrich: enrich.DefaultConfig(), Identity: identity.DefaultConfig(),
@@ -125,6 +128,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxBatch < 1 || c.MaxBatch > 200_000 {
 		return fmt.Errorf("max_batch %d is not between 1 and 200000", c.MaxBatch)
+	}
+	if c.MapBatch < 1 || c.MapBatch > 200_000 {
+		return fmt.Errorf("map_batch %d is not between 1 and 200000", c.MapBatch)
 	}
 	if c.MaxWait <= 0 || c.Rewind <= 0 || c.Rules.Rescan <= 0 {
 		return errors.New("max_wait, rewind and rules.rescan must be above zero")
@@ -275,9 +281,9 @@ func (a *Analyzer) Run(ctx context.Context) error {
 	select {
 	case <-a.registry.Ready():
 		a.learnDomains(ctx)
-		run("logs", a.group(schemas.TopicLogs, a.openLogs(producer, matches)))
-		run("matches", a.group(schemas.TopicMatches, a.openMatches(producer, matches)))
-		run("observations", a.group(schemas.TopicObservations, a.openObservations(producer)))
+		run("logs", a.group(schemas.TopicLogs, a.cfg.MaxBatch, a.openLogs(producer, matches)))
+		run("matches", a.group(schemas.TopicMatches, a.cfg.MaxBatch, a.openMatches(producer, matches)))
+		run("observations", a.group(schemas.TopicObservations, a.cfg.MapBatch, a.openObservations(producer)))
 		close(a.ready)
 	case <-ctx.Done():
 	}
@@ -293,11 +299,15 @@ func (a *Analyzer) kafkaDeps() kafka.Deps {
 	return kafka.Deps{Log: a.log, Metrics: a.deps.Metrics}
 }
 
-func (a *Analyzer) group(topic string, open kafka.OpenFunc) func(context.Context) error {
+// batchBytes bounds the records of a batch, about: those that are long fill it
+// before their number does.
+const batchBytes = 32 << 20
+
+func (a *Analyzer) group(topic string, maxBatch int, open kafka.OpenFunc) func(context.Context) error {
 	return func(ctx context.Context) error {
 		cfg := kafka.DefaultGroupConfig()
 		cfg.Group, cfg.Topics = a.cfg.Group+"-"+topic, []string{topic}
-		cfg.MaxBatch, cfg.MaxWait = a.cfg.MaxBatch, a.cfg.MaxWait
+		cfg.MaxBatch, cfg.MaxBytes, cfg.MaxWait = maxBatch, batchBytes, a.cfg.MaxWait
 		g, err := kafka.NewGroup(a.deps.Kafka, a.kafkaDeps(), cfg, open)
 		if err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
+	"fengsui/internal/memory"
 	"fengsui/internal/store/storetest"
 	testkafka "fengsui/internal/testkit/kafka"
 	"fengsui/schemas"
@@ -151,6 +152,9 @@ func ownTime(t *testing.T) time.Duration {
 func TestMeasureFold(t *testing.T) {
 	if *foldHosts == 0 {
 		t.Skip("not asked to measure: analyzer/fold.sh does")
+	}
+	if err := memory.Apply(memory.DefaultConfig(), slog.New(slog.DiscardHandler)); err != nil { // as a service does
+		t.Fatal(err)
 	}
 	store := storetest.Start(t)
 	cfg := clickhouse.DefaultConfig()

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -56,7 +57,7 @@ type index struct {
 	atoms  []atom
 	byText map[string]int32
 	makes  [][]int32 // of each predicate: the atoms that hold whenever it does
-	joins  [][]int32 // and the others that it is part of
+	joins  [][]int32 // and others, each of which needs one of those that lead to it
 	values []*slotIndex
 }
 
@@ -240,7 +241,7 @@ func (r formulaReader) close(f *formula, slot int32) *formula {
 		id = int32(len(r.x.atoms)) //nolint:gosec // bounded by the rules
 		r.x.byText[text.String()] = id
 		r.x.atoms = append(r.x.atoms, atom{slot: slot, body: f, prior: r.prior(f)})
-		f.each(func(p int32) {
+		for _, p := range r.needed(nil, f) {
 			of := r.x.joins
 			if f.madeBy(p) {
 				of = r.x.makes
@@ -248,9 +249,24 @@ func (r formulaReader) close(f *formula, slot int32) *formula {
 			if n := len(of[p]); n == 0 || of[p][n-1] != id {
 				of[p] = append(of[p], id)
 			}
-		})
+		}
 	}
 	return &formula{kind: isAtom, id: id}
+}
+
+// needed appends predicates of which one holds whenever the atom does: of those
+// that must hold together the one that is expected least.
+func (r formulaReader) needed(to []int32, f *formula) []int32 {
+	switch f.kind {
+	case isPredicate:
+		return append(to, f.id)
+	case isAnd:
+		return r.needed(to, slices.MinFunc(f.kids, func(a, b *formula) int { return cmp.Compare(r.prior(a), r.prior(b)) }))
+	}
+	for _, k := range f.kids {
+		to = r.needed(to, k)
+	}
+	return to
 }
 
 // madeBy says that the formula holds whenever the predicate does.

@@ -19,6 +19,7 @@ import (
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/config"
 	"fengsui/internal/kafka"
+	"fengsui/internal/memory"
 	"fengsui/internal/store"
 	"fengsui/scanner"
 	"fengsui/schemas"
@@ -29,6 +30,7 @@ type Config struct {
 	DataDir     string                     `koanf:"data_dir"` // everything that is kept, unless a section says otherwise
 	Log         LogConfig                  `koanf:"log"`
 	Metrics     MetricsConfig              `koanf:"metrics"`
+	Memory      memory.Config              `koanf:"memory"`
 	Kafka       kafka.Config               `koanf:"kafka"` // brokers empty: the embedded broker
 	Topics      map[string]TopicConfig     `koanf:"topics"`
 	Replication int                        `koanf:"replication"` // copies of each partition
@@ -85,6 +87,7 @@ func defaultConfig() Config {
 	c := Config{
 		DataDir:     "data",
 		Log:         LogConfig{Level: "info", Format: "text"},
+		Memory:      memory.DefaultConfig(),
 		Kafka:       kafka.DefaultConfig(),
 		Replication: 1,
 		ClickHouse:  clickhouse.DefaultConfig(),
@@ -154,6 +157,7 @@ func (c Config) checkServices() error {
 		name string
 		err  error
 	}{
+		{"memory", c.Memory.Validate()},
 		{"kafka", c.Kafka.Validate()},
 		{"clickhouse", c.ClickHouse.Validate()},
 		{"store", c.Store.Validate()},

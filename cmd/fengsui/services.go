@@ -26,6 +26,7 @@ import (
 	"fengsui/internal/directory/follow"
 	"fengsui/internal/kafka"
 	"fengsui/internal/lifecycle"
+	"fengsui/internal/memory"
 	"fengsui/internal/store"
 	"fengsui/registry"
 	"fengsui/scanner"
@@ -51,6 +52,9 @@ func newProcess(flags *globalFlags) (*process, error) {
 	}
 	log, err := newLogger(cfg.Log, flags.logTo)
 	if err != nil {
+		return nil, usageError{err}
+	}
+	if err := memory.Apply(cfg.Memory, log); err != nil {
 		return nil, usageError{err}
 	}
 	p := &process{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), sup: lifecycle.New(log, stopTimeout)}

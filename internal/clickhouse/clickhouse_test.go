@@ -223,7 +223,7 @@ func TestEventsRoundTrip(t *testing.T) {
 	f(func(b *EventBatch, token string) error {
 		b.prepare(ingested)
 		b.block.encode()
-		return db.insertNative(withToken(context.Background(), "n"+token), &b.block)
+		return db.insertNative(withToken(context.Background(), "n"+token, false), &b.block)
 	})
 }
 

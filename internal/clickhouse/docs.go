@@ -84,10 +84,11 @@ func listOf[T any](name string, get func(*T) []string) attribute[T] {
 
 // table is a table whose rows are made of T.
 type table[T any] struct {
-	name    string
-	columns []attribute[T]
-	doc     bool // it has the whole of each row as JSON too
-	spare   sync.Pool
+	name      string
+	columns   []attribute[T]
+	doc       bool // it has the whole of each row as JSON too
+	unindexed bool // until parts merge
+	spare     sync.Pool
 }
 
 // draft is a block under construction with the columns that are a table's own.
@@ -105,7 +106,7 @@ func (t *table[T]) draft() *draft {
 	if d, ok := t.spare.Get().(*draft); ok {
 		return d
 	}
-	d := &draft{block: block{table: t.name}}
+	d := &draft{block: block{table: t.name, unindexed: t.unindexed}}
 	for _, a := range t.columns {
 		d.columns = append(d.columns, namedColumn{a.name, a.typ, a.make()})
 	}

@@ -172,7 +172,7 @@ func TestCorruptBlocks(t *testing.T) {
 		if random.IntN(3) == 0 {
 			data = data[:random.IntN(len(data))]
 		}
-		if err := db.InsertFormat(withToken(t.Context(), ""), "Native", b.block.statement(), bytes.NewReader(data)); err != nil {
+		if err := db.InsertFormat(withToken(t.Context(), "", false), "Native", b.block.statement(), bytes.NewReader(data)); err != nil {
 			refused++
 			if ctx := t.Context(); ctx.Err() != nil {
 				t.Fatal(ctx.Err())

@@ -20,11 +20,12 @@ type namedColumn struct {
 
 // block is the rows of one INSERT, in memory that is used again.
 type block struct {
-	table   string
-	columns []namedColumn
-	rows    int
-	out     []byte
-	data    []int // where in out each column's prefix and data begin
+	table     string
+	columns   []namedColumn
+	rows      int
+	unindexed bool // by skip indexes, until the first merge
+	out       []byte
+	data      []int // where in out each column's prefix and data begin
 }
 
 // encode writes the block down.
@@ -60,8 +61,10 @@ func (b *block) statement() string {
 }
 
 // withToken makes an INSERT one that can be sent again: the server drops a
-// batch whose token it has stored in the table before.
-func withToken(ctx context.Context, token string) context.Context {
+// batch whose token it has stored in the table before. Of an unindexed one the
+// skip indexes are made when parts merge, and not twice: until then questions read
+// those rows.
+func withToken(ctx context.Context, token string, unindexed bool) context.Context {
 	settings := ch.Settings{
 		"insert_deduplicate": 1,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -71,6 +74,9 @@ func withToken(ctx context.Context, token string) context.Context {
 		"max_insert_block_size":         1 << 30,
 		"input_format_parallel_parsing": 0,
 		"max_insert_threads":            1,
+	}
+	if unindexed {
+		settings["materialize_skip_indexes_on_insert"] = 0
 	}
 	if token != "" {
 		settings["insert_deduplication_token"] = token
@@ -86,7 +92,7 @@ func (db *DB) insert(ctx context.Context, b *block, token string) error {
 		return nil
 	}
 	b.encode()
-	ctx = withToken(ctx, token)
+	ctx = withToken(ctx, token, b.unindexed)
 	var err error
 	if db.cfg.Protocol == Native {
 		err = db.insertNative(ctx, b)

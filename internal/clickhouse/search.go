@@ -85,7 +85,9 @@ func (db *DB) searchKeys(ctx context.Context, query string, f func(string, uint6
 
 type noted = schemas.NotedAsset
 
-var searchTable = table[noted]{name: "asset_search", columns: []attribute[noted]{
+// Most of what a row costs is its indexes of texts: they are made by the first
+// merge, which makes them anyway, and what is not merged yet is little.
+var searchTable = table[noted]{name: "asset_search", unindexed: true, columns: []attribute[noted]{
 	{"ip", "IPv6", func() column { return &addrColumn{} }, func(c column, v *noted) { c.(*addrColumn).add(v.IP) }},
 	numberOf("port", "UInt16", 2, func(v *noted) uint64 { return uint64(v.Port) }),
 	lowOf("transport", func(v *noted) string { return v.Transport }),
