@@ -20,7 +20,7 @@ import (
 // whether its shape is wrong, it cannot be decoded, or the registry does not take it.
 func TestMistypedValues(t *testing.T) {
 	s := start(t, nil, withScanners(&scanners{}))
-	root, li := s.user("root", registry.RoleAdmin, ""), s.user("li", registry.RoleAnalyst, "c1")
+	root, city, li := s.user("root", registry.RoleAdmin, ""), s.user("city", registry.RoleAdmin, "c1"), s.user("li", registry.RoleAnalyst, "c1")
 	type body map[string]any
 	with := func(of body, name string, value any) body {
 		out := body{name: value}
@@ -96,6 +96,26 @@ func TestMistypedValues(t *testing.T) {
 	ask("kind", "anything", "不是域名、主机、端口之一", "none of")
 	f(li, "POST", "requests", body{"entry": body{"kind": "domain", "domain": "campus", "unit": "c1"}}, "domain", "不是域名", "no domain name")
 	f(li, "POST", "requests", body{"entry": body{"kind": "host", "unit": "c1"}}, "host", "须填主机", "needs a host")
+	// What is well written and somebody else's is told where it stands, too.
+	others := func(path string, in body, field, zh string) {
+		t.Helper()
+		method := "PUT"
+		if path == "requests" || path == "scan-jobs" {
+			method = "POST"
+		}
+		p := city.refused(method, "/api/v1/"+path, in, 403, codeForbidden)
+		if len(p.Fields) != 1 || p.Fields[0].Field != field || !strings.Contains(p.Fields[0].Zh, zh) || p.Fields[0].En == "" || !strings.Contains(p.Detail, p.Fields[0].En) {
+			t.Errorf("%s %v: %+v", path, in, p)
+		}
+	}
+	others("requests", body{"entry": with(entry, "host", "203.0.113.20/32")}, "host", "不在您单位的网段内")
+	others("requests", body{"entry": with(entry, "unit", "c2")}, "unit", "不是您的单位")
+	others("whitelist", body{"kind": "domain", "domain": "www.c2.example.edu.cn", "unit": "c1"}, "domain", "不在您单位的域名之下")
+	others("systems", with(system, "addresses", []string{"203.0.113.20/32"}), "addresses", "203.0.113.20/32 在其他单位的网段内")
+	others("systems", with(system, "domains", []string{"www.c2.example.edu.cn"}), "domains", "在其他单位的域名之下")
+	others("units", with(unit, "parent", "c2"), "parent", "不是您的单位")
+	others("networks", network, "", "仅全局管理员")
+	others("scan-jobs", body{"unit": "c2"}, "unit", "不是您的单位")
 	// Scans, and what is in a query.
 	f(root, "POST", "scan-jobs", body{"unit": "c1", "rate": -1}, "rate", "不能小于 0", ">= 0")
 	f(root, "POST", "scan-jobs", body{"unit": ""}, "unit", "至少 1 个字符", ">= 1")

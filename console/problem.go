@@ -60,7 +60,11 @@ type Mistakes []Mistake
 func (m Mistakes) Error() string {
 	var texts []string
 	for _, one := range m {
-		texts = append(texts, one.Field+": "+one.En)
+		text := one.En
+		if one.Field != "" {
+			text = one.Field + ": " + text
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, "; ")
 }
@@ -68,6 +72,17 @@ func (m Mistakes) Error() string {
 func (m Mistakes) problem() *Problem {
 	p := problem(http.StatusUnprocessableEntity, codeInvalid, m.Error())
 	p.Fields = m
+	return p
+}
+
+// mistake is one of them: of the whole request if it has no field.
+func mistake(field, zh, en string) Mistakes { return Mistakes{{field, zh, en}} }
+
+// forbidden is that the viewer may not do this, at the field for which they may not if
+// it is known.
+func forbidden(err error) *Problem {
+	p := problem(http.StatusForbidden, codeForbidden, err.Error())
+	_ = errors.As(err, &p.Fields)
 	return p
 }
 

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -147,11 +146,6 @@ func (v *viewer) shards(all []schemas.ScanShard) (out []schemas.ScanShard) {
 
 // notTheirs is that a job which a unit above has asked for is that unit's to stop.
 func notTheirs(j *schemas.ScanJob) *Problem {
-	m := Mistake{
-		Zh: "任务由上级单位 " + j.Unit + " 发起，由该单位或其上级停止、恢复",
-		En: "the job was started by unit " + j.Unit + " above yours: that unit, or one above it, stops it and lets it go on",
-	}
-	p := problem(http.StatusForbidden, codeForbidden, m.En)
-	p.Fields = Mistakes{m}
-	return p
+	return forbidden(mistake("", "任务由上级单位 "+j.Unit+" 发起，由该单位或其上级停止、恢复",
+		"the job was started by unit "+j.Unit+" above yours: that unit, or one above it, stops it and lets it go on"))
 }

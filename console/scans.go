@@ -247,7 +247,7 @@ type StartedScan struct {
 func (c *Console) postScanJob(ctx context.Context, in *startInput) (*bodyOf[StartedScan], error) {
 	v, r := viewerOf(ctx), in.Body.ScanRequest
 	if err := v.mayOwn(r.Unit); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+		return nil, forbidden(err)
 	}
 	if c.deps.Scanners == nil {
 		return nil, noScanners()
@@ -362,7 +362,7 @@ func (c *Console) mayStop(ctx context.Context, job string) (*schemas.ScanStop, *
 		return nil, nil // without a look at the topics: the way to stop is short
 	}
 	if job == schemas.AllJobs {
-		return nil, problem(http.StatusForbidden, codeForbidden, v.mayAll().Error())
+		return nil, forbidden(v.mayAll())
 	}
 	j, now, p := c.scanJob(ctx, job)
 	if p != nil {
@@ -386,7 +386,7 @@ func (c *Console) mayResume(ctx context.Context, stop *schemas.ScanStop) *Proble
 		return c.internal("looking up a user", err)
 	}
 	if err != nil || !v.sees(by.Unit) {
-		return problem(http.StatusForbidden, codeForbidden, "it was stopped by somebody who is not of your units: "+stop.By)
+		return forbidden(mistake("", "由不属于您单位的 "+stop.By+" 停止", "it was stopped by somebody who is not of your units: "+stop.By))
 	}
 	return nil
 }
