@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"fengsui/scanner/portset"
@@ -118,7 +117,7 @@ func (q *Queue) Jobs(now time.Time) []Job {
 }
 
 // Parts is every job that is known, cut by whose networks and domains its shards look
-// at; those that say nothing of it are in none.
+// at, in no order. Those that say nothing of it are in none.
 func (q *Queue) Parts(now time.Time) []schemas.ScanPart {
 	type of struct{ job, units string }
 	parts := map[of]*schemas.ScanPart{}
@@ -126,7 +125,7 @@ func (q *Queue) Parts(now time.Time) []schemas.ScanPart {
 		if s.task == nil || len(s.task.Units) == 0 {
 			continue
 		}
-		key := of{s.task.Job, strings.Join(s.task.Units, "/")} // a code has no slash
+		key := of{s.task.Job, s.whose}
 		p := parts[key]
 		if p == nil {
 			p = &schemas.ScanPart{Job: s.task.Job, Units: s.task.Units}
@@ -143,9 +142,6 @@ func (q *Queue) Parts(now time.Time) []schemas.ScanPart {
 	for _, p := range parts {
 		out = append(out, *p)
 	}
-	slices.SortFunc(out, func(a, b schemas.ScanPart) int {
-		return cmp.Or(cmp.Compare(a.Job, b.Job), slices.Compare(a.Units, b.Units))
-	})
 	return out
 }
 

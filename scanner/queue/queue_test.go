@@ -760,3 +760,29 @@ func BenchmarkNext(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFold is what is told of a hundred thousand shards: by jobs, and by whose
+// networks they look at, a unit's and often a neighbour's.
+func BenchmarkFold(b *testing.B) {
+	q := New(testLease)
+	for job := range 10 {
+		for i := range 10_000 {
+			k := task(fmt.Sprint("j", job), "p", i, 10_000, "")
+			k.Units = []string{fmt.Sprint("u", i/3)}
+			if i%3 == 0 {
+				k.Units = append(k.Units, fmt.Sprint("v", i/3))
+			}
+			q.Task(k, start)
+		}
+	}
+	b.Run("jobs", func(b *testing.B) {
+		for range b.N {
+			q.Jobs(start)
+		}
+	})
+	b.Run("parts", func(b *testing.B) {
+		for range b.N {
+			q.Parts(start)
+		}
+	})
+}
