@@ -44,6 +44,7 @@ func (c *Console) describe(api huma.API) {
 	c.registerSearch()
 	c.registerDrift()
 	c.registerStream()
+	c.noteBodies()
 }
 
 // operation describes one operation under the prefix.

@@ -103,7 +103,7 @@ func (c *Console) postDriftDecision(ctx context.Context, in *driftDecisionInput)
 	var out DriftDecided
 	if entry, can := d.Entry(); can && work.State == schemas.WorkAccepted {
 		if err := v.mayList(&entry); err != nil {
-			return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+			return nil, forbidden(err)
 		}
 	}
 	decision, request, err := c.deps.Registry.HandleDrift(ctx, v.User, d, work)

@@ -372,6 +372,9 @@ func TestRegistryPage(t *testing.T) {
 	s.user("of-c1", registry.RoleAdmin, "c1")
 	s.user("li", registry.RoleAnalyst, "c1")
 	ctx := browse(t)
+	wrong := func(field string) string {
+		return `document.querySelector(".ant-modal ` + field + `").closest(".ant-form-item").innerText`
+	}
 	tabs := `[...document.querySelectorAll("#registry [role=tab]")].map(e => e.innerText).join()`
 	drawn := func(element, text string) {
 		t.Helper()
@@ -390,7 +393,7 @@ func TestRegistryPage(t *testing.T) {
 	do(t, ctx, chromedp.WaitVisible(".ant-modal #code", chromedp.ByQuery), typed("#code", "mail"), typed(".ant-modal #name", "邮件系统"),
 		typed("#unit", "c1"), chromedp.KeyEvent(kb.Enter), typed("#addresses", "203.0.113.30"))
 	press(t, ctx, ".ant-modal button", "提交")
-	shows(t, ctx, ".ant-modal", "没有权限") // the address is another city's
+	says(t, ctx, wrong("#addresses")+`.includes("203.0.113.30/32 在其他单位的网段内")`, "true")
 	do(t, ctx, chromedp.Evaluate(`document.querySelector("#addresses").select()`, nil), typed("#addresses", "198.51.100.30"))
 	press(t, ctx, ".ant-modal button", "提交")
 	shows(t, ctx, "#systems", "邮件系统", "198.51.100.30")
@@ -417,7 +420,7 @@ func TestRegistryPage(t *testing.T) {
 	do(t, ctx, chromedp.WaitVisible(".ant-modal #host", chromedp.ByQuery), typed("#host", "203.0.113.20"), typed("#port", "443"),
 		typed("#reason", "选课"), typed("#unit", "c1"), chromedp.KeyEvent(kb.Enter))
 	press(t, ctx, ".ant-modal button", "提交")
-	shows(t, ctx, ".ant-modal", "没有权限") // the address is another city's
+	says(t, ctx, wrong("#host")+`.includes("不在您单位的网段内")`, "true")
 	do(t, ctx, chromedp.Evaluate(`document.querySelector("#host").select()`, nil), typed("#host", "198.51.100.20"))
 	press(t, ctx, ".ant-modal button", "提交")
 	shows(t, ctx, "#requests", "待审批", "198.51.100.20:443/tcp", "选课", "li")
@@ -605,7 +608,7 @@ func TestRegistryForms(t *testing.T) {
 	choose("#unit", "c2")
 	fill("#exclude", "198.51.100.7", "#hours", "25:00")
 	send()
-	shows(t, ctx, ".ant-modal", "\"192.0.2/32\" 不是网段")
+	wrong("#prefix", `\"192.0.2/32\" 不是网段：192.0.2 不是地址`)
 	fill("#prefix", "192.0.2.0/24")
 	send()
 	wrong("#exclude", "198.51.100.7/32 不在 192.0.2.0/24 之内")

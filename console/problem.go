@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -48,7 +48,7 @@ type Problem struct {
 
 // Mistake is what is wrong with a field of a request.
 type Mistake struct {
-	Field string `json:"field" doc:"its name in the body; empty: of the whole, or it is not known"`
+	Field string `json:"field" doc:"its name in the body or the query, the innermost where they are nested; empty: of the whole, or it is not known"`
 	Zh    string `json:"zh"`
 	En    string `json:"en"`
 }
@@ -60,7 +60,11 @@ type Mistakes []Mistake
 func (m Mistakes) Error() string {
 	var texts []string
 	for _, one := range m {
-		texts = append(texts, one.Field+": "+one.En)
+		text := one.En
+		if one.Field != "" {
+			text = one.Field + ": " + text
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, "; ")
 }
@@ -68,6 +72,17 @@ func (m Mistakes) Error() string {
 func (m Mistakes) problem() *Problem {
 	p := problem(http.StatusUnprocessableEntity, codeInvalid, m.Error())
 	p.Fields = m
+	return p
+}
+
+// mistake is one of them: of the whole request if it has no field.
+func mistake(field, zh, en string) Mistakes { return Mistakes{{field, zh, en}} }
+
+// forbidden is that the viewer may not do this, at the field for which they may not if
+// it is known.
+func forbidden(err error) *Problem {
+	p := problem(http.StatusForbidden, codeForbidden, err.Error())
+	_ = errors.As(err, &p.Fields)
 	return p
 }
 
@@ -91,28 +106,34 @@ func (p *Problem) write(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(p) // who asked is gone
 }
 
-// huma makes its errors by this variable of its package, and has no other way.
+// huma makes its errors by these variables of its package, and has no other way.
 func init() {
 	huma.NewError = func(status int, detail string, errs ...error) huma.StatusError {
-		p := problem(status, codeOf(status), detail)
-		for _, err := range errs {
-			if given := new(Problem); errors.As(err, &given) {
-				return given
-			}
-			if err != nil && status < http.StatusInternalServerError {
-				p.Errors = append(p.Errors, err.Error())
-				if m := badPrefix.FindStringSubmatch(err.Error()); m != nil {
-					p.Fields = append(p.Fields, Mistake{Zh: m[1] + " 不是网段（应如 192.0.2.0/24）", En: m[1] + " is no address block such as 192.0.2.0/24"})
-				}
-			}
-		}
-		return p
+		return refusal(nil, status, detail, errs)
+	}
+	huma.NewErrorWithContext = func(hc huma.Context, status int, detail string, errs ...error) huma.StatusError {
+		body, _ := hc.Operation().Metadata[bodyKey].(reflect.Type)
+		return refusal(body, status, detail, errs)
 	}
 }
 
-// badPrefix is what decoding says of an address block; encoding/json does not say
-// in which field.
-var badPrefix = regexp.MustCompile(`netip\.ParsePrefix\(("[^"]{0,100}")\)`)
+// refusal is what huma says of a request, whose body is of a type if it has one.
+func refusal(body reflect.Type, status int, detail string, errs []error) *Problem {
+	p := problem(status, codeOf(status), detail)
+	for _, err := range errs {
+		if given := new(Problem); errors.As(err, &given) {
+			return given
+		}
+		if err == nil || status >= http.StatusInternalServerError || len(p.Errors) == maxMistakes {
+			continue
+		}
+		p.Errors, p.Fields = append(p.Errors, err.Error()), append(p.Fields, mistakesIn(body, err)...)
+	}
+	if len(p.Fields) > 0 {
+		p.Detail = p.Fields.Error()
+	}
+	return p
+}
 
 func codeOf(status int) string {
 	switch {

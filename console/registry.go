@@ -53,18 +53,20 @@ func (c *Console) registerRegistry() {
 	huma.Register(c.api, operation(http.MethodPost, "decisions", "Approve or refuse what another person has asked for, or withdraw one's own", forUsers, http.StatusNotFound), c.postDecision)
 }
 
+var errOthers = mistake("", "是其他单位的登记", "another unit has this entry")
+
 // mayAll is for those who see everything: what belongs to whom, and what may be
 // scanned, is not for a unit to say of itself.
 func (v *viewer) mayAll() error {
 	if v.units != nil {
-		return errors.New("only an administrator of everything may do this")
+		return mistake("", "仅全局管理员可以", "only an administrator of everything may do this")
 	}
 	return nil
 }
 
 func (v *viewer) mayOwn(unit string) error {
 	if !v.sees(unit) {
-		return errors.New("the unit is not one of yours")
+		return mistake("unit", "不是您的单位或其下属", "the unit is not one of yours")
 	}
 	return nil
 }
@@ -72,8 +74,11 @@ func (v *viewer) mayOwn(unit string) error {
 // mayUnit lets an administrator of a unit arrange what is below it, and not the
 // unit itself.
 func (v *viewer) mayUnit(u *schemas.Unit) error {
-	if v.units != nil && (u.Code == v.Unit || !v.sees(u.Parent)) {
-		return errors.New("the unit is not below yours")
+	switch {
+	case v.units != nil && u.Code == v.Unit:
+		return mistake("", "是您自己的单位，由上级登记", "the unit is not below yours")
+	case v.units != nil && !v.sees(u.Parent):
+		return mistake("parent", "不是您的单位或其下属", "the unit is not below yours")
 	}
 	return nil
 }
@@ -89,12 +94,12 @@ func (v *viewer) maySystem(s *registry.System) error {
 	}
 	for _, name := range s.Domains {
 		if d, ok := v.directory.DomainOf(strings.TrimPrefix(name, "*.")); ok && !v.sees(d.Unit) {
-			return errors.New("a name is below a domain of another unit")
+			return mistake("domains", name+" 在其他单位的域名之下", name+" is below a domain of another unit")
 		}
 	}
 	for _, p := range s.Addresses {
 		if v.othersIn(p) {
-			return errors.New("an address is in a network of another unit")
+			return mistake("addresses", p.String()+" 在其他单位的网段内", p.String()+" is in a network of another unit")
 		}
 	}
 	return nil
@@ -188,14 +193,14 @@ func putEntry[T any](ctx context.Context, c *Console, r resource[T], entry T) (*
 	}
 	entry = (*r.of(content))[0]
 	if err := r.may(v, &entry); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+		return nil, forbidden(err)
 	}
 	before, err := r.there(ctx, c, r.key(&entry))
 	if err != nil {
 		return nil, err
 	}
 	if before != nil && !v.sees(r.unit(before)) {
-		return nil, problem(http.StatusForbidden, codeForbidden, "another unit has this entry")
+		return nil, forbidden(errOthers)
 	}
 	if _, err := c.deps.Registry.Put(ctx, v.Name, content); err != nil {
 		return nil, c.registryProblem(err)
@@ -215,7 +220,7 @@ func deleteEntry[T any](ctx context.Context, c *Console, r resource[T], key stri
 		return problem(http.StatusNotFound, codeNotFound, "there is no such entry")
 	}
 	if err := r.may(v, entry); err != nil {
-		return problem(http.StatusForbidden, codeForbidden, err.Error())
+		return forbidden(err)
 	}
 	if err := c.deps.Registry.Delete(ctx, v.Name, r.kind+"/"+key); err != nil {
 		return c.registryProblem(err)
@@ -312,10 +317,15 @@ func (c *Console) postRequest(ctx context.Context, in *askInput) (*bodyOf[regist
 	if v.Role == registry.RoleAuditor {
 		return nil, problem(http.StatusForbidden, codeForbidden, "an auditor changes nothing")
 	}
-	if err := v.mayList(&in.Body.Entry); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+	content := &registry.Content{Whitelist: []schemas.WhitelistEntry{in.Body.Entry}}
+	if err := registry.Check(content); err != nil { // what is mistyped is nobody's
+		return nil, invalidEntry(err)
 	}
-	q, err := c.deps.Registry.Ask(ctx, v.Name, in.Body.Entry, in.Body.Remove)
+	entry := content.Whitelist[0]
+	if err := v.mayList(&entry); err != nil {
+		return nil, forbidden(err)
+	}
+	q, err := c.deps.Registry.Ask(ctx, v.Name, entry, in.Body.Remove)
 	if err != nil {
 		return nil, c.registryProblem(err)
 	}
@@ -339,7 +349,7 @@ func (c *Console) postDecision(ctx context.Context, in *decideInput) (*bodyOf[re
 	}
 	if err == nil && in.Body.State == string(registry.RequestApproved) {
 		if err := v.mayList(&q.Entry); err != nil {
-			return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+			return nil, forbidden(err)
 		}
 	}
 	if err == nil {

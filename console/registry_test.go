@@ -232,12 +232,12 @@ func TestRegistryMistakes(t *testing.T) {
 	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "hours": "25:00"}, "hours", "扫描时段无效")
 	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "exclude": []string{"198.51.100.0/28"}}, "exclude", "不在 192.0.2.0/24 之内")
 	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "host_rate": -1}, "host_rate", "")
-	f("networks", body{"prefix": "192.0.2.0/33", "unit": "c1", "scan": true}, "", "\"192.0.2.0/33\" 不是网段")
-	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "exclude": []string{"192.0.2.1"}}, "", "\"192.0.2.1\" 不是网段")
+	f("networks", body{"prefix": "192.0.2.0/33", "unit": "c1", "scan": true}, "prefix", "\"192.0.2.0/33\" 不是网段")
+	f("networks", body{"prefix": "192.0.2.0/24", "unit": "c1", "scan": true, "exclude": []string{"192.0.2.1"}}, "exclude", "\"192.0.2.1\" 不是网段")
 	f("domains", body{"name": "campus", "unit": "c1", "scan": true}, "name", "不是域名")
 	f("contacts", body{"unit": "c1", "duty": "liaison", "name": "李四", "phone": "??"}, "phone", "不是电话号码")
 	f("systems", body{"code": "x", "name": "x", "unit": "c1", "state": "registered", "hosting": "own", "level": 9}, "level", "1 至 5")
-	f("systems", body{"code": "x", "name": "x", "unit": "c1", "state": "registered", "hosting": "own", "addresses": []string{"300.1.1.1/32"}}, "", "\"300.1.1.1/32\" 不是网段")
+	f("systems", body{"code": "x", "name": "x", "unit": "c1", "state": "registered", "hosting": "own", "addresses": []string{"300.1.1.1/32"}}, "addresses", "\"300.1.1.1/32\" 不是网段")
 
 	for path, want := range map[string]string{"units?key=c1": "单位 c1 之下还有 1 个单位", "units?key=s1": "单位 s1 名下还有登记：网段 1 条"} {
 		if p := root.refused("DELETE", "/api/v1/"+path, nil, 422, codeInvalid); len(p.Fields) != 1 || p.Fields[0].Zh != want || p.Fields[0].En == "" {

@@ -45,7 +45,7 @@ const maxShown = 1000 // changes of a dry run
 func (c *Console) postImport(ctx context.Context, in *importInput) (*bodyOf[Imported], error) {
 	v := viewerOf(ctx)
 	if err := v.mayAll(); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+		return nil, forbidden(err)
 	}
 	content, err := registry.ReadFile(in.Name, bytes.NewReader(in.RawBody))
 	if err != nil {

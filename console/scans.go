@@ -36,6 +36,7 @@ type Scanners interface {
 // Scans is everything that is known of scans.
 type Scans struct {
 	Jobs   []schemas.ScanJob // the newest first
+	Parts  []schemas.ScanPart
 	Agents []schemas.ScanAgent
 	Stops  []schemas.ScanStop
 }
@@ -66,15 +67,14 @@ const (
 )
 
 func (c *Console) registerScans() {
-	huma.Register(c.api, operation(http.MethodGet, "scan-jobs", "Scan jobs of the units that the user sees, the newest first, with the scanners that live", forUsers), c.getScanJobs)
+	huma.Register(c.api, operation(http.MethodGet, "scan-jobs", "Scan jobs of the units that the user sees, and of units above as far as they look at networks or domains of these, the newest first, with the scanners that live", forUsers), c.getScanJobs)
 	huma.Register(c.api, operation(http.MethodGet, "scan-job", "A scan job with its shards and what it leaves out", forUsers, http.StatusNotFound), c.getScanJob)
 	huma.Register(c.api, operation(http.MethodPost, "scan-jobs", "Plan an interactive scan job and hand it to the scanners", forAdmins), c.postScanJob)
 	huma.Register(c.api, operation(http.MethodPost, "scan-stops", "Stop a scan job, or all scanning: no scanner sends anything two seconds later", forAdmins, http.StatusNotFound), c.postScanStop)
 	huma.Register(c.api, operation(http.MethodDelete, "scan-stops", "Go on with what was stopped", forAdmins, http.StatusNotFound), c.deleteScanStop)
 }
 
-// scans is what is known of scans, without the jobs of units that the viewer does
-// not see.
+// scans is what is known of scans, as far as the viewer sees it.
 func (c *Console) scans(v *viewer) (*Scans, *Problem) {
 	if c.deps.Scanners == nil {
 		return nil, noScanners()
@@ -83,7 +83,7 @@ func (c *Console) scans(v *viewer) (*Scans, *Problem) {
 	if err != nil {
 		return nil, problem(http.StatusServiceUnavailable, codeScanners, "the topics of scans are not read yet: "+err.Error())
 	}
-	now.Jobs = slices.DeleteFunc(now.Jobs, func(j schemas.ScanJob) bool { return !v.sees(j.Unit) })
+	now.Jobs = v.jobs(now)
 	return now, nil
 }
 
@@ -115,10 +115,18 @@ func (c *Console) getScanJobs(ctx context.Context, in *scanJobsInput) (*scanJobs
 	}
 	visible := map[string]bool{}
 	for i := range now.Jobs {
-		visible[now.Jobs[i].ID] = true
+		visible[now.Jobs[i].ID] = !now.Jobs[i].Above
+	}
+	of := func(*schemas.ScanJob) bool { return true }
+	if in.Unit != "" {
+		touching := partsOf(now.Parts, func(unit string) bool { return v.sees(unit) && v.directory.Under(unit, in.Unit) })
+		of = func(j *schemas.ScanJob) bool {
+			_, touched := touching[j.ID]
+			return v.directory.Under(j.Unit, in.Unit) || j.Above && touched
+		}
 	}
 	jobs := slices.DeleteFunc(now.Jobs, func(j schemas.ScanJob) bool {
-		return in.Active && j.Over() || in.Class != "" && string(j.Class) != in.Class || in.Unit != "" && !v.directory.Under(j.Unit, in.Unit)
+		return in.Active && j.Over() || in.Class != "" && string(j.Class) != in.Class || !of(&j)
 	})
 	out := ScanJobs{Items: same(jobs[:min(len(jobs), maxJobs)]), Total: len(jobs), Agents: same(now.Agents)}
 	for i := range out.Agents {
@@ -149,7 +157,7 @@ type scanJobOutput struct{ Body ScanJobDetail }
 type ScanJobDetail struct {
 	Job     schemas.ScanJob       `json:"job"`
 	Shards  []schemas.ScanShard   `json:"shards" nullable:"false" doc:"those that run, those that went wrong, those that wait, and the others; 500 at most"`
-	LeftOut []schemas.ScanLeftOut `json:"left_out" nullable:"false" doc:"what it does not look at, as the registry was when it was planned; 1000 at most"`
+	LeftOut []schemas.ScanLeftOut `json:"left_out" nullable:"false" doc:"what it does not look at, as the registry was when it was planned; 1000 at most; none of a job of a unit above"`
 }
 
 func (c *Console) getScanJob(ctx context.Context, in *scanJobInput) (*scanJobOutput, error) {
@@ -161,9 +169,12 @@ func (c *Console) getScanJob(ctx context.Context, in *scanJobInput) (*scanJobOut
 	if err != nil {
 		return nil, c.internal("reading a job's shards", err)
 	}
+	if j.Above {
+		shards = viewerOf(ctx).shards(shards)
+	}
 	out := ScanJobDetail{Job: *j, Shards: same(shards[:min(len(shards), maxShards)]), LeftOut: []schemas.ScanLeftOut{}}
-	if j.Class == schemas.ScanConfirm {
-		return &scanJobOutput{out}, nil // it looks at exactly what a drift is about
+	if j.Above || j.Class == schemas.ScanConfirm {
+		return &scanJobOutput{out}, nil // a confirmation looks at exactly what a drift is about
 	}
 	left, err := c.leftOut.of(ctx, c.deps.Scanners, j)
 	if err != nil {
@@ -236,7 +247,7 @@ type StartedScan struct {
 func (c *Console) postScanJob(ctx context.Context, in *startInput) (*bodyOf[StartedScan], error) {
 	v, r := viewerOf(ctx), in.Body.ScanRequest
 	if err := v.mayOwn(r.Unit); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+		return nil, forbidden(err)
 	}
 	if c.deps.Scanners == nil {
 		return nil, noScanners()
@@ -351,11 +362,14 @@ func (c *Console) mayStop(ctx context.Context, job string) (*schemas.ScanStop, *
 		return nil, nil // without a look at the topics: the way to stop is short
 	}
 	if job == schemas.AllJobs {
-		return nil, problem(http.StatusForbidden, codeForbidden, v.mayAll().Error())
+		return nil, forbidden(v.mayAll())
 	}
-	_, now, p := c.scanJob(ctx, job)
+	j, now, p := c.scanJob(ctx, job)
 	if p != nil {
 		return nil, p
+	}
+	if j.Above {
+		return nil, notTheirs(j)
 	}
 	return stopOf(now, job), nil
 }
@@ -372,7 +386,7 @@ func (c *Console) mayResume(ctx context.Context, stop *schemas.ScanStop) *Proble
 		return c.internal("looking up a user", err)
 	}
 	if err != nil || !v.sees(by.Unit) {
-		return problem(http.StatusForbidden, codeForbidden, "it was stopped by somebody who is not of your units: "+stop.By)
+		return forbidden(mistake("", "由不属于您单位的 "+stop.By+" 停止", "it was stopped by somebody who is not of your units: "+stop.By))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (s *scanners) Now() (*Scans, error) {
 		return nil, s.away
 	}
 	now := time.Now()
-	out := &Scans{Agents: s.queue.Agents(now), Stops: s.queue.Stops()}
+	out := &Scans{Parts: s.queue.Parts(now), Agents: s.queue.Agents(now), Stops: s.queue.Stops()}
 	for _, j := range s.queue.Jobs(now) {
 		out.Jobs = append(out.Jobs, j.ScanJob)
 	}

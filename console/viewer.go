@@ -53,8 +53,8 @@ func (v *viewer) mayList(w *schemas.WhitelistEntry) error {
 	if v.units == nil {
 		return nil
 	}
-	if !v.sees(w.Unit) {
-		return errors.New("the unit is not one of yours")
+	if err := v.mayOwn(w.Unit); err != nil {
+		return err
 	}
 	if w.Kind == schemas.WhitelistDomain {
 		return v.mayListName(schemas.CanonicalName(strings.TrimPrefix(w.Domain, "*.")), strings.HasPrefix(w.Domain, "*."))
@@ -64,12 +64,12 @@ func (v *viewer) mayList(w *schemas.WhitelistEntry) error {
 
 func (v *viewer) mayListName(name string, below bool) error {
 	if d, ok := v.directory.DomainOf(name); !ok || !v.sees(d.Unit) {
-		return errors.New("the name is not below a domain of your units")
+		return mistake("domain", "不在您单位的域名之下", "the name is not below a domain of your units")
 	}
 	for _, u := range v.directory.Units() {
 		for _, d := range v.directory.Domains(u.Code, false) {
 			if below && !v.sees(d.Unit) && strings.HasSuffix(d.Name, "."+name) {
-				return errors.New("a domain below the name is not of your units")
+				return mistake("domain", "其下有其他单位的域名", "a domain below the name is not of your units")
 			}
 		}
 	}
@@ -81,11 +81,11 @@ func (v *viewer) mayListPrefix(p netip.Prefix) error {
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	if n, ok := v.directory.NetworkOf(p.Addr()); !ok || !v.sees(n.Unit) || n.Prefix.Bits() > p.Bits() {
-		return errors.New("the address block is not within a network of your units")
+		return mistake("host", "不在您单位的网段内", "the address block is not within a network of your units")
 	}
 	for _, n := range v.directory.AllNetworks() {
 		if !v.sees(n.Unit) && n.Prefix.Bits() >= p.Bits() && n.Prefix.Overlaps(p) {
-			return errors.New("a network within the address block is not of your units")
+			return mistake("host", "其中有其他单位的网段", "a network within the address block is not of your units")
 		}
 	}
 	return nil

@@ -79,16 +79,16 @@ func (c *Console) whitelistOf(ctx context.Context, v *viewer, in *whitelistInput
 func (c *Console) putWhitelist(ctx context.Context, in *putWhitelistInput) (*putWhitelistOutput, error) {
 	v := viewerOf(ctx)
 	content := &registry.Content{Whitelist: []schemas.WhitelistEntry{in.Body}}
-	if err := v.mayList(&in.Body); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
-	}
 	if err := registry.Check(content); err != nil { // brings it into the one form that has a key
 		return nil, invalidEntry(err)
 	}
 	entry := &content.Whitelist[0]
+	if err := v.mayList(entry); err != nil {
+		return nil, forbidden(err)
+	}
 	there, ok := listed(v, entry.Key())
 	if ok && !v.sees(there.Unit) {
-		return nil, problem(http.StatusForbidden, codeForbidden, "another unit has this entry")
+		return nil, forbidden(errOthers)
 	}
 	// Nobody names others: one person alone has both asked and approved, unless
 	// nothing changes.
@@ -139,7 +139,7 @@ func (c *Console) deleteWhitelist(ctx context.Context, in *deleteWhitelistInput)
 		return nil, gone
 	}
 	if err := v.mayList(&entry); err != nil {
-		return nil, problem(http.StatusForbidden, codeForbidden, err.Error())
+		return nil, forbidden(err)
 	}
 	err := c.deps.Registry.Delete(ctx, v.Name, "whitelist/"+in.Key)
 	c.forgetDirectory()

@@ -26,28 +26,61 @@ type ScanJob struct {
 	Created time.Time    `json:"created"`
 	Expires time.Time    `json:"expires"`
 	State   ScanJobState `json:"state"`
+	// Above is for who may see a part of the job alone, since a unit above theirs has
+	// asked for it: then all that is told is of their units' networks and domains.
+	Above bool `json:"above,omitempty"`
 
-	Shards  int `json:"shards"`
-	Queued  int `json:"queued"`  // could be done now
-	Waiting int `json:"waiting"` // for their hours, or for another attempt
-	Running int `json:"running"`
-	Done    int `json:"done"`
-	Failed  int `json:"failed"`
-	Refused int `json:"refused"`
-	Expired int `json:"expired"`
-
+	ScanProgress
 	Seen    int       `json:"observations"`
-	Percent float64   `json:"percent"`
 	Seconds float64   `json:"seconds_left,omitempty"` // an estimate; 0 when it is over or stopped
-	Next    time.Time `json:"next,omitzero"`          // of those that wait, the first
 	Agents  []string  `json:"agents,omitempty"`
 	Stopped *ScanStop `json:"stopped,omitempty"`
 	Errors  []string  `json:"errors,omitempty"`
 }
 
+// ScanProgress is how many shards are where.
+type ScanProgress struct {
+	Shards  int       `json:"shards"`
+	Queued  int       `json:"queued"`  // could be done now
+	Waiting int       `json:"waiting"` // for their hours, or for another attempt
+	Running int       `json:"running"`
+	Done    int       `json:"done"`
+	Failed  int       `json:"failed"`
+	Refused int       `json:"refused"`
+	Expired int       `json:"expired"`
+	Percent float64   `json:"percent"`
+	Next    time.Time `json:"next,omitzero"` // of those that wait, the first
+}
+
 // Over says that nothing more will be done.
-func (j *ScanJob) Over() bool {
-	return j.Shards > 0 && j.Done+j.Failed+j.Refused+j.Expired >= j.Shards
+func (p *ScanProgress) Over() bool {
+	return p.Shards > 0 && p.Done+p.Failed+p.Refused+p.Expired >= p.Shards
+}
+
+// At is where shards of which so many are where are together.
+func (p *ScanProgress) At(stopped bool) ScanJobState {
+	switch {
+	case p.Over() && p.Done == p.Shards:
+		return JobDone
+	case p.Over():
+		return JobPartial
+	case stopped:
+		return JobStopped
+	case p.Running > 0:
+		return JobRunning
+	case p.Queued > 0:
+		return JobQueued
+	}
+	return JobWaiting
+}
+
+// ScanPart is how far those shards of a job are that look at networks and domains of
+// the same units.
+type ScanPart struct {
+	Job   string
+	Units []string
+	ScanProgress
+	Cost, Over float64 // of its shards, and of those that are settled: what Percent is of
 }
 
 // ScanShard is where a shard is.
@@ -64,6 +97,8 @@ type ScanShard struct {
 	Seconds  float64      `json:"seconds,omitempty"` // that the last attempt took
 	Seen     int          `json:"observations,omitempty"`
 	Error    string       `json:"error,omitempty"`
+	Hours    string       `json:"hours,omitempty"` // in which it may be done, as the registry said when it was planned
+	Units    []string     `json:"-"`               // as of its task
 }
 
 // ScanLeftOut is something in or around a scan's scope that it does not look at.

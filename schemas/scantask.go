@@ -40,6 +40,7 @@ type ScanTask struct {
 	Kind        ScanTaskKind   `json:"kind"`
 	Class       ScanClass      `json:"class,omitempty"`
 	Unit        string         `json:"unit"`
+	Units       []string       `json:"units,omitempty"` // whose networks and domains it looks at, as the registry was when it was planned: for people
 	Targets     []netip.Prefix `json:"targets,omitempty"`
 	Ports       string         `json:"ports,omitempty"` // "22,80,1000-2000"
 	Names       []string       `json:"names,omitempty"`

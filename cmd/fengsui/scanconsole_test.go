@@ -64,6 +64,20 @@ func TestScanFromTheConsole(t *testing.T) {
 		t.Errorf("%d packets to what was asked for, %d to another address", asked, other)
 	}
 
+	// What a unit above asks for is told as far as it is about u1, and is not u1's to stop.
+	above := s.officer("li", registry.RoleAdmin, "edu")
+	into(above.post("scan-jobs", map[string]any{"unit": "edu", "scope": []string{"10.60.1.101"}, "ports": "2990-3010", "reason": "普查"}, http.StatusOK), &job)
+	o.post("scan-stops", map[string]any{"job": job.Job}, http.StatusForbidden)
+	s.eventually(time.Minute, "the job of the unit above is over", func() error {
+		if j := look(); j.State != schemas.JobDone {
+			return fmt.Errorf("%+v", j)
+		}
+		return nil
+	})
+	if j := whole.Job; !j.Above || j.By != "li" || j.Unit != "edu" || j.Reason != "普查" || j.Seen != 0 || j.Percent != 100 || len(whole.Shards) != j.Shards || whole.Shards[0].About != "10.60.1.101" {
+		t.Errorf("%+v", whole)
+	}
+
 	// Stopped, it is silent; taken back, it goes on.
 	into(o.post("scan-jobs", map[string]any{"unit": "u1", "ports": "1-30000"}, http.StatusOK), &job)
 	flows := func(than int) {

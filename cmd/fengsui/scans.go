@@ -118,7 +118,7 @@ func (s *scans) Now() (*console.Scans, error) {
 		}
 		s.folded, s.foldedAt = all, time.Now()
 	}
-	return &console.Scans{Jobs: slices.Clone(s.folded.Jobs), Agents: s.folded.Agents, Stops: s.folded.Stops}, nil
+	return &console.Scans{Jobs: slices.Clone(s.folded.Jobs), Parts: s.folded.Parts, Agents: s.folded.Agents, Stops: s.folded.Stops}, nil
 }
 
 func (s *scans) fold() (*console.Scans, error) {
@@ -127,7 +127,7 @@ func (s *scans) fold() (*console.Scans, error) {
 		return nil, err
 	}
 	jobs := view.jobs()
-	all := &console.Scans{Jobs: make([]schemas.ScanJob, len(jobs)), Agents: view.agents(), Stops: view.stops()}
+	all := &console.Scans{Jobs: make([]schemas.ScanJob, len(jobs)), Parts: view.parts(), Agents: view.agents(), Stops: view.stops()}
 	for i := range jobs {
 		all.Jobs[i] = jobs[i].ScanJob
 	}

@@ -112,6 +112,12 @@ func (v *scanView) jobs() []queue.Job {
 	return v.queue.Jobs(time.Now())
 }
 
+func (v *scanView) parts() []schemas.ScanPart {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.queue.Parts(time.Now())
+}
+
 func (v *scanView) agents() []schemas.ScanAgent {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -498,6 +498,7 @@ func (p *planner) add(g *group, t schemas.ScanTask) error {
 	if len(p.out) == maxShards {
 		return refuse("scope", "多于 %d 个分片：请缩小范围或减少端口", "more than %d shards: scan a smaller unit, or fewer ports", maxShards)
 	}
+	t.Units = p.unitsOf(&t)
 	t.NetworkRate, t.HostRate = g.rate, g.hostRate
 	t.Expires = p.request.Now.Add(lifetime)
 	if g.hours != "" {
@@ -512,6 +513,21 @@ func (p *planner) add(g *group, t schemas.ScanTask) error {
 	}
 	p.out = append(p.out, t)
 	return nil
+}
+
+// unitsOf is whose networks and domains a shard looks at. A block lies in one network,
+// and in no smaller one.
+func (p *planner) unitsOf(t *schemas.ScanTask) (out []string) {
+	for _, target := range t.Targets {
+		n, _ := p.snap.NetworkOf(target.Addr())
+		out = append(out, n.Unit)
+	}
+	for _, name := range t.Names {
+		d, _ := p.snap.DomainOf(name)
+		out = append(out, d.Unit)
+	}
+	slices.Sort(out)
+	return slices.Clip(slices.Compact(out))
 }
 
 // finish numbers the shards and signs them with a job id from their content.

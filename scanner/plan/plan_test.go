@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -213,7 +214,7 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 		looked := map[netip.Addr]int{} // ports
 		covered := map[schemas.ScanTaskKind]map[netip.Addr]bool{schemas.TaskSweep: {}, schemas.TaskNames: {}}
 		for _, task := range tasks {
-			addresses := 0
+			addresses, owners := 0, map[string]bool{}
 			for _, p := range task.Targets {
 				if err := snap.MayScanPrefix(p); err != nil {
 					t.Fatalf("target %s: %v", p, err)
@@ -224,8 +225,13 @@ func TestPlanCoversTheScopeAndNothingElse(t *testing.T) {
 					}
 					covered[task.Kind][ip] = true
 					addresses++
+					n, _ := snap.NetworkOf(ip)
+					owners[n.Unit] = true
 					checkPolicy(t, snap, &task, ip)
 				}
+			}
+			if whose := slices.Sorted(maps.Keys(owners)); !slices.Equal(whose, task.Units) {
+				t.Fatalf("a shard of %v says that it is of %v, not %v", task.Targets, task.Units, whose)
 			}
 			if task.Kind == schemas.TaskSweep {
 				set, udp, err := portset.ParseBoth(task.Ports)

@@ -30,6 +30,23 @@ func campus(t *testing.T) *directory.Snapshot {
 		})
 }
 
+// Each shard of names says whose domains they are below.
+func TestUnitsOfNames(t *testing.T) {
+	tasks, err := Plan(campus(t), Request{Unit: "p", By: "t", Now: now, Ports: "22", Discover: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, task := range tasks {
+		if len(task.Names) > 0 {
+			got = append(got, fmt.Sprint(task.Kind, " ", task.Names[0], " ", task.Units))
+		}
+	}
+	if want := "[names a.example [a b] discover a.example [a] discover b.a.example [b] discover lab.a.example [a]]"; fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
 // What is asked for of a unit is looked at, and nothing else.
 func TestScope(t *testing.T) {
 	snap := campus(t)

@@ -80,7 +80,7 @@ func (q *Queue) Jobs(now time.Time) []Job {
 		if j == nil {
 			t := s.task
 			j = &Job{ScanJob: schemas.ScanJob{
-				ID: t.Job, Class: t.ClassOf(), Unit: t.Unit, By: t.By, Reason: t.Reason, Created: t.Created, Expires: t.Expires, Shards: t.Shards,
+				ID: t.Job, Class: t.ClassOf(), Unit: t.Unit, By: t.By, Reason: t.Reason, Created: t.Created, Expires: t.Expires, ScanProgress: schemas.ScanProgress{Shards: t.Shards},
 			}, rest: map[string]float64{}}
 			if stop, ok := q.Stopped(t.Job); ok {
 				j.Stopped = &stop
@@ -107,7 +107,7 @@ func (q *Queue) Jobs(now time.Time) []Job {
 			j.Percent = 100 * over[j.ID] / total[j.ID]
 		}
 		j.estimate(paces, len(q.Agents(now)))
-		if j.State = j.state(); j.State == schemas.JobDone {
+		if j.State = j.At(j.Stopped != nil); j.State == schemas.JobDone {
 			j.Percent = 100 // and not what a sum of fractions makes of it
 		}
 		out = append(out, *j)
@@ -116,60 +116,75 @@ func (q *Queue) Jobs(now time.Time) []Job {
 	return out
 }
 
-func (j *Job) state() schemas.ScanJobState {
-	switch {
-	case j.Over() && j.Done == j.Shards:
-		return schemas.JobDone
-	case j.Over():
-		return schemas.JobPartial
-	case j.Stopped != nil:
-		return schemas.JobStopped
-	case j.Running > 0:
-		return schemas.JobRunning
-	case j.Queued > 0:
-		return schemas.JobQueued
+// Parts is every job that is known, cut by whose networks and domains its shards look
+// at, in no order. Those that say nothing of it are in none.
+func (q *Queue) Parts(now time.Time) []schemas.ScanPart {
+	type of struct{ job, units string }
+	parts := map[of]*schemas.ScanPart{}
+	for _, s := range q.shards {
+		if s.task == nil || len(s.task.Units) == 0 {
+			continue
+		}
+		key := of{s.task.Job, s.whose}
+		p := parts[key]
+		if p == nil {
+			p = &schemas.ScanPart{Job: s.task.Job, Units: s.task.Units}
+			parts[key] = p
+		}
+		p.Shards++
+		p.Cost += s.cost
+		if s.settled {
+			p.Over += s.cost
+		}
+		q.tally(&p.ScanProgress, s, now)
 	}
-	return schemas.JobWaiting
+	out := make([]schemas.ScanPart, 0, len(parts))
+	for _, p := range parts {
+		out = append(out, *p)
+	}
+	return out
+}
+
+// tally counts a shard, and says what it is at.
+func (q *Queue) tally(p *schemas.ScanProgress, s *shard, now time.Time) string {
+	state, wait := q.stateOf(s, now)
+	switch {
+	case state == string(schemas.ShardDone):
+		p.Done++
+	case state == string(schemas.ShardRefused):
+		p.Refused++
+	case state == string(schemas.ShardExpired):
+		p.Expired++
+	case s.settled:
+		p.Failed++
+	case state == shardRunning:
+		p.Running++
+	case state == shardWaiting:
+		p.Waiting++
+		if p.Next.IsZero() || wait.Before(p.Next) {
+			p.Next = wait
+		}
+	default:
+		p.Queued++
+	}
+	return state
 }
 
 func (j *Job) count(q *Queue, s *shard, now time.Time) {
-	if s.settled {
-		j.Seen += s.last.Seen
-		switch s.outcome {
-		case schemas.ShardDone:
-			j.Done++
-		case schemas.ShardRefused:
-			j.Refused++
-		case schemas.ShardExpired:
-			j.Expired++
-		default:
-			j.Failed++
-		}
-	}
+	state := q.tally(&j.ScanProgress, s, now)
 	if s.last.Error != "" && s.outcome != schemas.ShardDone && len(j.Errors) < someErrors {
 		j.Errors = append(j.Errors, "shard "+s.task.Shard+": "+string(s.outcome)+": "+s.last.Error)
 	}
 	if s.settled {
+		j.Seen += s.last.Seen
 		return
 	}
 	j.rest[string(s.task.Kind)] += s.cost
-	state, wait := q.stateOf(s, now)
-	switch state {
-	case shardRunning:
-		j.Running++
+	if state == shardRunning {
 		j.ran += now.Sub(s.lease.since).Seconds()
 		if !slices.Contains(j.Agents, s.lease.scanner) {
 			j.Agents = append(j.Agents, s.lease.scanner)
 		}
-	case string(schemas.ShardExpired):
-		j.Expired++
-	case shardWaiting:
-		j.Waiting++
-		if j.Next.IsZero() || wait.Before(j.Next) {
-			j.Next = wait
-		}
-	default:
-		j.Queued++
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"fengsui/internal/hours"
@@ -54,6 +55,7 @@ type shard struct {
 	number    int               // of the shard within its job, for order
 	cost      float64
 	about     string // what it looks at, for people
+	whose     string // the units of its task, in one word
 	hours     hours.Hours
 	epoch     int
 	settled   bool
@@ -112,7 +114,8 @@ func (q *Queue) Task(t schemas.ScanTask, now time.Time) {
 	}
 	s.task, s.cost, s.about, s.came = &t, Cost(&t), about(&t), now
 	s.number, _ = strconv.Atoi(t.Shard)
-	s.hours, _ = hours.Parse(t.Hours) // what cannot be read is always
+	s.whose = strings.Join(t.Units, "/") // a code has no slash
+	s.hours, _ = hours.Parse(t.Hours)    // what cannot be read is always
 	if s.settled {
 		s.forgetTargets()
 	}

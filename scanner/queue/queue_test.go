@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -636,6 +637,66 @@ func TestJobs(t *testing.T) {
 	}
 }
 
+// Parts together are the job, whatever becomes of its shards, and whose they are is no
+// matter of anybody's turn.
+func TestParts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q, plain := New(testLease), New(testLease)
+		n := rapid.IntRange(1, 12).Draw(t, "shards")
+		for i := range n {
+			k := task("j", "p", i+1, n, "")
+			plain.Task(k, start)
+			k.Units = rapid.SampledFrom([][]string{{"a"}, {"a", "b"}, {"b"}}).Draw(t, "units")
+			q.Task(k, start)
+		}
+		k := task("old", "p", 1, 1, "") // says nothing of it
+		q.Task(k, start)
+		plain.Task(k, start)
+		for range rapid.IntRange(0, n+1).Draw(t, "claimed") {
+			e, _ := take(t, q, "s", start)
+			if same, _ := take(t, plain, "s", start); same.Job != e.Job || same.Shard != e.Shard {
+				t.Fatalf("%s is next, and without units %s", e.Key(), same.Key())
+			}
+			o := rapid.SampledFrom([]schemas.ScanOutcome{schemas.ShardDone, schemas.ShardFailed, schemas.ShardRefused, schemas.ShardExpired, schemas.ShardRetry, ""}).Draw(t, "outcome")
+			kind := schemas.ScanSettled
+			if o == schemas.ShardRetry {
+				kind = schemas.ScanReleased
+			}
+			if e = end(e, kind, o); o == "" {
+				continue // it runs
+			}
+			e.NotBefore = start.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "later")) * time.Minute)
+			q.Event(e, start)
+			plain.Event(e, start)
+		}
+		now := start.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 60 * 25}).Draw(t, "minutes")) * time.Minute)
+		var sum, job schemas.ScanProgress
+		var cost, over float64
+		for _, p := range q.Parts(now) {
+			if p.Job != "j" || len(p.Units) == 0 {
+				t.Fatalf("%+v", p)
+			}
+			cost, over = cost+p.Cost, over+p.Over
+			sum.Shards, sum.Queued, sum.Waiting, sum.Running = sum.Shards+p.Shards, sum.Queued+p.Queued, sum.Waiting+p.Waiting, sum.Running+p.Running
+			sum.Done, sum.Failed, sum.Refused, sum.Expired = sum.Done+p.Done, sum.Failed+p.Failed, sum.Refused+p.Refused, sum.Expired+p.Expired
+			if sum.Next.IsZero() || !p.Next.IsZero() && p.Next.Before(sum.Next) {
+				sum.Next = p.Next
+			}
+		}
+		for i, jobs := 0, q.Jobs(now); i < len(jobs); i++ {
+			if jobs[i].ID == "j" {
+				job = jobs[i].ScanProgress
+			}
+		}
+		if math.Abs(100*over/cost-job.Percent) > 1e-9 {
+			t.Fatalf("%v %%, and of the job %v", 100*over/cost, job.Percent)
+		}
+		if sum.Percent = job.Percent; sum != job {
+			t.Fatalf("the parts are %+v, the job %+v", sum, job)
+		}
+	})
+}
+
 // Of a job's shards those that run come first, then what went wrong, and what is
 // done last; each says what it is about after its targets are forgotten.
 func TestShards(t *testing.T) {
@@ -698,4 +759,30 @@ func BenchmarkNext(b *testing.B) {
 			b.Fatal("nothing")
 		}
 	}
+}
+
+// BenchmarkFold is what is told of a hundred thousand shards: by jobs, and by whose
+// networks they look at, a unit's and often a neighbour's.
+func BenchmarkFold(b *testing.B) {
+	q := New(testLease)
+	for job := range 10 {
+		for i := range 10_000 {
+			k := task(fmt.Sprint("j", job), "p", i, 10_000, "")
+			k.Units = []string{fmt.Sprint("u", i/3)}
+			if i%3 == 0 {
+				k.Units = append(k.Units, fmt.Sprint("v", i/3))
+			}
+			q.Task(k, start)
+		}
+	}
+	b.Run("jobs", func(b *testing.B) {
+		for range b.N {
+			q.Jobs(start)
+		}
+	})
+	b.Run("parts", func(b *testing.B) {
+		for range b.N {
+			q.Parts(start)
+		}
+	})
 }

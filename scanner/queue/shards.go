@@ -59,6 +59,7 @@ func (q *Queue) Shards(job string, now time.Time) []schemas.ScanShard {
 		one := schemas.ScanShard{
 			Shard: s.task.Shard, Kind: s.task.Kind, About: s.about, State: state, Outcome: s.outcome, Attempts: s.epoch,
 			Scanner: s.last.Scanner, Seconds: s.last.Seconds, Seen: s.last.Seen, Error: s.last.Error,
+			Hours: s.task.Hours, Units: s.task.Units,
 		}
 		switch state {
 		case shardRunning:

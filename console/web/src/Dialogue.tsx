@@ -48,7 +48,8 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
     const names = [...new Set(known.map((m) => m.field))];
     const at = (name: string) => p.at?.[name] ?? [name];
     form.setFields(names.map((name) => ({ name: at(name) as never, errors: known.filter((m) => m.field === name).map((m) => m[t.language]) })));
-    if (names[0]) document.getElementById(at(names[0]).join('_'))?.focus();
+    const [first] = names.map((name) => document.getElementById(at(name).join('_'))).filter((e) => e !== null).sort(inOrder);
+    first?.focus();
     return mistakes.length > 0 && known.length === mistakes.length;
   };
   const change = (changed: object = {}) => {
@@ -89,6 +90,7 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
           layout="vertical"
           requiredMark={false}
           preserve={false}
+          scrollToFirstError={{ focus: true }}
           initialValues={p.initial as never}
           onValuesChange={(changed: object) => change(changed)}
           onKeyPress={(e) => {
@@ -106,6 +108,9 @@ export function Dialogue<Filled extends object, Answer>(p: DialogueProps<Filled,
     </>
   );
 }
+
+/** As they stand in the form, whatever order the server tells them in. */
+const inOrder = (a: Node, b: Node) => (a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1);
 
 /** A field that has to be filled. */
 const must = (t: { required: string }): FormRule => ({ required: true, message: t.required });
@@ -131,11 +136,9 @@ export function ChoiceField({ name, label, words, disabled }: { name: string; la
 }
 
 /** A text, which has to be filled where it must. */
-export function TextField({ name, label, most = 200, needed, pattern, disabled, hint, extra }: { name: string | string[]; label: string; most?: number; needed?: boolean; pattern?: [RegExp, string]; disabled?: boolean; hint?: string; extra?: string }) {
+export function TextField({ name, label, most = 200, needed, disabled, hint, extra }: { name: string | string[]; label: string; most?: number; needed?: boolean; disabled?: boolean; hint?: string; extra?: string }) {
   const { t } = useLanguage();
-  const rules = needed ? [must(t)] : [];
-  if (pattern) rules.push({ pattern: pattern[0], message: pattern[1] });
-  return <Form.Item name={name} label={label} rules={rules} extra={extra}><Input maxLength={most} disabled={disabled} placeholder={hint} /></Form.Item>;
+  return <Form.Item name={name} label={label} rules={needed ? [must(t)] : []} extra={extra}><Input maxLength={most} disabled={disabled} placeholder={hint} /></Form.Item>;
 }
 
 /** A whole number. */

@@ -73,12 +73,12 @@ export function ScanPage({ me, asked }: { me: Me; asked: Asked }) {
             { title: t.job, render: (_, j) => <a href={hrefTo('scans', { ...asked, job: j.job })}><Time at={j.created} /></a> },
             { title: t.kind, render: (_, j) => t.scanClasses[j.class] ?? j.class },
             { title: t.asker, render: (_, j) => t.askers[j.by] ?? j.by },
-            { title: t.unit, render: (_, j) => <UnitName code={j.unit} /> },
+            { title: t.unit, render: (_, j) => <JobUnit of={j} /> },
             { title: t.scope, render: (_, j) => <Scope of={j} most={2} /> },
             { title: t.state, render: (_, j) => <JobState of={j} /> },
             { title: t.progress, render: (_, j) => <HowFar of={j} /> },
             { title: t.left, render: (_, j) => <Left of={j} /> },
-            { title: t.seen, align: 'right', render: (_, j) => j.observations.toLocaleString() },
+            { title: t.seen, align: 'right', render: (_, j) => (j.above ? '—' : j.observations.toLocaleString()) },
             { title: t.reason, render: (_, j) => <div className="cell">{j.reason}</div> },
           ]}
         />
@@ -109,9 +109,15 @@ function JobState({ of: j }: { of: ScanJob }) {
   return <Tag color={stateColors[j.state] ?? 'default'}>{t.jobStates[j.state] ?? j.state}</Tag>;
 }
 
+/** The unit that a job is of; and that it is above the viewer's. */
+function JobUnit({ of: j }: { of: ScanJob }) {
+  const { t } = useLanguage();
+  return <><UnitName code={j.unit} /> {j.above && <Tag color="purple">{t.startedAbove}</Tag>}</>;
+}
+
 function Scope({ of: j, most }: { of: ScanJob; most?: number }) {
   const { t } = useLanguage();
-  if (!j.scope || j.scope.length === 0) return <>{j.class === 'confirm' ? '—' : t.wholeUnit}</>;
+  if (!j.scope || j.scope.length === 0) return <>{j.class === 'confirm' ? '—' : j.above ? t.ownPart : t.wholeUnit}</>;
   const shown = j.scope.slice(0, most);
   return <div className="cell"><Mono>{shown.join('\n')}{j.scope.length > shown.length && ` +${j.scope.length - shown.length}`}</Mono></div>;
 }
@@ -148,7 +154,8 @@ function Job({ id, me, allStopped }: { id: string; me: Me; allStopped: boolean }
   const counts: [string, number][] = [['done', j.done], ['running', j.running], ['queued', j.queued], ['waiting', j.waiting], ['failed', j.failed], ['refused', j.refused], ['expired', j.expired]];
   return (
     <div id="scan-job">
-      {me.role === 'admin' && !over && !allStopped && (
+      {j.above && <Alert type="info" showIcon style={{ marginBottom: 12 }} title={t.startedAbove} description={t.startedAboveHint} />}
+      {me.role === 'admin' && !j.above && !over && !allStopped && (
         <p>{j.stopped ? <Resume job={j.job} label={t.resumeJob} hint={t.resumeJobHint} /> : <Stop job={j.job} label={t.stopJob} hint={t.stopJobHint} />}</p>
       )}
       <Facts
@@ -156,13 +163,13 @@ function Job({ id, me, allStopped }: { id: string; me: Me; allStopped: boolean }
           [t.state, <JobState of={j} />],
           [t.stopped, j.stopped && <StopFacts of={j.stopped} />],
           [t.progress, <HowFar of={j} />],
-          [t.left, !over && <Left of={j} />],
+          [t.left, !over && (!j.above || j.state === 'waiting') && <Left of={j} />],
           [t.shards, counts.filter(([, n]) => n > 0).map(([state, n]) => <Tag key={state} color={stateColors[state]}>{t.shardStates[state]} {n.toLocaleString()}</Tag>)],
-          [t.seen, j.observations.toLocaleString()],
+          [t.seen, !j.above && j.observations.toLocaleString()],
           [t.kind, t.scanClasses[j.class] ?? j.class],
           [t.asker, t.askers[j.by] ?? j.by],
           [t.reason, j.reason],
-          [t.unit, <UnitName code={j.unit} />],
+          [t.unit, <JobUnit of={j} />],
           [t.scope, <Scope of={j} />],
           [t.askedAt, <Time at={j.created} />],
           [t.expires, !over && <Time at={j.expires} />],
@@ -177,7 +184,8 @@ function Job({ id, me, allStopped }: { id: string; me: Me; allStopped: boolean }
           { title: t.shard, dataIndex: 'shard' },
           { title: t.kind, render: (_, s) => t.shardKinds[s.kind] ?? s.kind },
           { title: t.state, render: (_, s) => <Tag color={stateColors[s.state] ?? 'default'}>{t.shardStates[s.state] ?? s.state}</Tag> },
-          { title: t.scope, render: (_, s) => <div className="cell"><Mono>{s.about}</Mono></div> },
+          { title: t.scope, render: (_, s) => <div className="cell">{s.about ? <Mono>{s.about}</Mono> : t.ownAndOthers}</div> },
+          { title: t.hours, render: (_, s) => s.hours },
           { title: t.scanners, render: (_, s) => s.scanner },
           { title: t.attempts, align: 'right', dataIndex: 'attempts' },
           { title: t.took, render: (_, s) => (s.seconds ? sayDuration(t, s.seconds) : sayTime(s.next) ? <>{t.waitsUntil} <Time at={s.next} /></> : sayTime(s.since) && <>{t.since_} <Time at={s.since} /></>) },
@@ -185,7 +193,7 @@ function Job({ id, me, allStopped }: { id: string; me: Me; allStopped: boolean }
           { title: t.errors, render: (_, s) => <div className="cell">{s.state !== s.outcome && s.outcome && `${t.shardStates[s.outcome] ?? s.outcome} `}<Mono>{s.error}</Mono></div> },
         ]}
       />
-      {j.class !== 'confirm' && <LeftOut of={left} />}
+      {!j.above && j.class !== 'confirm' && <LeftOut of={left} />}
     </div>
   );
 }

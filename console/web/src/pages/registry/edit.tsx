@@ -76,7 +76,7 @@ export function EditNetwork({ there }: { there?: Network }) {
       send={(f) => call('put', '/api/v1/networks', { body: { ...there, ...f, prefix: asPrefix(f.prefix.trim()), scan: f.scan ?? false, rate: f.rate ?? 0, host_rate: f.host_rate ?? 0, exclude: linesOf(f.exclude).map(asPrefix) } })}
       onSent={written}
     >
-      <TextField name="prefix" label={t.network} most={50} needed disabled={there !== undefined} hint="192.0.2.0/24" pattern={[/^\s*[0-9a-f.:]+(\/\d{1,3})?\s*$/i, t.notPrefix]} />
+      <TextField name="prefix" label={t.network} most={50} needed disabled={there !== undefined} hint="192.0.2.0/24" />
       <TextField name="name" label={t.name_} />
       <Policy excludeHint="192.0.2.250"><NumberField name="host_rate" label={`${t.hostRate} · ${t.zeroIsFree}`} /></Policy>
     </Dialogue>
