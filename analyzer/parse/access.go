@@ -170,6 +170,9 @@ func quotedText(s string) (text string, n int) {
 	if s == "" || s[0] != '"' {
 		return "", 0
 	}
+	if i := strings.IndexByte(s[1:], '"'); i >= 0 && strings.IndexByte(s[1:1+i], '\\') < 0 { // as nearly always
+		return s[1 : 1+i], i + 2
+	}
 	escaped := false
 	for i := 1; i < len(s); i++ {
 		switch s[i] {

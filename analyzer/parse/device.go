@@ -19,7 +19,8 @@ type deviceReader struct {
 	pairs    []structure.Pair   // what was found; a value that means none is ""
 	numbered int                // of them, those whose numbers and values are taken
 	last     int                // number of the last of these
-	said     []told             // by number of the key
+	said     []string           // by number of the key: its first value that is one
+	taken    []uint8            // likewise: isUsed, isWhole
 	again    []int              // pairs whose key had a value before
 	reached  []bool             // by goal
 	scratch  []byte             // of keys joined
@@ -27,20 +28,29 @@ type deviceReader struct {
 	rest     names              // labels.<key> of keys that are not numbered
 	more     []structure.Pair   // of a nested structure
 	trace    *Explanation       // nil unless somebody asks
+
+	forms  *structure.Forms // nil where lines have more than one structure
+	formed []formed         // by number of the form
+	values []string         // of a line of a form, by place: those of its keys, then those of the specials
+	stamps []uint8          // taken, by place
 }
 
-// told is what a line says by a key.
-type told struct {
-	value string // the first that is one
-	used  bool   // a field took it
-	whole bool   // a list took all the key's values
-}
+// What became of a key's value.
+const (
+	isUsed  = 1 << iota // a field took it
+	isWhole             // a list took all the key's values
+)
 
 func newDeviceReader(d *device) *deviceReader {
-	return &deviceReader{
+	r := &deviceReader{
 		lex: structure.NewLexicon(d.keys), labels: slices.Clip(d.labels), last: structure.AtStart,
-		said: make([]told, d.keys.Len()), rest: names{prefix: "labels."},
+		said: make([]string, d.keys.Len()), taken: make([]uint8, d.keys.Len()), rest: names{prefix: "labels."},
 	}
+	if kv, ok := d.reader.(*structure.KV); ok && d.header == nil && len(d.nested) == 0 {
+		r.forms = structure.NewForms(kv)
+		r.values, r.stamps = make([]string, structure.MaxForm+len(specials)), make([]uint8, structure.MaxForm+len(specials))
+	}
+	return r
 }
 
 func (r *deviceReader) release(d *device) {
@@ -58,11 +68,11 @@ func (r *deviceReader) release(d *device) {
 func (r *deviceReader) begin(d *device) {
 	for i := range r.pairs {
 		if n := int(r.pairs[i].Number) - 1; n >= 0 && n < len(r.said) {
-			r.said[n] = told{}
+			r.said[n], r.taken[n] = "", 0
 		}
 	}
 	for _, n := range d.special {
-		r.said[n] = told{}
+		r.said[n], r.taken[n] = "", 0
 	}
 	clear(r.pairs)
 	r.pairs, r.numbered, r.last, r.again = r.pairs[:0], 0, structure.AtStart, r.again[:0]
@@ -74,10 +84,14 @@ func (d *device) read(ev *schemas.Event, h *header, trace *Explanation) error {
 	r := d.readers.Get().(*deviceReader)
 	defer r.release(d)
 	r.ev, r.trace = ev, trace
+	if trace == nil && r.readForm(d, h) {
+		return nil
+	}
 	body, id, err := r.open(d, h)
 	if err != nil {
 		return err
 	}
+	r.learn(d)
 	p := &d.base
 	m, err := r.choose(d, h, body, id)
 	if err != nil {
@@ -91,6 +105,7 @@ func (d *device) read(ev *schemas.Event, h *header, trace *Explanation) error {
 		d.constants[i].apply(ev)
 	}
 	r.apply(d, p)
+	r.leave(d, p)
 	return nil
 }
 
@@ -134,8 +149,8 @@ func (r *deviceReader) open(d *device, h *header) (body, id string, err error) {
 
 // special takes what the syslog header says.
 func (r *deviceReader) special(d *device, h *header) {
-	for i, v := range [...]string{h.app, h.msgid, h.host, h.severity()} {
-		r.said[d.special[i]].value = v
+	for i, v := range h.specials() {
+		r.said[d.special[i]] = v
 	}
 }
 
@@ -144,6 +159,8 @@ func (r *deviceReader) special(d *device, h *header) {
 func (r *deviceReader) appendOf(of structure.Reader, pairs []structure.Pair, body string, h *header) ([]structure.Pair, error) {
 	switch of := of.(type) {
 	case *structure.KV:
+		return of.AppendBy(pairs, body, r.lex)
+	case structure.CEF:
 		return of.AppendBy(pairs, body, r.lex)
 	case sdStructure:
 		body = h.elements
@@ -172,8 +189,8 @@ func (r *deviceReader) number(d *device) {
 		if n < 0 || n >= len(r.said) {
 			continue
 		}
-		if r.said[n].value == "" {
-			r.said[n].value = p.Value
+		if r.said[n] == "" {
+			r.said[n] = p.Value
 		} else {
 			r.again = append(r.again, r.numbered)
 		}
@@ -202,7 +219,7 @@ func (d *device) isEmpty(v string) bool {
 func (r *deviceReader) nest(d *device, of []nestedKey) error {
 	for i := range of {
 		n := &of[i]
-		v := r.said[n.key].value
+		v := r.said[n.key]
 		if v == "" {
 			continue
 		}
@@ -214,7 +231,7 @@ func (r *deviceReader) nest(d *device, of []nestedKey) error {
 		if len(r.pairs)+len(more) > 2*structure.MaxPairs {
 			return fmt.Errorf("more than %d keys", 2*structure.MaxPairs)
 		}
-		r.said[n.key].used = true
+		r.taken[n.key] |= isUsed
 		for _, p := range more {
 			key := n.prefixed(d, p.Key)
 			r.pairs = append(r.pairs, structure.Pair{Key: key, Value: p.Value})
@@ -312,7 +329,7 @@ func (r *deviceReader) restart(d *device, h *header) {
 
 func (r *deviceReader) hold(conds []condition) bool {
 	for i := range conds {
-		if !conds[i].holds(r.said[conds[i].key].value) {
+		if !conds[i].holds(r.said[conds[i].key]) {
 			return false
 		}
 	}
@@ -395,8 +412,8 @@ func (r *deviceReader) apply(d *device, p *program) {
 	r.reached = slices.Grow(r.reached[:0], p.goals)[:p.goals]
 	clear(r.reached)
 	for i := range p.goal {
-		if g := &p.goal[i]; r.said[g.key].value != "" && !r.reached[g.goal] {
-			r.take(d, &p.steps[i])
+		if g := &p.goal[i]; r.said[g.key] != "" && !r.reached[g.goal] {
+			r.take(d, &p.steps[i], g)
 		}
 	}
 	for i := range p.when {
@@ -409,37 +426,38 @@ func (r *deviceReader) apply(d *device, p *program) {
 		}
 		r.traceWhen(w)
 	}
-	r.leave(d, p)
 }
 
 // take has a step set its field.
-func (r *deviceReader) take(d *device, s *step) {
-	first := &r.said[s.keys[0]]
-	text := first.value
-	if s.plain {
+func (r *deviceReader) take(d *device, s *step, g *goal) {
+	text := r.said[g.key]
+	switch {
+	case s.plain, s.quad && dottedQuad(text):
 		r.ev.Set(s.id, schemas.String(text))
-		first.used, r.reached[s.goal] = true, true
+	case len(s.keys) == 1:
+		if !r.set(s, text) {
+			return
+		}
+	default:
+		if text = r.join(s); text == "" || !r.set(s, text) {
+			return
+		}
+		for _, k := range s.keys {
+			r.taken[k] |= isUsed
+		}
+	}
+	r.taken[g.key] |= isUsed
+	r.reached[g.goal] = true
+	if r.trace != nil {
 		r.traceStep(d, s, text)
-		return
 	}
-	if len(s.keys) > 1 {
-		text = r.join(s)
-	}
-	if text == "" || !r.set(s, text) {
-		return
-	}
-	r.reached[s.goal] = true
-	for _, k := range s.keys {
-		r.said[k].used = true
-	}
-	r.traceStep(d, s, text)
 }
 
 // join joins the keys' values by blanks; all of them must have one.
 func (r *deviceReader) join(s *step) string {
 	r.scratch = r.scratch[:0]
 	for i, k := range s.keys {
-		v := r.said[k].value
+		v := r.said[k]
 		if v == "" {
 			return ""
 		}
@@ -487,7 +505,7 @@ func (r *deviceReader) gather(s *step, text string) bool {
 	if len(r.list) == 0 {
 		return false
 	}
-	r.said[s.keys[0]].whole = true
+	r.taken[s.keys[0]] |= isWhole
 	v := schemas.List(slices.Clone(r.list)...)
 	if s.open != "" {
 		r.ev.SetOpen(s.open, v)
@@ -530,7 +548,7 @@ func (r *deviceReader) leave(d *device, p *program) {
 		n := int(pair.Number) - 1
 		ignored := false
 		if n >= 0 && n < len(r.said) {
-			if s := &r.said[n]; s.used && (s.whole || len(r.again) == 0 || pair.Value == s.value) {
+			if r.taken[n]&isUsed != 0 && (r.taken[n]&isWhole != 0 || len(r.again) == 0 || pair.Value == r.said[n]) {
 				continue
 			}
 			ignored = p.ignore[n]

@@ -37,6 +37,10 @@ type device struct {
 // specials are the keys that hold what the syslog header says.
 var specials = [...]string{"$program", "$msgid", "$host", "$severity"}
 
+func (h *header) specials() [len(specials)]string {
+	return [...]string{h.app, h.msgid, h.host, h.severity()}
+}
+
 // message is one kind of line.
 type message struct {
 	file    *devices.Message
@@ -60,8 +64,9 @@ type program struct {
 	goal     []goal // of each step: what is asked before it is looked at
 	goals    int    // how many fields the steps may set
 	when     []clause
-	ignore   []bool   // by number of the key
-	endings  []string // beginnings of keys to ignore
+	ignore   []bool     // by number of the key
+	left     []leftover // of a form: in the place of ignore and endings
+	endings  []string   // beginnings of keys to ignore
 	keepRest bool
 }
 
@@ -438,7 +443,8 @@ func (c *compiler) step(f *devices.Field, t *devices.Target, goals map[string]in
 		}
 	}
 	s.convert = converters[s.kind]
-	s.plain = s.kind == "text" && s.open == "" && s.table == nil && !s.many && len(s.keys) == 1
+	asItIs := s.open == "" && s.table == nil && !s.many && len(s.keys) == 1
+	s.plain, s.quad = asItIs && s.kind == "text", asItIs && s.kind == "ip"
 	return s
 }
 

@@ -17,6 +17,7 @@ type step struct {
 	goal      int // number of the field within the program: the first step with a value sets it
 	id        schemas.FieldID
 	plain     bool // the value of one key becomes the field as it is
+	quad      bool // likewise, where it is an IPv4 address as it is usual
 	many      bool // the field is a list
 	convert   func(s *step, r *deviceReader, text string) (schemas.Value, bool)
 	table     map[string]string
@@ -116,9 +117,9 @@ func (s *step) toTime(r *deviceReader, v string) (schemas.Value, bool) {
 		received = received.In(s.zone)
 	}
 	if s.zoneKey >= 0 {
-		if loc := fixedZone(r.said[s.zoneKey].value); loc != nil {
+		if loc := fixedZone(r.said[s.zoneKey]); loc != nil {
 			received = received.In(loc)
-			r.said[s.zoneKey].used = true
+			r.taken[s.zoneKey] |= isUsed
 		}
 	}
 	t, ok := timeFormats(s.formats, v, received)

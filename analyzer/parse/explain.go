@@ -93,9 +93,6 @@ func (r *deviceReader) traceWhen(w *clause) {
 }
 
 func (r *deviceReader) traceStep(d *device, s *step, text string) {
-	if r.trace == nil {
-		return
-	}
 	key := ""
 	for i, k := range s.keys {
 		if i > 0 {

@@ -2,6 +2,8 @@ package parse
 
 import (
 	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +171,26 @@ func TestNear(t *testing.T) {
 		}
 	})
 	t.Logf("%d times that a clock shows twice", twice)
+}
+
+// TestClock holds eight bytes at once to one at a time.
+func TestClock(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := []byte("12:34:56")
+		for range rapid.IntRange(0, 3).Draw(t, "n") {
+			b[rapid.IntRange(0, 7).Draw(t, "at")] = byte(rapid.IntRange(0, 255).Draw(t, "byte"))
+		}
+		s := string(b)[:rapid.SampledFrom([]int{8, 8, 8, 7}).Draw(t, "length")]
+		want, wanted := civil{}, 0
+		if match := regexp.MustCompile(`^(\d\d):(\d\d):(\d\d)$`).FindStringSubmatch(s); match != nil {
+			wanted = 8
+			for i, into := range []*int{&want.hour, &want.minute, &want.second} {
+				*into, _ = strconv.Atoi(match[1+i])
+			}
+		}
+		var got civil
+		if n := got.clock(s); n != wanted || n > 0 && got != want {
+			t.Fatalf("%q: %d %+v, want %d %+v", s, n, got, wanted, want)
+		}
+	})
 }

@@ -95,18 +95,20 @@ func two(s string, i int) (int, bool) {
 
 // clock reads hh:mm:ss and says how many bytes that is: 8, or 0.
 func (c *civil) clock(s string) int {
-	if len(s) < 8 || s[2] != ':' || s[5] != ':' {
+	if len(s) < 8 {
 		return 0
 	}
-	var ok [3]bool
-	c.hour, ok[0] = two(s, 0)
-	c.minute, ok[1] = two(s, 3)
-	c.second, ok[2] = two(s, 6)
-	if !ok[0] || !ok[1] || !ok[2] {
+	const form, most, high = 0x30303a30303a3030, 0x76767f76767f7676, 0x8080808080808080
+	x := eight(s) ^ form // of each byte: a digit's value, or 0 for a colon
+	if (x|(x+most))&high != 0 {
 		return 0
 	}
+	c.hour, c.minute, c.second = tens(x), tens(x>>24), tens(x>>48)
 	return 8
 }
+
+// tens is the number that two digits are.
+func tens(x uint64) int { return int(x&0xff)*10 + int(x>>8&0xff) } //nolint:gosec // 99 at most
 
 // fraction reads the digits of a second's fraction; those below a nanosecond
 // are dropped.
@@ -129,15 +131,13 @@ func iso(s string, loc *time.Location) (t time.Time, n int, err error) {
 	if len(s) < 19 || (s[4] != '-' && s[4] != '/') || s[7] != s[4] || (s[10] != 'T' && s[10] != ' ' && s[10] != 't' && s[10] != '-') {
 		return t, 0, nil
 	}
-	y, digits := number(s[:4])
-	if digits != 4 {
-		return t, 0, nil
-	}
-	c := civil{year: int(y)}
+	century, ok := two(s, 0)
+	year, okYear := two(s, 2)
+	c := civil{year: 100*century + year}
 	var okMonth, okDay bool
 	c.month, okMonth = two(s, 5)
 	c.day, okDay = two(s, 8)
-	if !okMonth || !okDay || c.clock(s[11:]) == 0 {
+	if !ok || !okYear || !okMonth || !okDay || c.clock(s[11:]) == 0 {
 		return t, 0, nil
 	}
 	n = 19

@@ -27,25 +27,33 @@ var cefExtension = func() *KV {
 const maxLabels = 64
 
 // Append appends the pairs of the first "CEF:" in text.
-func (CEF) Append(dst []Pair, s string) ([]Pair, error) {
+func (c CEF) Append(dst []Pair, s string) ([]Pair, error) { return c.AppendBy(dst, s, nil) }
+
+// AppendBy is Append, which numbers the keys by a lexicon, but for those that have
+// an alias. A nil lexicon numbers none.
+func (CEF) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
 	_, s, ok := strings.Cut(s, "CEF:")
 	if !ok {
 		return dst, errCEF
 	}
-	before := len(dst)
+	before, last := len(dst), AtStart
 	for i, name := range cefHeader {
 		value, rest, ok := cutUnescaped(s, '|')
 		if !ok && i < len(cefHeader)-1 {
 			return dst, errCEF
 		}
-		dst = append(dst, Pair{Key: name, Value: unescapeCEF(value)})
-		s = rest
+		p := Pair{Key: name, Value: unescapeCEF(value)}
+		if lex != nil {
+			last = lex.Number(name, last)
+			p.Number = int32(max(last, -1) + 1) //nolint:gosec // of few thousand words
+		}
+		dst, s = append(dst, p), rest
 	}
 	if strings.TrimLeft(s, " ") == "" {
 		return dst, nil
 	}
 	from := len(dst)
-	dst, err := cefExtension.Append(dst, s)
+	dst, err := cefExtension.appendAfter(dst, s, lex, last)
 	if err != nil && !errors.Is(err, errNoPairs) {
 		return dst[:before], err
 	}
@@ -105,7 +113,7 @@ func label(pairs []Pair, from int) []Pair {
 		labels++
 		for j := from; j < len(pairs); j++ {
 			if pairs[j].Key == base {
-				pairs[j].Key, pairs[j].Alias = pairs[i].Value, base
+				pairs[j].Key, pairs[j].Alias, pairs[j].Number = pairs[i].Value, base, 0
 				pairs[i].Key = ""
 				break
 			}

@@ -90,10 +90,14 @@ func (k *KV) Append(dst []Pair, s string) ([]Pair, error) { return k.AppendBy(ds
 // AppendBy is Append, which numbers the keys by a lexicon and finds those sooner
 // that it expects. A nil lexicon expects nothing.
 func (k *KV) AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error) {
+	return k.appendAfter(dst, s, lex, AtStart)
+}
+
+// appendAfter is AppendBy of what follows the key numbered last.
+func (k *KV) appendAfter(dst []Pair, s string, lex *Lexicon, last int) ([]Pair, error) {
 	before := len(dst)
 	unclosed := [2]bool{} // no closing quote is ahead, so none is looked for again
-	last := AtStart
-	at, ok := k.first(s, lex)
+	at, ok := k.first(s, lex, last)
 	for ok {
 		if at.number >= 0 && unclosed == [2]bool{} {
 			if dst, at, ok = k.appendExpected(dst, s, at, lex, before+MaxPairs); !ok {
@@ -206,9 +210,9 @@ func grow(dst []Pair) ([]Pair, *Pair) {
 }
 
 // first finds the first key.
-func (k *KV) first(s string, lex *Lexicon) (key, bool) {
+func (k *KV) first(s string, lex *Lexicon, last int) (key, bool) {
 	if lex != nil {
-		if at := k.expected(s, 0, lex, AtStart); at.number >= 0 {
+		if at := k.expected(s, 0, lex, last); at.number >= 0 {
 			return at, true
 		}
 	}

@@ -49,28 +49,47 @@ var kvOptions = []KVOptions{
 	{Separators: "|", Assign: "：，"},
 }
 
+func kvReaders() (readers []*KV) {
+	for _, o := range kvOptions {
+		readers = append(readers, NewKV(o))
+	}
+	return readers
+}
+
+// lexiconSeeds are lines that differ in what may be taken for a key.
+var lexiconSeeds = [][3]string{
+	{"a=1 b=2 c=3", "a=1 b=x=y c=3", "a=1, b=2,c=3"},
+	{`a="x" b='y z' c= d=4`, `a="x"b='y z' c= d=4`, `a="x" , b=1 c==d=4`},
+	{"源IP：192.0.2.1，b:2, threat name:x", "源IP：192.0.2.1，, b:2,  threat name:x", "源IP:，b：2, threat  name:x"},
+	{"a=1;b=2；c=3", "a=1；b=2;\tc=3", " a=1 ; b=2 c=3\n"},
+	{"a=1 aLabel=b b=2", "a=1 b=2 bLabel=c bLabel=a", "aLabel=x a=1"},
+	{`a=\"x b=1 \b=2`, "1=2 3a=4", "a= b=c\t b=d  \r"},
+}
+
 // FuzzLexicon reads lines one after another with a lexicon that all readers share:
 // what it expects changes nothing of what is read, and numbers are those of the
 // keys.
 func FuzzLexicon(f *testing.F) {
-	for _, s := range [][3]string{
-		{"a=1 b=2 c=3", "a=1 b=x=y c=3", "a=1, b=2,c=3"},
-		{`a="x" b='y z' c= d=4`, `a="x"b='y z' c= d=4`, `a="x" , b=1 c==d=4`},
-		{"源IP：192.0.2.1，b:2, threat name:x", "源IP：192.0.2.1，, b:2,  threat name:x", "源IP:，b：2, threat  name:x"},
-		{"a=1;b=2；c=3", "a=1；b=2;\tc=3", " a=1 ; b=2 c=3\n"},
-		{`a=\"x b=1 \b=2`, "1=2 3a=4", "a= b=c\t b=d  \r"},
-	} {
+	for _, s := range lexiconSeeds {
 		f.Add(s[0], s[1], s[2])
 	}
 	f.Fuzz(func(t *testing.T, one, two, three string) {
 		lex := NewLexicon(NewKeys([]string{"a", "b", "源IP", "a b=c", "", "threat name", " x"}))
-		readers := []*KV{cefExtension}
-		for _, o := range kvOptions {
-			readers = append(readers, NewKV(o))
+		type reader interface {
+			Reader
+			AppendBy(dst []Pair, s string, lex *Lexicon) ([]Pair, error)
+		}
+		readers := []reader{CEF{}, cefExtension}
+		for _, k := range kvReaders() {
+			readers = append(readers, k)
 		}
 		for range 2 {
-			for i, text := range []string{one, two, one, three, two, three} {
+			for i, line := range []string{one, two, one, three, two, three} {
 				for j, k := range readers {
+					text := line
+					if j == 0 {
+						text = "CEF:0|a|b|c|d|e|5|" + line
+					}
 					want, err := k.Append(nil, text)
 					got, err2 := k.AppendBy(nil, text, lex)
 					if err != err2 || show(got) != show(want) { //nolint:errorlint // the very same
