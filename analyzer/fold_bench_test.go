@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fengsui/analyzer/assets"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/directory"
 	"fengsui/internal/kafka"
@@ -26,7 +27,10 @@ import (
 	"fengsui/schemas"
 )
 
-var foldHosts = flag.Int("fold-hosts", 0, "measure the folding of what a sweep of this many hosts sees, some seven observations each")
+var (
+	foldHosts  = flag.Int("fold-hosts", 0, "measure the folding of what a sweep of this many hosts sees, some seven observations each")
+	startHosts = flag.Int("start-hosts", 0, "measure the start of an analyzer whose map holds what a sweep of this many hosts sees, some six assets each")
+)
 
 // foldUsual are services that hosts have, as a scan sees them.
 var foldUsual = []struct {
@@ -153,6 +157,64 @@ func TestMeasureFold(t *testing.T) {
 	if *foldHosts == 0 {
 		t.Skip("not asked to measure: analyzer/fold.sh does")
 	}
+	m := newFoldMeasure(t, *foldHosts)
+	for scan, what := range []string{"all is new", "all was seen before", "all was seen before"} {
+		m.send(scan)
+		m.fold(what)
+	}
+	m.restart()
+	for _, table := range []string{"observations", "assets", "asset_search", "asset_versions", "edges", "drift"} {
+		var rows uint64
+		if err := m.db.QueryRow(t.Context(), "SELECT count() FROM "+table).Scan(&rows); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d rows", table, rows)
+	}
+}
+
+// TestMeasureStart likewise says how long a start with many assets takes. They are
+// written as folding them would write them.
+func TestMeasureStart(t *testing.T) {
+	if *startHosts == 0 {
+		t.Skip("not asked to measure: analyzer/start.sh does")
+	}
+	m := newFoldMeasure(t, *startHosts)
+	const page = 4000 // hosts
+	begin, written := time.Now(), 0
+	for from := 0; from < *startHosts; from += page {
+		set, known := newChanges(func(a *schemas.Asset) string { return a.Key }), assets.NewMapWith(assets.DefaultConfig())
+		for host := from; host < min(from+page, *startHosts); host++ {
+			for _, o := range foldSweep(0, host, began.Add(time.Duration(host)*time.Millisecond)) {
+				for _, c := range known.Apply(&o, 0, int64(host)) {
+					set.add(&c.Asset)
+				}
+			}
+		}
+		if err := m.db.InsertAssets(t.Context(), set.list(), fmt.Sprint("start/", from)); err != nil {
+			t.Fatal(err)
+		}
+		written += len(set.list())
+	}
+	t.Logf("%d assets written in %v", written, time.Since(begin).Round(time.Second))
+	m.restart()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("this process, analyzer and what wrote the assets, has held %d MiB", used.Maxrss>>10)
+}
+
+type foldMeasure struct {
+	t                   *testing.T
+	db                  *clickhouse.DB
+	kafka               kafka.Config
+	dir                 *directory.Directory
+	storePID, brokerPID int
+	sent                int
+}
+
+// newFoldMeasure starts a store and a broker, for what is seen of some hosts.
+func newFoldMeasure(t *testing.T, hosts int) *foldMeasure {
 	if err := memory.Apply(memory.DefaultConfig(), slog.New(slog.DiscardHandler)); err != nil { // as a service does
 		t.Fatal(err)
 	}
@@ -177,28 +239,7 @@ func TestMeasureFold(t *testing.T) {
 	if err := kafka.EnsureTopics(t.Context(), kc, topics, 1); err != nil {
 		t.Fatal(err)
 	}
-	m := &foldMeasure{t: t, db: db, kafka: kc, dir: foldRegistry(t, (*foldHosts+255)/256), storePID: store.PID(), brokerPID: broker.PID()}
-	for scan, what := range []string{"all is new", "all was seen before", "all was seen before"} {
-		m.send(scan)
-		m.fold(what)
-	}
-	m.restart()
-	for _, table := range []string{"observations", "assets", "asset_search", "asset_versions", "edges", "drift"} {
-		var rows uint64
-		if err := db.QueryRow(t.Context(), "SELECT count() FROM "+table).Scan(&rows); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %d rows", table, rows)
-	}
-}
-
-type foldMeasure struct {
-	t                   *testing.T
-	db                  *clickhouse.DB
-	kafka               kafka.Config
-	dir                 *directory.Directory
-	storePID, brokerPID int
-	sent                int
+	return &foldMeasure{t: t, db: db, kafka: kc, dir: foldRegistry(t, (hosts+255)/256), storePID: store.PID(), brokerPID: broker.PID()}
 }
 
 // send puts what one scan sees into the topic, before anybody reads it.
