@@ -299,15 +299,11 @@ func (a *Analyzer) kafkaDeps() kafka.Deps {
 	return kafka.Deps{Log: a.log, Metrics: a.deps.Metrics}
 }
 
-// batchBytes bounds the records of a batch, about: those that are long fill it
-// before their number does.
-const batchBytes = 32 << 20
-
 func (a *Analyzer) group(topic string, maxBatch int, open kafka.OpenFunc) func(context.Context) error {
 	return func(ctx context.Context) error {
 		cfg := kafka.DefaultGroupConfig()
 		cfg.Group, cfg.Topics = a.cfg.Group+"-"+topic, []string{topic}
-		cfg.MaxBatch, cfg.MaxBytes, cfg.MaxWait = maxBatch, batchBytes, a.cfg.MaxWait
+		cfg.MaxBatch, cfg.MaxWait = maxBatch, a.cfg.MaxWait
 		g, err := kafka.NewGroup(a.deps.Kafka, a.kafkaDeps(), cfg, open)
 		if err != nil {
 			return err

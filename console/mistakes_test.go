@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"fengsui/registry"
 	"fengsui/schemas"
 )
@@ -176,18 +174,7 @@ func TestMistypedAtItsField(t *testing.T) {
 	s.user("root", registry.RoleAdmin, "")
 	s.user("li", registry.RoleAnalyst, "c1")
 	ctx := browse(t)
-	fill := func(fields ...string) {
-		t.Helper()
-		for i := 0; i < len(fields); i += 2 {
-			field := ".ant-modal " + fields[i]
-			do(t, ctx, chromedp.WaitVisible(field, chromedp.ByQuery), chromedp.Evaluate(`document.querySelector("`+field+`").select()`, nil), typed(field, fields[i+1]))
-		}
-	}
-	choose := func(field, text string) {
-		t.Helper()
-		do(t, ctx, chromedp.WaitVisible(".ant-modal "+field, chromedp.ByQuery), typed(".ant-modal "+field, text), chromedp.KeyEvent("\r"))
-	}
-	send := func() { t.Helper(); press(t, ctx, ".ant-modal button", "提交") }
+	fill, choose, send := inDialogue(t, ctx)
 	marked := func(field, text string) { // as whoever does not see the page is told
 		t.Helper()
 		says(t, ctx, fmt.Sprintf(`(() => { const e = document.querySelector(".ant-modal %s");

@@ -505,6 +505,24 @@ func TestRegistryPage(t *testing.T) {
 	}
 }
 
+// inDialogue is what a person does in an open dialogue: writes fields anew, each after
+// how it is called, chooses in one, and sends it.
+func inDialogue(t *testing.T, ctx context.Context) (fill func(fields ...string), choose func(field, text string), send func()) {
+	fill = func(fields ...string) {
+		t.Helper()
+		for i := 0; i < len(fields); i += 2 {
+			field := ".ant-modal " + fields[i]
+			do(t, ctx, chromedp.WaitVisible(field, chromedp.ByQuery), chromedp.Evaluate(`document.querySelector("`+field+`").select()`, nil), typed(field, fields[i+1]))
+		}
+	}
+	choose = func(field, text string) {
+		t.Helper()
+		do(t, ctx, chromedp.WaitVisible(".ant-modal "+field, chromedp.ByQuery), typed(".ant-modal "+field, text), chromedp.KeyEvent(kb.Enter))
+	}
+	send = func() { t.Helper(); press(t, ctx, ".ant-modal button", "提交") }
+	return fill, choose, send
+}
+
 // TestRegistryForms is who administers everything, who registers a unit, a network,
 // a domain and a contact, changes and retires them, with what is wrong said at its
 // field; and a city's administrator, who has the forms that are theirs.
@@ -521,18 +539,7 @@ func TestRegistryForms(t *testing.T) {
 		must(t, err)
 		return content
 	}
-	fill := func(fields ...string) { // each as it is called, and what is written anew
-		t.Helper()
-		for i := 0; i < len(fields); i += 2 {
-			field := ".ant-modal " + fields[i]
-			do(t, ctx, chromedp.WaitVisible(field, chromedp.ByQuery), chromedp.Evaluate(`document.querySelector("`+field+`").select()`, nil), typed(field, fields[i+1]))
-		}
-	}
-	choose := func(field, text string) {
-		t.Helper()
-		do(t, ctx, chromedp.WaitVisible(".ant-modal "+field, chromedp.ByQuery), typed(".ant-modal "+field, text), chromedp.KeyEvent(kb.Enter))
-	}
-	send := func() { t.Helper(); press(t, ctx, ".ant-modal button", "提交") }
+	fill, choose, send := inDialogue(t, ctx)
 	closed := func() {
 		t.Helper()
 		says(t, ctx, `[...document.querySelectorAll(".ant-modal-wrap")].filter(e => e.getClientRects().length).map(e => e.innerText).join()`, "")

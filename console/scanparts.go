@@ -39,19 +39,9 @@ func partsOf(parts []schemas.ScanPart, units func(string) bool) map[string]schem
 			continue
 		}
 		sum := out[p.Job]
-		sum.Shards += p.Shards
-		sum.Queued += p.Queued
-		sum.Waiting += p.Waiting
-		sum.Running += p.Running
-		sum.Done += p.Done
-		sum.Failed += p.Failed
-		sum.Refused += p.Refused
-		sum.Expired += p.Expired
+		sum.Add(p.ScanProgress)
 		sum.Cost += p.Cost
-		sum.Over += p.Over
-		if sum.Next.IsZero() || !p.Next.IsZero() && p.Next.Before(sum.Next) {
-			sum.Next = p.Next
-		}
+		sum.Settled += p.Settled
 		out[p.Job] = sum
 	}
 	return out
@@ -69,7 +59,7 @@ func part(j *schemas.ScanJob, p schemas.ScanPart, own *places) schemas.ScanJob {
 	case out.State == schemas.JobDone:
 		out.Percent = 100
 	case p.Cost > 0:
-		out.Percent = 100 * p.Over / p.Cost
+		out.Percent = 100 * p.Settled / p.Cost
 	}
 	return out
 }

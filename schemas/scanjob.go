@@ -52,6 +52,21 @@ type ScanProgress struct {
 	Next    time.Time `json:"next,omitzero"` // of those that wait, the first
 }
 
+// Add counts other shards in. Percent stays as it is: only shards' costs tell it.
+func (p *ScanProgress) Add(o ScanProgress) {
+	p.Shards += o.Shards
+	p.Queued += o.Queued
+	p.Waiting += o.Waiting
+	p.Running += o.Running
+	p.Done += o.Done
+	p.Failed += o.Failed
+	p.Refused += o.Refused
+	p.Expired += o.Expired
+	if p.Next.IsZero() || !o.Next.IsZero() && o.Next.Before(p.Next) {
+		p.Next = o.Next
+	}
+}
+
 // Over says that nothing more will be done.
 func (p *ScanProgress) Over() bool {
 	return p.Shards > 0 && p.Done+p.Failed+p.Refused+p.Expired >= p.Shards
@@ -80,7 +95,7 @@ type ScanPart struct {
 	Job   string
 	Units []string
 	ScanProgress
-	Cost, Over float64 // of its shards, and of those that are settled: what Percent is of
+	Cost, Settled float64 // of its shards, and of those that are settled: what Percent is of
 }
 
 // ScanShard is where a shard is.

@@ -54,7 +54,7 @@ func newProcess(flags *globalFlags) (*process, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if err := memory.Apply(cfg.Memory, log); err != nil {
+	if err := memory.Apply(cfg.Memory); err != nil {
 		return nil, usageError{err}
 	}
 	p := &process{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), sup: lifecycle.New(log, stopTimeout)}

@@ -6,7 +6,6 @@ package memory
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime/debug"
 
@@ -35,22 +34,22 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Apply sets it for this process. Where nobody can say how much memory there is, the
+// Apply sets it for this process; what holds then is in the metrics of the Go runtime
+// (go_gc_gogc_percent, go_gc_gomemlimit_bytes). Where nobody can say how much memory there is, the
 // heap has no bound but what is alive.
-func Apply(c Config, log *slog.Logger) error {
+func Apply(c Config) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(c.GCPercent)
 	}
-	limit, err := memlimit.SetGoMemLimitWithOpts(
+	_, err := memlimit.SetGoMemLimitWithOpts(
 		memlimit.WithRatio(c.Share),
 		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)),
 	)
 	if err != nil {
 		return fmt.Errorf("memory: bounding the heap: %w", err)
 	}
-	log.Debug("memory", "limit", limit, "gc_percent", c.GCPercent)
 	return nil
 }

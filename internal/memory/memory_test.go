@@ -1,7 +1,6 @@
 package memory_test
 
 import (
-	"log/slog"
 	"math"
 	"os"
 	"runtime/debug"
@@ -61,7 +60,7 @@ func settings() (limit int64, percent int) {
 func TestApply(t *testing.T) {
 	restore(t)
 	unset(t, "GOGC", "GOMEMLIMIT", "AUTOMEMLIMIT")
-	if err := own.Apply(own.Config{Share: 0.25, GCPercent: 300}, slog.New(slog.DiscardHandler)); err != nil {
+	if err := own.Apply(own.Config{Share: 0.25, GCPercent: 300}); err != nil {
 		t.Fatal(err)
 	}
 	limit, percent := settings()
@@ -69,7 +68,7 @@ func TestApply(t *testing.T) {
 	if most := int64(memory.TotalMemory() / 4); percent != 300 || limit <= 0 || limit > most {
 		t.Errorf("limit %d, at most %d; gc percent %d, want 300", limit, most, percent)
 	}
-	if err := own.Apply(own.Config{}, slog.New(slog.DiscardHandler)); err == nil {
+	if err := own.Apply(own.Config{}); err == nil {
 		t.Error("a configuration without a share was taken")
 	}
 }
@@ -80,7 +79,7 @@ func TestEnvironmentFirst(t *testing.T) {
 	t.Setenv("GOGC", "150")
 	t.Setenv("GOMEMLIMIT", "512MiB")
 	limit, percent := settings()
-	if err := own.Apply(own.DefaultConfig(), slog.New(slog.DiscardHandler)); err != nil {
+	if err := own.Apply(own.DefaultConfig()); err != nil {
 		t.Fatal(err)
 	}
 	if l, p := settings(); l != limit || p != percent {

@@ -134,7 +134,7 @@ func (q *Queue) Parts(now time.Time) []schemas.ScanPart {
 		p.Shards++
 		p.Cost += s.cost
 		if s.settled {
-			p.Over += s.cost
+			p.Settled += s.cost
 		}
 		q.tally(&p.ScanProgress, s, now)
 	}

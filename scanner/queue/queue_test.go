@@ -676,12 +676,8 @@ func TestParts(t *testing.T) {
 			if p.Job != "j" || len(p.Units) == 0 {
 				t.Fatalf("%+v", p)
 			}
-			cost, over = cost+p.Cost, over+p.Over
-			sum.Shards, sum.Queued, sum.Waiting, sum.Running = sum.Shards+p.Shards, sum.Queued+p.Queued, sum.Waiting+p.Waiting, sum.Running+p.Running
-			sum.Done, sum.Failed, sum.Refused, sum.Expired = sum.Done+p.Done, sum.Failed+p.Failed, sum.Refused+p.Refused, sum.Expired+p.Expired
-			if sum.Next.IsZero() || !p.Next.IsZero() && p.Next.Before(sum.Next) {
-				sum.Next = p.Next
-			}
+			cost, over = cost+p.Cost, over+p.Settled
+			sum.Add(p.ScanProgress)
 		}
 		for i, jobs := 0, q.Jobs(now); i < len(jobs); i++ {
 			if jobs[i].ID == "j" {
