@@ -184,9 +184,12 @@ func (r *reader) logsource(n *yaml.Node) LogSource {
 			l.Category = strings.ToLower(r.text(value))
 		case "service":
 			l.Service = strings.ToLower(r.text(value))
-		case "definition":
-		default:
-			r.fail(at, "logsource: unknown key %q", key)
+		default: // "an arbitrary number of optional elements", such as definition
+			for _, known := range []string{"product", "category", "service"} {
+				if oneSlip(key, known) {
+					r.fail(at, "logsource: unknown key %q; did you mean %q?", key, known)
+				}
+			}
 		}
 	})
 	if l.Product == "" && l.Category == "" && l.Service == "" {
@@ -233,7 +236,9 @@ func (r *reader) filter(n *yaml.Node) *Filter {
 			return
 		}
 		for _, ref := range r.items(value) {
-			f.Rules = append(f.Rules, Reference{Rule: r.text(ref), Line: ref.Line})
+			if f.Rules = append(f.Rules, Reference{Rule: r.text(ref), Line: ref.Line}); r.text(ref) == "" {
+				r.fail(ref, "filter: rules has an empty entry")
+			}
 		}
 	})
 	r.whole(n, "filter", &f.Detection)

@@ -85,7 +85,7 @@ func TestParseErrors(t *testing.T) {
 	f("title: t\nid: r\nlogsource: {product: x}", "a.yml:1: rule r: detection is missing")
 	f("title: t\nid: r\ndetection: {s: {a: b}, condition: s}", "a.yml:1: rule r: logsource is missing")
 	f("title: t\nid: r\nlogsource: {}\ndetection: {s: {a: b}, condition: s}", "a.yml:3: rule r: logsource names no product, category or service")
-	f("title: t\nid: r\nlogsource: {prodct: x}\ndetection: {s: {a: b}, condition: s}", `a.yml:3: rule r: logsource: unknown key "prodct"`)
+	f("title: t\nid: r\nlogsource: {prodct: x}\ndetection: {s: {a: b}, condition: s}", `a.yml:3: rule r: logsource: unknown key "prodct"; did you mean "product"?`)
 	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}}", "a.yml:4: rule r: detection: condition is missing")
 	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {condition: s}", "a.yml:4: rule r: detection: no selection")
 	f(ok+"title: u\n", `a.yml:5: rule r: key "title" is said twice`)
@@ -100,6 +100,8 @@ func TestParseErrors(t *testing.T) {
 	f(ok+"filter: {rules: any}\n", "a.yml:5: rule r: a document is a filter, a detection or a correlation, not two of them")
 	const filter = "title: t\nlogsource: {product: x}\n"
 	f(filter+"filter: {selection: {a: b}, condition: selection}\n", "a.yml:3: filter: rules is missing: ids, names or any")
+	f(filter+"filter: {rules: [x, ''], selection: {a: b}, condition: not selection}\n", "a.yml:3: filter: rules has an empty entry") // it would be of every rule without a name
+	f(filter+"filter:\n  rules:\n  selection: {a: b}\n  condition: not selection\n", "a.yml:4: filter: rules has an empty entry")
 	f(filter+"filter: {rules: any, selection: {a: b}}\n", "a.yml:3: filter: condition is missing")
 	f(filter+"filter: {rules: any, condition: selection}\n", "a.yml:3: filter: no selection")
 	f("title: t\nfilter: {rules: any, selection: {a: b}, condition: selection}\n", "a.yml:1: logsource is missing")
@@ -110,9 +112,10 @@ func TestParseErrors(t *testing.T) {
 }
 
 // A document without an id gets one of its title, but for filters; "related",
-// "name" and "taxonomy: sigma" are read.
+// "name" and "taxonomy: sigma" are read. A log source has "an arbitrary number of
+// optional elements".
 func TestOptional(t *testing.T) {
-	rs, errs := Parse("a.yml", []byte("title: t\nname: n\ntaxonomy: sigma\nrelated: [{id: x, type: derived}]\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n---\ntitle: f\nlogsource: {product: x}\nfilter: {rules: [n], s: {a: c}, condition: not s}\n"))
+	rs, errs := Parse("a.yml", []byte("title: t\nname: n\ntaxonomy: sigma\nrelated: [{id: x, type: derived}]\nlogsource: {product: x, definition: d, our_sensor: s1}\ndetection: {s: {a: b}, condition: s}\n---\ntitle: f\nlogsource: {product: x}\nfilter: {rules: [n], s: {a: c}, condition: not s}\n"))
 	if len(errs) > 0 || len(rs) != 2 {
 		t.Fatal(rs, errs)
 	}
@@ -128,7 +131,7 @@ func TestLoad(t *testing.T) {
 	rule := func(id string) *fstest.MapFile {
 		return &fstest.MapFile{Data: []byte("title: t\nid: " + id + "\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n")}
 	}
-	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
+	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "b/.3.yml": rule("r1"), "..data/1.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
 	if len(rs) != 2 || rs[0].File != "etc/a/1.yml" || rs[1].ID != "r2" {
 		t.Errorf("rules %v", rs)
 	}
