@@ -240,6 +240,18 @@ level: low
 	if code != 0 || out.out != "" {
 		t.Errorf("check: %d %s%s", code, out.out, out.err)
 	}
+	// What will work beside the shipped rules may refer to them.
+	write(t, filepath.Join(dir, "c.yml"), `title: many hosts
+id: 0d2f0c0e-6f5c-4c36-9a29-2f0c6d1e7b55
+correlation: {type: value_count, rules: [sshd_login_failed], group-by: [source.ip], timespan: 1h, condition: {field: host.name, gte: 9}}
+---
+title: not from the scanner
+logsource: {product: linux, service: sshd}
+filter: {rules: [sshd_login_failed], scanner: {source.ip: 10.9.9.9}, condition: not scanner}
+`)
+	if out, code = cli(t, "", "rules", "check", "--json", dir); code != 0 || out.out != "" {
+		t.Errorf("check of a correlation over a shipped rule: %d %s%s", code, out.out, out.err)
+	}
 	out, code = cli(t, "", "rules", "match", "--json", "--rules", dir, "--events", events, "--format", "windows")
 	if m := jsonLines(t, out.out); code != 0 || len(m) != 1 || m[0]["event"] != 1.0 || m[0]["title"] != "whoami" {
 		t.Errorf("match: %d %s%s", code, out.out, out.err)

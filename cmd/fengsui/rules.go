@@ -100,20 +100,19 @@ func checkRules(where ruleset.Config, alone bool) (int, []match.Problem, error) 
 	}
 	rs, problems := readRules(where.RuleDirs[0])
 	n := len(rs)
-	engine, more := match.Compile(rs, where.Options)
-	problems = append(problems, more...)
-	tuning, more := ruleset.ReadTuning(where.TuningDirs, where.Zone)
-	problems = append(problems, more...)
 	own := map[string]bool{}
 	for _, r := range rs {
-		own[r.ID] = true
+		own[r.File] = true
 	}
-	shipped, _ := rules.Shipped() // what tuning may be about, too
-	for _, r := range shipped {
-		if !own[r.ID] {
-			rs = append(rs, r)
+	rs = append(rules.Beside(rs), rs...) // they may refer to shipped ones, and tuning may
+	engine, more := match.Compile(rs, where.Options)
+	for _, p := range more {
+		if own[p.File] {
+			problems = append(problems, p)
 		}
 	}
+	tuning, more := ruleset.ReadTuning(where.TuningDirs, where.Zone)
+	problems = append(problems, more...)
 	tuner, more := tune.Compile(tuning, rs, engine, where.Options)
 	return n, append(append(problems, more...), tuner.Expired(time.Now())...), nil
 }
