@@ -331,7 +331,7 @@ func (w *whoHad) write(ctx context.Context, found []schemas.Alert) error {
 			}
 			continue
 		}
-		if changed := w.alerts.SetWho(a.Rule, a.Group, a.ID, a.Who, now); changed != nil {
+		if changed := w.alerts.SetWho(a, now); changed != nil {
 			if out := w.pass(rules, snap, changed); out != nil {
 				alerts = append(alerts, *out)
 			}
