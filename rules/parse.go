@@ -140,7 +140,7 @@ func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
 	if rule.Title == "" {
 		r.fail(doc, "title is missing")
 	}
-	if rule.ID == "" && filter == nil { // Sigma leaves it optional, but alerts are told apart by it
+	if rule.ID == "" && filter == nil && rule.Title != "" { // Sigma leaves it optional, but alerts are told apart by it
 		rule.ID = idOf(rule.Title)
 	}
 	if strings.ContainsAny(rule.ID, "/\x1f \t\n") {

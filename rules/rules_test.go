@@ -80,6 +80,7 @@ func TestParseErrors(t *testing.T) {
 	const ok = "title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n"
 	const corr = "title: t\nid: r\ncorrelation:\n  type: event_count\n  rules: [a]\n  timespan: 5m\n"
 	f("id: r", "a.yml:1: rule r: title is missing")
+	f("[a, b]", "a.yml:1: a map is needed here")
 	f("title: t", "a.yml:1: rule title-e3b98a4da31a: detection is missing")
 	f("title: t\nid: a b\n", `a.yml:1: rule a b: id "a b" has a space, a slash or a control character`)
 	f("title: t\nid: r\nlogsource: {product: x}", "a.yml:1: rule r: detection is missing")
