@@ -511,6 +511,11 @@ func TestWarnings(t *testing.T) {
 	f(rule("product: windows, category: process_creation", "s: {EventID: [1, 4688]}\ncondition: not s"), fmt.Sprintf(never, "winlog.channel: Microsoft-Windows-Sysmon/Operational, winlog.event_id: 1"))
 	f(rule("product: windows, service: security", "s: {Channel: null}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
 	f(rule("product: windows, service: security", "s: {Channel|startswith: Sys, EventID: 1}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
+	// A name in an open namespace that is almost a known one.
+	f(rule("product: windows, category: process_creation", "s: {commandline|contains: x}\ncondition: s"), "rule.yml:5: rule r1: commandline is not a name that is known of this log source; did you mean CommandLine?")
+	f(rule("product: windows, category: process_creation", "expr: Imege == \"x\" or ParentImge == \"x\"\ncondition: expr"), "rule.yml:1: rule r1: ParentImge is not a name that is known of this log source; did you mean ParentImage?")
+	f(rule("product: windows, service: security", "s: {EventID: 4625}\ncondition: s")+"---\ntitle: c\nid: c\ncorrelation: {type: value_count, rules: [r1], group-by: [Ipaddress], timespan: 1m, condition: {field: TargetUsername, gte: 3}}\n",
+		"rule.yml:10: rule c: Ipaddress is not a name that is known of this log source; did you mean IpAddress?\nrule.yml:10: rule c: TargetUsername is not a name that is known of this log source; did you mean TargetUserName?")
 	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s and not s"), fmt.Sprintf(never, "event.kind: *"))
 	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s or not s"), "")
 	f(rule("product: fengsui", "s: {source.port: ssh}\ncondition: s"), `rule.yml:5: rule r1: source.port holds values of type long, and never "ssh"`)

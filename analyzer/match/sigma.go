@@ -42,6 +42,16 @@ func (r *reader) warn(line int, format string, args ...any) {
 	r.warnings = append(r.warnings, Problem{File: r.rule.File, Line: line, RuleID: r.rule.ID, Reason: fmt.Sprintf(format, args...), Warning: true})
 }
 
+// meant warns of a name that stands in an open namespace, and is almost a known
+// one.
+func (r *reader) meant(line int, name string) {
+	if known := r.source.Meant(name); known != "" {
+		r.warn(line, meantText, name, known)
+	}
+}
+
+const meantText = "%s is not a name that is known of this log source; did you mean %s?"
+
 // tree reads the whole detection; nil after a problem.
 func (r *reader) tree(d *rules.Detection) *node {
 	selections := map[string]*node{}
@@ -246,6 +256,7 @@ func (r *reader) build(it *item) (*node, error) {
 		if field, err = r.source.Fields(it.name); err != nil {
 			return nil, err
 		}
+		r.meant(it.line, it.name)
 	}
 	if field == nil && it.starts != it.ends {
 		return nil, fmt.Errorf("a keyword may stand anywhere: startswith and endswith need a field")
