@@ -68,6 +68,34 @@ generate: true
 	}
 }
 
+// YAML's merge key brings in what a map has not; a rule may say the rest.
+func TestMerge(t *testing.T) {
+	rs, errs := Parse("a.yml", []byte(`
+title: t
+id: r
+logsource: &l {product: x, service: s}
+detection: {s: {a: b}, condition: s}
+---
+title: u
+id: q
+logsource: {<<: [{product: y}, {product: z, category: c}], service: t}
+detection: {s: {a: b}, condition: s}
+`))
+	if len(errs) > 0 || len(rs) != 2 || rs[1].LogSource.String() != "y/c/t" {
+		t.Fatal(rs, errs)
+	}
+	f := func(text, want string) {
+		t.Helper()
+		if _, errs := Parse("a.yml", []byte("title: t\nid: r\n"+text)); len(errs) != 1 || errs[0].Error() != want {
+			t.Errorf("%v, want %s", errs, want)
+		}
+	}
+	const body = "detection: {s: {a: b}, condition: s}\n"
+	f("logsource: {<<: x}\n"+body, "a.yml:3: rule r: << needs a map, or a list of maps")
+	f("logsource: &a {<<: *a}\n"+body, "a.yml:3: rule r: << merges too much")
+	f("logsource: {<<: {product: x}, service: a, service: b}\n"+body, `a.yml:3: rule r: key "service" is said twice`)
+}
+
 // What is wrong is said with its line, and never passed over.
 func TestParseErrors(t *testing.T) {
 	f := func(text, want string) {

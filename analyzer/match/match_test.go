@@ -133,6 +133,8 @@ func TestSemantics(t *testing.T) {
 	// "All elements of a map are joined with a logical AND."
 	f("user.name: a\nhost.name: h", `{"user.name":"a"}`, false)
 	f("user.name: a\nhost.name: h", `{"user.name":"a","host.name":"h"}`, true)
+	f("<<: {user.name: a, host.name: x}\nhost.name: h", `{"user.name":"a","host.name":"h"}`, true) // YAML's merge
+	f("<<: {user.name: a, host.name: x}\nhost.name: h", `{"user.name":"a","host.name":"x"}`, false)
 	// "All map items of a list are logically linked with OR."
 	f("- user.name: a\n- host.name: h", `{"host.name":"h"}`, true)
 	// A field of many values matches by any of them.
@@ -511,6 +513,8 @@ func TestWarnings(t *testing.T) {
 	f(rule("product: windows, category: process_creation", "s: {EventID: [1, 4688]}\ncondition: not s"), fmt.Sprintf(never, "winlog.channel: Microsoft-Windows-Sysmon/Operational, winlog.event_id: 1"))
 	f(rule("product: windows, service: security", "s: {Channel: null}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
 	f(rule("product: windows, service: security", "s: {Channel|startswith: Sys, EventID: 1}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
+	f(rule("product: fengsui", "s: {message|all: [a, b]}\ncondition: s"), "rule.yml:5: rule r1: message is asked to be several things at once, which only a field of many values can; is contains missing?")
+	f(rule("product: fengsui", "s: {message|all: [a*, b]}\ncondition: s"), "")
 	// A name in an open namespace that is almost a known one.
 	f(rule("product: windows, category: process_creation", "s: {commandline|contains: x}\ncondition: s"), "rule.yml:5: rule r1: commandline is not a name that is known of this log source; did you mean CommandLine?")
 	f(rule("product: windows, category: process_creation", "expr: Imege == \"x\" or ParentImge == \"x\"\ncondition: expr"), "rule.yml:1: rule r1: ParentImge is not a name that is known of this log source; did you mean ParentImage?")

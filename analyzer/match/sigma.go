@@ -124,8 +124,13 @@ func (r *reader) selection(n *yaml.Node) *node {
 func (r *reader) items(n *yaml.Node) *node {
 	var kids []*node
 	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], rules.Resolve(n.Content[i+1])
+	content, err := rules.Merged(n)
+	if err != nil {
+		r.fail(n.Line, "%v", err)
+		return nil
+	}
+	for i := 0; i+1 < len(content); i += 2 {
+		key, value := content[i], rules.Resolve(content[i+1])
 		if seen[key.Value] {
 			r.fail(key.Line, "%q is said twice; the first would be lost", key.Value)
 		}
@@ -268,6 +273,9 @@ func (r *reader) build(it *item) (*node, error) {
 	var all []*node
 	for _, of := range tests {
 		all = append(all, or(of...))
+	}
+	if len(all) > 1 && !slices.ContainsFunc(all, func(n *node) bool { return n.test == nil || n.test.op != opIs }) {
+		r.warn(it.line, "%s is asked to be several things at once, which only a field of many values can; is contains missing?", it.name)
 	}
 	n := and(all...)
 	if !it.neq {
