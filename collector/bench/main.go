@@ -49,7 +49,7 @@ func main() {
 	flag.IntVar(&b.connections, "connections", 4, "over TCP")
 	flag.IntVar(&b.messages, "messages", 2_000_000, "over TCP")
 	flag.IntVar(&rounds, "rounds", 3, "over TCP; the median is told")
-	flag.StringVar(&rates, "rates", "50000,100000,200000,300000,400000,500000", "messages a second over UDP, up to the first that loses; empty: none")
+	flag.StringVar(&rates, "rates", "100000,200000,300000,400000,500000", "messages a second over UDP, up to the first that loses; empty: none")
 	flag.Float64Var(&b.udpSeconds, "seconds", 3, "of each rate over UDP")
 	flag.StringVar(&b.compression, "compression", "none", "of what goes to the broker: none or lz4")
 	flag.Parse()
