@@ -45,14 +45,14 @@ func sendTo(address string, chunk []byte, size, n int) error {
 	return errors.Join(err, c.Close())
 }
 
-// sendDatagrams sends at a rate for some seconds, from four sockets in turn, and
+// sendDatagrams sends at a rate for some seconds, from 32 sockets in turn, as from as many devices, and
 // returns how many that were. Each call gives the kernel many messages of one size
 // to cut apart (UDP_SEGMENT, udp(7)), so that what the sender costs is not what is
 // measured.
 func sendDatagrams(address string, rate int, seconds float64) (sent int, err error) {
 	const each = 64 // UDP_MAX_SEGMENTS
 	var senders []*net.UDPConn
-	for range 4 {
+	for range 32 {
 		c, err := net.Dial("udp", address)
 		if err != nil {
 			return 0, err
