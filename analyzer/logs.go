@@ -352,6 +352,7 @@ func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
 	if tags := tagsOf(snap, ev); len(tags) > 0 {
 		ev.Set(schemas.FieldFengsuiAssetTags, schemas.Strings(tags...))
 	}
+	setDirection(snap, ev)
 	h.owner.set(snap, ev)
 	unit := unitOf(snap, ev)
 	if unit == "" {
@@ -364,6 +365,39 @@ func (h *logs) enrich(snap *directory.Snapshot, ev *schemas.Event) {
 		path = snap.Path(unit)
 	}
 	ev.Set(schemas.FieldFengsuiUnitPath, schemas.Strings(path...))
+}
+
+// setDirection says which way traffic goes between us and others, where its sender
+// has not: NetFlow does not know, nor does a sensor that was not told the
+// networks. A campus with public addresses, and anyone's IPv6, would look like the
+// internet to itself. Of two addresses that are nobody's nothing is known.
+func setDirection(snap *directory.Snapshot, ev *schemas.Event) {
+	if !ev.Get(schemas.FieldNetworkDirection).IsNone() {
+		return
+	}
+	from, err1 := netip.ParseAddr(ev.Str(schemas.FieldSourceIP))
+	to, err2 := netip.ParseAddr(ev.Str(schemas.FieldDestinationIP))
+	if err1 != nil || err2 != nil {
+		return
+	}
+	switch fromUs, toUs := local(snap, from), local(snap, to); {
+	case fromUs && toUs:
+		ev.SetString(schemas.FieldNetworkDirection, "internal")
+	case fromUs:
+		ev.SetString(schemas.FieldNetworkDirection, "outbound")
+	case toUs:
+		ev.SetString(schemas.FieldNetworkDirection, "inbound")
+	}
+}
+
+// carrier is RFC 6598's network, between a site and its provider.
+var carrier = netip.MustParsePrefix("100.64.0.0/10")
+
+// local says that traffic with the address stays with us: it is ours, or no
+// router of the internet forwards it.
+func local(snap *directory.Snapshot, ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return snap.Internal(ip) || !ip.IsGlobalUnicast() || carrier.Contains(ip)
 }
 
 // tagsOf are the tags of the event's addresses, each once.

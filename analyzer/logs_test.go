@@ -63,6 +63,41 @@ func TestUnitOf(t *testing.T) {
 	f("99", "10.20.0.1", "", "", "", "99") // nor instead of one that nobody knows
 }
 
+// TestDirection: what the sender has not said of the traffic's way the registry
+// says; rules about what the internet can reach rest on it.
+func TestDirection(t *testing.T) {
+	snap, err := directory.NewSnapshot([]schemas.Unit{{Code: "10", Name: "university", Level: "university"}}, []schemas.Network{
+		{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Unit: "10"}, {Prefix: netip.MustParsePrefix("2001:db8:100::/48"), Unit: "10"},
+	}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(source, destination, said, want string) {
+		t.Helper()
+		var ev schemas.Event
+		ev.SetIP(schemas.FieldSourceIP, source)
+		ev.SetIP(schemas.FieldDestinationIP, destination)
+		ev.SetString(schemas.FieldNetworkDirection, said)
+		(&logs{}).enrich(snap, &ev)
+		if got := ev.Str(schemas.FieldNetworkDirection); got != want {
+			t.Errorf("%s to %s: %q, want %q", source, destination, got, want)
+		}
+	}
+	f("203.0.113.7", "198.51.100.1", "", "outbound") // of a campus with public addresses
+	f("2001:db8:100::7", "2001:db8:200::1", "", "outbound")
+	f("198.51.100.1", "203.0.113.7", "", "inbound")
+	f("203.0.113.7", "203.0.113.8", "", "internal")
+	f("2001:db8:100::7", "10.1.2.3", "", "internal")
+	f("10.1.2.3", "198.51.100.1", "", "outbound")
+	f("10.1.2.3", "100.64.0.1", "", "internal")
+	f("10.1.2.3", "224.0.0.251", "", "internal")
+	f("0.0.0.0", "255.255.255.255", "", "internal")
+	f("fe80::1", "ff02::fb", "", "internal")
+	f("198.51.100.1", "198.51.100.2", "", "") // mirrored from somewhere, or a network that is not listed
+	f("203.0.113.7", "198.51.100.1", "inbound", "inbound")
+	f("203.0.113.7", "", "", "")
+}
+
 // TestEnrich: what unit_under and asset_has_tag ask is on the event itself.
 func TestEnrich(t *testing.T) {
 	snap, err := directory.NewSnapshot(

@@ -106,7 +106,7 @@ func (w *whoHad) note(alerts []schemas.Alert, now time.Time) {
 		}
 		x.alert = schemas.Alert{
 			ID: a.ID, Kind: a.Kind, Rule: a.Rule, Unit: a.Unit, Host: a.Host, Group: a.Group, First: a.First, Last: a.Last,
-			EventIDs: []string{a.EventIDs[0], a.EventIDs[len(a.EventIDs)-1]}, Who: a.Who,
+			EventIDs: []string{a.EventIDs[0], a.EventIDs[len(a.EventIDs)-1]}, Who: a.Who, Correlation: a.Correlation,
 		}
 		x.changed, x.step = now, 0
 		x.due = now.Add(askAfter[0])
@@ -331,7 +331,7 @@ func (w *whoHad) write(ctx context.Context, found []schemas.Alert) error {
 			}
 			continue
 		}
-		if changed := w.alerts.SetWho(a.Rule, a.Group, a.ID, a.Who, now); changed != nil {
+		if changed := w.alerts.SetWho(a, now); changed != nil {
 			if out := w.pass(rules, snap, changed); out != nil {
 				alerts = append(alerts, *out)
 			}

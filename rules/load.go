@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 //go:embed sigma
@@ -18,6 +20,17 @@ func Files() fs.FS { return shipped }
 
 // Shipped returns the rules that are part of the program.
 func Shipped() ([]*Rule, []*Error) { return Load(shipped, "sigma", "rules/") }
+
+// Beside returns the shipped rules that others have not replaced: what rules of a
+// folder may refer to, and share names with, where they will work.
+func Beside(own []*Rule) []*Rule {
+	taken := map[string]bool{}
+	for _, r := range own {
+		taken[r.ID] = true
+	}
+	shipped, _ := Shipped()
+	return slices.DeleteFunc(shipped, func(r *Rule) bool { return taken[r.ID] })
+}
 
 // LoadDir reads every .yml and .yaml file under a folder, or one file.
 func LoadDir(name string) ([]*Rule, []*Error) {
@@ -31,7 +44,7 @@ func LoadDir(name string) ([]*Rule, []*Error) {
 	return Load(os.DirFS(name), ".", filepath.Clean(name)+"/")
 }
 
-// Load reads every .yml and .yaml file of a tree. Files are named in rules and
+// Load reads every .yml and .yaml file of a tree, but for hidden ones. Files are named in rules and
 // errors with the prefix before their path in the tree. Two rules of one id are
 // an error of the later.
 func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
@@ -44,6 +57,12 @@ func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 	walk := func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			fail(name, 1, "", "reading: %v", err)
+			return nil
+		}
+		if name != root && strings.HasPrefix(d.Name(), ".") { // where editors and Kubernetes keep copies
+			if d.IsDir() {
+				return fs.SkipDir
+			}
 			return nil
 		}
 		if ext := path.Ext(name); d.IsDir() || ext != ".yml" && ext != ".yaml" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -140,7 +141,7 @@ func parseRule(file string, doc *yaml.Node) (*Rule, *Error) {
 	if rule.Title == "" {
 		r.fail(doc, "title is missing")
 	}
-	if rule.ID == "" && filter == nil { // Sigma leaves it optional, but alerts are told apart by it
+	if rule.ID == "" && filter == nil && rule.Title != "" { // Sigma leaves it optional, but alerts are told apart by it
 		rule.ID = idOf(rule.Title)
 	}
 	if strings.ContainsAny(rule.ID, "/\x1f \t\n") {
@@ -184,9 +185,12 @@ func (r *reader) logsource(n *yaml.Node) LogSource {
 			l.Category = strings.ToLower(r.text(value))
 		case "service":
 			l.Service = strings.ToLower(r.text(value))
-		case "definition":
-		default:
-			r.fail(at, "logsource: unknown key %q", key)
+		default: // "an arbitrary number of optional elements", such as definition
+			for _, known := range []string{"product", "category", "service"} {
+				if oneSlip(key, known) {
+					r.fail(at, "logsource: unknown key %q; did you mean %q?", key, known)
+				}
+			}
 		}
 	})
 	if l.Product == "" && l.Category == "" && l.Service == "" {
@@ -233,7 +237,9 @@ func (r *reader) filter(n *yaml.Node) *Filter {
 			return
 		}
 		for _, ref := range r.items(value) {
-			f.Rules = append(f.Rules, Reference{Rule: r.text(ref), Line: ref.Line})
+			if f.Rules = append(f.Rules, Reference{Rule: r.text(ref), Line: ref.Line}); r.text(ref) == "" {
+				r.fail(ref, "filter: rules has an empty entry")
+			}
 		}
 	})
 	r.whole(n, "filter", &f.Detection)
@@ -311,16 +317,72 @@ func (r *reader) pairs(n *yaml.Node, f func(key string, at, value *yaml.Node)) {
 		r.fail(n, "a map is needed here")
 		return
 	}
-	seen := make(map[string]bool, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k := n.Content[i]
+	content, err := Merged(n)
+	if err != nil {
+		r.fail(n, "%v", err)
+		return
+	}
+	seen := make(map[string]bool, len(content)/2)
+	for i := 0; i+1 < len(content); i += 2 {
+		k := content[i]
 		if seen[k.Value] {
 			r.fail(k, "key %q is said twice", k.Value)
 			return
 		}
 		seen[k.Value] = true
-		f(k.Value, k, Resolve(n.Content[i+1]))
+		f(k.Value, k, Resolve(content[i+1]))
 	}
+}
+
+// maxMerged bounds the keys of one map with those that are merged into it:
+// aliases can make a short text endless.
+const maxMerged = 10_000
+
+// Merged is a map's content, keys and values in turn, with what YAML's merge key
+// (<<: *name, or a list of these) brings in: the keys that the map has not, of
+// several maps the first that has one.
+func Merged(n *yaml.Node) ([]*yaml.Node, error) {
+	if !slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return c.Tag == "!!merge" }) {
+		return n.Content, nil
+	}
+	m := merger{has: map[string]bool{}}
+	err := m.add(n, 0)
+	return m.content, err
+}
+
+type merger struct {
+	content []*yaml.Node
+	has     map[string]bool
+	steps   int
+}
+
+func (m *merger) add(n *yaml.Node, depth int) error {
+	n = Resolve(n)
+	if m.steps += 1 + len(n.Content); m.steps > maxMerged || depth > 20 {
+		return errors.New("<< merges too much")
+	}
+	if n.Kind != yaml.MappingNode {
+		return errors.New("<< needs a map, or a list of maps")
+	}
+	var from []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], Resolve(n.Content[i+1])
+		switch {
+		case k.Tag == "!!merge" && v.Kind == yaml.SequenceNode:
+			from = append(from, v.Content...)
+		case k.Tag == "!!merge":
+			from = append(from, v)
+		case depth == 0 || !m.has[k.Value]: // what the map itself says twice stays, and is told
+			m.content = append(m.content, k, v)
+			m.has[k.Value] = true
+		}
+	}
+	for _, f := range from {
+		if err := m.add(f, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // items is a list's items, or the node itself as a list of one.

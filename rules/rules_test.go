@@ -68,6 +68,34 @@ generate: true
 	}
 }
 
+// YAML's merge key brings in what a map has not; a rule may say the rest.
+func TestMerge(t *testing.T) {
+	rs, errs := Parse("a.yml", []byte(`
+title: t
+id: r
+logsource: &l {product: x, service: s}
+detection: {s: {a: b}, condition: s}
+---
+title: u
+id: q
+logsource: {<<: [{product: y}, {product: z, category: c}], service: t}
+detection: {s: {a: b}, condition: s}
+`))
+	if len(errs) > 0 || len(rs) != 2 || rs[1].LogSource.String() != "y/c/t" {
+		t.Fatal(rs, errs)
+	}
+	f := func(text, want string) {
+		t.Helper()
+		if _, errs := Parse("a.yml", []byte("title: t\nid: r\n"+text)); len(errs) != 1 || errs[0].Error() != want {
+			t.Errorf("%v, want %s", errs, want)
+		}
+	}
+	const body = "detection: {s: {a: b}, condition: s}\n"
+	f("logsource: {<<: x}\n"+body, "a.yml:3: rule r: << needs a map, or a list of maps")
+	f("logsource: &a {<<: *a}\n"+body, "a.yml:3: rule r: << merges too much")
+	f("logsource: {<<: {product: x}, service: a, service: b}\n"+body, `a.yml:3: rule r: key "service" is said twice`)
+}
+
 // What is wrong is said with its line, and never passed over.
 func TestParseErrors(t *testing.T) {
 	f := func(text, want string) {
@@ -80,12 +108,13 @@ func TestParseErrors(t *testing.T) {
 	const ok = "title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n"
 	const corr = "title: t\nid: r\ncorrelation:\n  type: event_count\n  rules: [a]\n  timespan: 5m\n"
 	f("id: r", "a.yml:1: rule r: title is missing")
+	f("[a, b]", "a.yml:1: a map is needed here")
 	f("title: t", "a.yml:1: rule title-e3b98a4da31a: detection is missing")
 	f("title: t\nid: a b\n", `a.yml:1: rule a b: id "a b" has a space, a slash or a control character`)
 	f("title: t\nid: r\nlogsource: {product: x}", "a.yml:1: rule r: detection is missing")
 	f("title: t\nid: r\ndetection: {s: {a: b}, condition: s}", "a.yml:1: rule r: logsource is missing")
 	f("title: t\nid: r\nlogsource: {}\ndetection: {s: {a: b}, condition: s}", "a.yml:3: rule r: logsource names no product, category or service")
-	f("title: t\nid: r\nlogsource: {prodct: x}\ndetection: {s: {a: b}, condition: s}", `a.yml:3: rule r: logsource: unknown key "prodct"`)
+	f("title: t\nid: r\nlogsource: {prodct: x}\ndetection: {s: {a: b}, condition: s}", `a.yml:3: rule r: logsource: unknown key "prodct"; did you mean "product"?`)
 	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}}", "a.yml:4: rule r: detection: condition is missing")
 	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {condition: s}", "a.yml:4: rule r: detection: no selection")
 	f(ok+"title: u\n", `a.yml:5: rule r: key "title" is said twice`)
@@ -100,6 +129,8 @@ func TestParseErrors(t *testing.T) {
 	f(ok+"filter: {rules: any}\n", "a.yml:5: rule r: a document is a filter, a detection or a correlation, not two of them")
 	const filter = "title: t\nlogsource: {product: x}\n"
 	f(filter+"filter: {selection: {a: b}, condition: selection}\n", "a.yml:3: filter: rules is missing: ids, names or any")
+	f(filter+"filter: {rules: [x, ''], selection: {a: b}, condition: not selection}\n", "a.yml:3: filter: rules has an empty entry") // it would be of every rule without a name
+	f(filter+"filter:\n  rules:\n  selection: {a: b}\n  condition: not selection\n", "a.yml:4: filter: rules has an empty entry")
 	f(filter+"filter: {rules: any, selection: {a: b}}\n", "a.yml:3: filter: condition is missing")
 	f(filter+"filter: {rules: any, condition: selection}\n", "a.yml:3: filter: no selection")
 	f("title: t\nfilter: {rules: any, selection: {a: b}, condition: selection}\n", "a.yml:1: logsource is missing")
@@ -110,9 +141,10 @@ func TestParseErrors(t *testing.T) {
 }
 
 // A document without an id gets one of its title, but for filters; "related",
-// "name" and "taxonomy: sigma" are read.
+// "name" and "taxonomy: sigma" are read. A log source has "an arbitrary number of
+// optional elements".
 func TestOptional(t *testing.T) {
-	rs, errs := Parse("a.yml", []byte("title: t\nname: n\ntaxonomy: sigma\nrelated: [{id: x, type: derived}]\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n---\ntitle: f\nlogsource: {product: x}\nfilter: {rules: [n], s: {a: c}, condition: not s}\n"))
+	rs, errs := Parse("a.yml", []byte("title: t\nname: n\ntaxonomy: sigma\nrelated: [{id: x, type: derived}]\nlogsource: {product: x, definition: d, our_sensor: s1}\ndetection: {s: {a: b}, condition: s}\n---\ntitle: f\nlogsource: {product: x}\nfilter: {rules: [n], s: {a: c}, condition: not s}\n"))
 	if len(errs) > 0 || len(rs) != 2 {
 		t.Fatal(rs, errs)
 	}
@@ -128,7 +160,7 @@ func TestLoad(t *testing.T) {
 	rule := func(id string) *fstest.MapFile {
 		return &fstest.MapFile{Data: []byte("title: t\nid: " + id + "\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n")}
 	}
-	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
+	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "b/.3.yml": rule("r1"), "..data/1.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
 	if len(rs) != 2 || rs[0].File != "etc/a/1.yml" || rs[1].ID != "r2" {
 		t.Errorf("rules %v", rs)
 	}

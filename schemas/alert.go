@@ -96,7 +96,9 @@ func (m *Match) CountsBase() bool {
 }
 
 // Key is the record's key: all matches that one alert or one detection can be
-// made of share it, so they share a partition.
+// made of share it, so they share a partition. An alert of a detection is of one
+// unit: hosts, accounts and private addresses of one name are in many of them. A
+// correlation counts by its group alone.
 func (m *Match) Key() string {
 	if m.Kind == MatchMining {
 		return "mining/" + m.Unit + "/" + m.Host
@@ -105,11 +107,23 @@ func (m *Match) Key() string {
 	for i := range m.Group {
 		n += 1 + len(m.Group[i].Value)
 	}
-	k := append(make([]byte, 0, n), m.Rule.ID...)
+	unit := m.keyUnit()
+	k := append(make([]byte, 0, n+1+len(unit)), m.Rule.ID...)
+	if unit != "" {
+		k = append(append(k, '\x1e'), unit...)
+	}
 	for i := range m.Group {
 		k = append(append(k, '\x1f'), m.Group[i].Value...)
 	}
 	return string(k)
+}
+
+// keyUnit is the unit that is part of the key.
+func (m *Match) keyUnit() string {
+	if m.Correlation != nil {
+		return ""
+	}
+	return m.Unit
 }
 
 // AlertStatus is where an alert is in its life.

@@ -33,6 +33,7 @@ type sigmaKey struct{ product, category, service string }
 
 type sigmaFields struct {
 	names map[string][]string // Sigma's name -> ours, the first that an event has
+	known []string            // those of names, and common ones that stand under rest
 	rest  string              // open namespace of every other name; "" is none
 }
 
@@ -70,6 +71,31 @@ func (s *SigmaSource) Fields(name string) ([]string, error) {
 	return []string{name}, nil
 }
 
+// Meant is the name that one was most likely meant for which stands where the log
+// source keeps its other keys, so that nothing refuses it: a known one in other
+// letters (commandline), or with a slip or two; "" if there is none.
+func (s *SigmaSource) Meant(name string) string {
+	if s.fields.rest == "" || dottedName(name) {
+		return ""
+	}
+	if _, known := slices.BinarySearch(s.fields.known, name); known {
+		return ""
+	}
+	slips := 0
+	if n := len(name); n >= 9 {
+		slips = 2
+	} else if n >= 6 {
+		slips = 1
+	}
+	small := strings.ToLower(name)
+	for _, k := range s.fields.known {
+		if editDistance(small, strings.ToLower(k)) <= slips {
+			return k
+		}
+	}
+	return ""
+}
+
 // mistyped says that a name can only be meant for the catalogue: it begins as
 // fields of the catalogue do, and a parser of ours writes these events, so that
 // it is known that no other key of theirs is called so.
@@ -95,6 +121,7 @@ type sigmaDoc struct {
 	Mappings map[string]struct {
 		Base   string                  `yaml:"base"` // a mapping that this one adds to
 		Rest   string                  `yaml:"rest"`
+		Known  []string                `yaml:"known"` // common names under rest
 		Fields map[string]stringOrList `yaml:"fields"`
 	} `yaml:"mappings"`
 	Sources []struct {
@@ -141,7 +168,7 @@ func loadSigma() map[sigmaKey]*SigmaSource {
 		if !ok {
 			panic(fmt.Sprintf("schemas: sigma.yml: no mapping %q", name))
 		}
-		f := &sigmaFields{names: map[string][]string{}, rest: m.Rest}
+		f := &sigmaFields{names: map[string][]string{}, known: m.Known, rest: m.Rest}
 		mappings[name] = f
 		if m.Base != "" {
 			base := mapping(m.Base)
@@ -151,10 +178,14 @@ func loadSigma() map[sigmaKey]*SigmaSource {
 			if f.rest == "" {
 				f.rest = base.rest
 			}
+			f.known = slices.Concat(f.known, base.known)
 		}
 		for k, v := range m.Fields {
 			f.names[k] = v
+			f.known = append(f.known, k)
 		}
+		slices.Sort(f.known)
+		f.known = slices.Compact(f.known)
 		return f
 	}
 	sources := make(map[sigmaKey]*SigmaSource, len(doc.Sources))

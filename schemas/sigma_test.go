@@ -30,6 +30,31 @@ func TestSigma(t *testing.T) {
 	}
 }
 
+// A name that stands in an open namespace and is almost a known one is told.
+func TestSigmaMeant(t *testing.T) {
+	f := func(product, category, name, want string) {
+		t.Helper()
+		s, ok := LookupSigma(product, category, "")
+		if !ok {
+			t.Fatalf("%s/%s is not known", product, category)
+		}
+		if got := s.Meant(name); got != want {
+			t.Errorf("%s/%s %s: %q, want %q", product, category, name, got, want)
+		}
+	}
+	f("windows", "process_creation", "CommandLine", "")
+	f("windows", "process_creation", "commandline", "CommandLine")
+	f("windows", "process_creation", "CommandLien", "CommandLine")
+	f("windows", "process_creation", "ParentComandLine", "ParentCommandLine")
+	f("windows", "process_creation", "image", "Image")
+	f("windows", "process_creation", "Imag", "") // too short to tell
+	f("windows", "process_creation", "VendorOwnField", "")
+	f("windows", "process_creation", "winlog.event_data.commandline", "") // it is said on purpose
+	f("linux", "process_creation", "Commandline", "CommandLine")
+	f("", "dns", "Query", "query")
+	f("fengsui", "", "CommandLine", "") // refused by name
+}
+
 func TestSigmaFields(t *testing.T) {
 	f := func(product, category, service, name, want string) {
 		t.Helper()

@@ -313,14 +313,14 @@ func alertID(m *schemas.Match) string {
 
 // SetWho writes into an alert who was behind its addresses, and returns it as
 // Add does: nil if it is not held any more.
-func (f *Fold) SetWho(rule schemas.Rule, values []schemas.GroupValue, id string, who []schemas.Identity, now time.Time) *schemas.Alert {
-	g := f.groups.get(keyHash(&schemas.Match{Rule: rule, Group: values}))
+func (f *Fold) SetWho(found *schemas.Alert, now time.Time) *schemas.Alert {
+	g := f.groups.get(keyHash(matchOf(found)))
 	if g == nil {
 		return nil
 	}
 	for _, a := range g.alerts {
-		if a.ID == id {
-			a.Who, a.Updated = who, now
+		if a.ID == found.ID {
+			a.Who, a.Updated = found.Who, now
 			a.Version++
 			return a.Alert
 		}

@@ -176,10 +176,19 @@ func (f *Fold) Seed(alerts []schemas.Alert) {
 		if a.Correlation != nil {
 			r.fired = nanos(a.Correlation.Fired)
 		}
-		m := &schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Group: a.Group}
+		m := matchOf(&a)
 		g := f.group(m, keyHash(m))
 		g.alerts = append(g.alerts, r) // all of them: the records that raised them may come again
 	}
+}
+
+// matchOf has what finds an alert's group.
+func matchOf(a *schemas.Alert) *schemas.Match {
+	m := &schemas.Match{Kind: schemas.MatchRule, Rule: a.Rule, Unit: a.Unit, Group: a.Group}
+	if a.Correlation != nil {
+		m.Correlation = &schemas.Correlation{}
+	}
+	return m
 }
 
 // Warm takes a record from before the committed offset, when the window is read
@@ -370,6 +379,9 @@ func mix(a, b uint64) uint64 {
 // hundred thousand, two are alike once in about 3.7 billion runs.
 func keyHash(m *schemas.Match) uint64 {
 	h := xxhash.Sum64String(m.Rule.ID)
+	if m.Correlation == nil && m.Unit != "" {
+		h = mix(h, ^xxhash.Sum64String(m.Unit))
+	}
 	for i := range m.Group {
 		h = mix(h, xxhash.Sum64String(m.Group[i].Value))
 	}

@@ -203,6 +203,7 @@ func (l *linker) waysTo(r *rules.Rule, done *link) []way {
 				l.fail(r, c.FieldLine, "condition: field: %v", err)
 				return nil
 			}
+			l.meant(c, r, d)
 			if ways = append(ways, w); len(ways) > maxPaths {
 				l.fail(r, c.Line, "detections get to it in more than %d ways", maxPaths)
 				return nil
@@ -236,6 +237,21 @@ func (l *linker) fields(c *rules.Correlation, d *CompiledRule, of, names []strin
 		out[i] = alias[of[at]]
 	}
 	return groupFields(l.sources[d], out)
+}
+
+// meant warns of names that no field of the detection's log source is known by and
+// one is almost: all events would be one group, or none would be counted.
+func (l *linker) meant(c *rules.Correlation, r *rules.Rule, d *CompiledRule) {
+	for _, name := range slices.Concat(c.GroupBy, c.Fields) {
+		known := l.sources[d].Meant(name)
+		if _, alias := c.Aliases[name]; alias || known == "" {
+			continue
+		}
+		p := Problem{File: r.File, Line: c.Line, RuleID: r.ID, Warning: true, Reason: fmt.Sprintf(meantText, name, known)}
+		if !slices.Contains(l.problems, p) { // once, however many rules it counts
+			l.problems = append(l.problems, p)
+		}
+	}
 }
 
 func nameOf(r *rules.Rule) string {

@@ -118,9 +118,23 @@ func TestSemantics(t *testing.T) {
 	f(`message|contains: [one, two]`, `{"message":"two"}`, true)
 	f(`message|contains|all: [one, two]`, `{"message":"two"}`, false)
 	f(`message|contains|all: [one, two]`, `{"message":"two one"}`, true)
+	// What a modifier makes of one value are alternatives, of which all asks for one
+	// of each value.
+	f(`message|contains|all|windash: ['-a', '-b']`, `{"message":"x /a \u2013b"}`, true)
+	f(`message|windash|contains|all: ['-a', '-b']`, `{"message":"x /a"}`, false)
+	f(`message|base64offset|contains|all: [foobar, cmd]`, `{"message":"eHhmb29iYXJ4 Y21k"}`, true)
+	f(`message|base64offset|contains|all: [foobar, cmd]`, `{"message":"eHhmb29iYXJ4"}`, false)
+	f(`user.name|contains|expand|all: ['%admins%', x]`, `{"user.name":"xadmin"}`, true)
+	f(`user.name|contains|expand|all: ['%admins%', x]`, `{"user.name":"admin"}`, false)
+	f(`message|contains|all|neq: [one, two]`, `{"message":"two"}`, true)
+	f(`message|contains|all|neq: [one, two]`, `{"message":"one two"}`, false)
+	f(`message|fieldref|all: [user.name, host.name]`, `{"message":"a","user.name":"A","host.name":"a"}`, true)
+	f(`message|fieldref|all: [user.name, host.name]`, `{"message":"a","user.name":"A","host.name":"b"}`, false)
 	// "All elements of a map are joined with a logical AND."
 	f("user.name: a\nhost.name: h", `{"user.name":"a"}`, false)
 	f("user.name: a\nhost.name: h", `{"user.name":"a","host.name":"h"}`, true)
+	f("<<: {user.name: a, host.name: x}\nhost.name: h", `{"user.name":"a","host.name":"h"}`, true) // YAML's merge
+	f("<<: {user.name: a, host.name: x}\nhost.name: h", `{"user.name":"a","host.name":"x"}`, false)
 	// "All map items of a list are logically linked with OR."
 	f("- user.name: a\n- host.name: h", `{"host.name":"h"}`, true)
 	// A field of many values matches by any of them.
@@ -223,6 +237,9 @@ func TestSemantics(t *testing.T) {
 	f(`source.ip|cidr: ['10.0.0.0/8', 'fe80::/10']`, `{"source.ip":"fe80::1"}`, true)
 	f(`user.name|cidr: 10.0.0.0/8`, `{"user.name":"::ffff:10.0.0.1"}`, true)
 	f(`user.name|cidr: 10.0.0.0/8`, `{"user.name":"no address"}`, false)
+	f(`source.ip|cidr: '::ffff:10.0.0.0/104'`, `{"source.ip":"10.1.2.3"}`, true)
+	f(`source.ip|cidr: '::/0'`, `{"source.ip":"10.1.2.3"}`, false)
+	f(`user.name|cidr: 'fe80::/10'`, `{"user.name":"fe80::1%12"}`, true) // as Windows logs it
 
 	// Encodings: "cmd > 63 00 6d 00 64 00" and so on.
 	f(`message|base64: foobar`, `{"message":"Zm9vYmFy"}`, true)
@@ -380,12 +397,19 @@ func TestProblems(t *testing.T) {
 	f(detection("s: {'@timestamp|gte|hour': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|gte|hour: modifier hour cannot follow those before it`)
 	f(detection("s: {'@timestamp|day|re': 5}\ncondition: s"), `r.yml:6: rule r1: @timestamp|day|re: modifier re cannot follow those before it`)
 	f(detection("s: {user.name|re: '(?=x)'}\ncondition: s"), "r.yml:6: rule r1: user.name|re: not a regular expression of RE2: error parsing regexp: invalid or unsupported Perl syntax: `(?=`")
+	f(detection("s: {message|fieldref|base64: user.name}\ncondition: s"), `r.yml:6: rule r1: message|fieldref|base64: fieldref compares with what the other field holds, which no modifier but contains, startswith, endswith and cased can change`)
+	f(detection("s: {message|windash|fieldref: user.name}\ncondition: s"), `r.yml:6: rule r1: message|windash|fieldref: modifier fieldref cannot follow those before it`)
+	f(detection("s: {message|expand|re: '%x%'}\ncondition: s"), `r.yml:6: rule r1: message|expand|re: placeholder %x% has no values in the configuration`)
+	f(detection("s: {message|windash|re: '-x'}\ncondition: s"), `r.yml:6: rule r1: message|windash|re: modifier re cannot follow those before it`)
 	f(detection("s: {user.name: x}\ncondition: t"), `r.yml:7: rule r1: condition: no selection is named "t"`)
 	f(detection("s: {user.name: x}\ncondition: 1 of x_*"), `r.yml:7: rule r1: condition: 1 of x_*: no selection has such a name`)
 	f(detection("s: {user.name: x}\ncondition: s | count() > 5"), `r.yml:7: rule r1: condition: aggregation after | (Sigma 1) is not supported; write a correlation`)
 	f(detection("s: {user.name: x}\ncondition: (s"), `r.yml:7: rule r1: condition: ) is missing`)
 	f(detection("s: {user.name: x}\ncondition: s s"), `r.yml:7: rule r1: condition: "s" is not expected here`)
 	f(detection("s: {user.name: []}\ncondition: s"), `r.yml:6: rule r1: user.name: an empty list matches nothing`)
+	f(detection("s: {message|: x}\ncondition: s"), `r.yml:6: rule r1: message|: modifier  is none of Sigma 2.1`)
+	f(detection("s:\ncondition: s"), `r.yml:6: rule r1: a map, a list or a text is needed here, and there is nothing`)
+	f(detection("s: ['']\ncondition: s"), `r.yml:6: rule r1: keyword: "" stands in every event`)
 	f(detection("s: {}\ncondition: s"), `r.yml:6: rule r1: an empty map matches everything`)
 	f(detection("s:\n  user.name: x\n  user.name: y\ncondition: s"), `r.yml:8: rule r1: "user.name" is said twice; the first would be lost`)
 	f(detection("s: {source.ip|cidr: 10.0.0.0/33}\ncondition: s"), `r.yml:6: rule r1: source.ip|cidr: cidr needs a field and a network: "10.0.0.0/33"`)
@@ -489,6 +513,13 @@ func TestWarnings(t *testing.T) {
 	f(rule("product: windows, category: process_creation", "s: {EventID: [1, 4688]}\ncondition: not s"), fmt.Sprintf(never, "winlog.channel: Microsoft-Windows-Sysmon/Operational, winlog.event_id: 1"))
 	f(rule("product: windows, service: security", "s: {Channel: null}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
 	f(rule("product: windows, service: security", "s: {Channel|startswith: Sys, EventID: 1}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
+	f(rule("product: fengsui", "s: {message|all: [a, b]}\ncondition: s"), "rule.yml:5: rule r1: message is asked to be several things at once, which only a field of many values can; is contains missing?")
+	f(rule("product: fengsui", "s: {message|all: [a*, b]}\ncondition: s"), "")
+	// A name in an open namespace that is almost a known one.
+	f(rule("product: windows, category: process_creation", "s: {commandline|contains: x}\ncondition: s"), "rule.yml:5: rule r1: commandline is not a name that is known of this log source; did you mean CommandLine?")
+	f(rule("product: windows, category: process_creation", "expr: Imege == \"x\" or ParentImge == \"x\"\ncondition: expr"), "rule.yml:1: rule r1: ParentImge is not a name that is known of this log source; did you mean ParentImage?")
+	f(rule("product: windows, service: security", "s: {EventID: 4625}\ncondition: s")+"---\ntitle: c\nid: c\ncorrelation: {type: value_count, rules: [r1], group-by: [Ipaddress], timespan: 1m, condition: {field: TargetUsername, gte: 3}}\n",
+		"rule.yml:10: rule c: Ipaddress is not a name that is known of this log source; did you mean IpAddress?\nrule.yml:10: rule c: TargetUsername is not a name that is known of this log source; did you mean TargetUserName?")
 	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s and not s"), fmt.Sprintf(never, "event.kind: *"))
 	f(rule("product: fengsui", "s: {user.name: x}\ncondition: s or not s"), "")
 	f(rule("product: fengsui", "s: {source.port: ssh}\ncondition: s"), `rule.yml:5: rule r1: source.port holds values of type long, and never "ssh"`)

@@ -46,7 +46,7 @@ func (r *reader) modify(it *item, mod string) error {
 	case "exists":
 		return it.become(existsItem, mod)
 	case "fieldref":
-		if it.kind != textItem || it.fn != asIs {
+		if it.kind != textItem || it.fn != asIs || it.made {
 			return fmt.Errorf("modifier %s cannot follow those before it", mod)
 		}
 		it.kind = refItem
@@ -59,18 +59,18 @@ func (r *reader) modify(it *item, mod string) error {
 		it.order = map[string]op{"gt": opGt, "gte": opGte, "lt": opLt, "lte": opLte}[mod]
 		return it.become(orderItem, mod)
 	case "windash":
-		return it.each(windash)
+		return it.make(windash)
 	case "expand":
-		return it.each(r.expand)
+		return it.make(r.expand)
 	case "base64":
-		return it.each(func(p pattern) ([]pattern, error) {
+		return it.make(func(p pattern) ([]pattern, error) {
 			text, err := encodable(p, mod)
 			return []pattern{literal(base64.StdEncoding.EncodeToString([]byte(text)))}, err
 		})
 	case "base64offset":
-		return it.each(base64Offsets)
+		return it.make(base64Offsets)
 	case "wide", "utf16le", "utf16be", "utf16":
-		return it.each(func(p pattern) ([]pattern, error) {
+		return it.make(func(p pattern) ([]pattern, error) {
 			text, err := encodable(p, mod)
 			return []pattern{literal(utf16Text(text, mod))}, err
 		})
@@ -82,11 +82,21 @@ func (r *reader) modify(it *item, mod string) error {
 
 // become makes the item one that takes its values as they are.
 func (it *item) become(k itemKind, mod string) error {
-	if it.kind != textItem || it.starts || it.ends || it.fn != asIs && k != orderItem {
+	if it.kind != textItem || it.starts || it.ends || it.made || it.fn != asIs && k != orderItem {
 		return fmt.Errorf("modifier %s cannot follow those before it", mod)
 	}
 	it.kind = k
 	return nil
+}
+
+// make is each for what makes other texts of the rule's own, which the name of a
+// field or an expression is not.
+func (it *item) make(f func(pattern) ([]pattern, error)) error {
+	if it.kind == refItem {
+		return fmt.Errorf("fieldref compares with what the other field holds, which no modifier but contains, startswith, endswith and cased can change")
+	}
+	it.made = true
+	return it.each(f)
 }
 
 // each replaces every text by those that f makes of it.
@@ -105,7 +115,7 @@ func (it *item) each(f func(pattern) ([]pattern, error)) error {
 			return err
 		}
 		for _, p := range ps {
-			out = append(out, value{raw: v.raw, text: p})
+			out = append(out, value{from: v.from, raw: v.raw, text: p})
 		}
 		if len(out) > maxValues {
 			return fmt.Errorf("grows to more than %d values", maxValues)

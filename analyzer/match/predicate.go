@@ -240,7 +240,7 @@ func (p *predicate) holds(text string) bool {
 			return false
 		}
 		for _, n := range p.nets {
-			if n.Contains(a.Unmap()) {
+			if n.Contains(a.Unmap().WithZone("")) { // fe80::1%12 is how Windows writes it
 				return true
 			}
 		}

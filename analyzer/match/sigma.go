@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,16 @@ func (r *reader) fail(line int, format string, args ...any) {
 func (r *reader) warn(line int, format string, args ...any) {
 	r.warnings = append(r.warnings, Problem{File: r.rule.File, Line: line, RuleID: r.rule.ID, Reason: fmt.Sprintf(format, args...), Warning: true})
 }
+
+// meant warns of a name that stands in an open namespace, and is almost a known
+// one.
+func (r *reader) meant(line int, name string) {
+	if known := r.source.Meant(name); known != "" {
+		r.warn(line, meantText, name, known)
+	}
+}
+
+const meantText = "%s is not a name that is known of this log source; did you mean %s?"
 
 // tree reads the whole detection; nil after a problem.
 func (r *reader) tree(d *rules.Detection) *node {
@@ -100,6 +111,10 @@ func (r *reader) selection(n *yaml.Node) *node {
 		}
 		return or(kids...)
 	case yaml.ScalarNode:
+		if n.Tag == "!!null" {
+			r.fail(n.Line, "a map, a list or a text is needed here, and there is nothing")
+			return nil
+		}
 		return r.item(n.Line, "", []*yaml.Node{n})
 	}
 	r.fail(n.Line, "a map, a list or a text is needed here")
@@ -109,8 +124,13 @@ func (r *reader) selection(n *yaml.Node) *node {
 func (r *reader) items(n *yaml.Node) *node {
 	var kids []*node
 	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], rules.Resolve(n.Content[i+1])
+	content, err := rules.Merged(n)
+	if err != nil {
+		r.fail(n.Line, "%v", err)
+		return nil
+	}
+	for i := 0; i+1 < len(content); i += 2 {
+		key, value := content[i], rules.Resolve(content[i+1])
 		if seen[key.Value] {
 			r.fail(key.Line, "%q is said twice; the first would be lost", key.Value)
 		}
@@ -141,6 +161,7 @@ type item struct {
 	cased  bool
 	neq    bool
 	fn     function
+	made   bool // a modifier made other texts of the values
 	starts bool // fieldref: the other field's text need only begin …
 	ends   bool // … or end this one's
 	name   string
@@ -159,6 +180,7 @@ const (
 
 // value is one value of an item.
 type value struct {
+	from int // place among the rule's values: modifiers make several of one
 	null bool
 	raw  string  // as the rule has it
 	text pattern // what modifiers made of it
@@ -171,7 +193,10 @@ func (r *reader) item(line int, key string, nodes []*yaml.Node) *node {
 		r.fail(line, "more than %d items", maxItems)
 		return nil
 	}
-	name, mods, _ := strings.Cut(key, "|")
+	name, mods, modified := strings.Cut(key, "|")
+	if key == "" {
+		key = "keyword"
+	}
 	it := &item{line: line, name: name}
 	for _, n := range nodes {
 		n = rules.Resolve(n)
@@ -179,7 +204,7 @@ func (r *reader) item(line int, key string, nodes []*yaml.Node) *node {
 			r.fail(n.Line, "%s: a value must be a text, a number, true, false or null", key)
 			return nil
 		}
-		v := value{null: n.Tag == "!!null", raw: scalarText(n)}
+		v := value{from: len(it.values), null: n.Tag == "!!null", raw: scalarText(n)}
 		v.text = parsePattern(v.raw)
 		if n.Tag != "!!str" { // a number has no wildcards
 			v.text = literal(v.raw)
@@ -190,7 +215,7 @@ func (r *reader) item(line int, key string, nodes []*yaml.Node) *node {
 		r.fail(line, "%s: an empty list matches nothing", key)
 		return nil
 	}
-	if mods != "" {
+	if modified {
 		for _, m := range strings.Split(mods, "|") {
 			if err := r.modify(it, m); err != nil {
 				r.fail(line, "%s: %v", key, err)
@@ -236,6 +261,7 @@ func (r *reader) build(it *item) (*node, error) {
 		if field, err = r.source.Fields(it.name); err != nil {
 			return nil, err
 		}
+		r.meant(it.line, it.name)
 	}
 	if field == nil && it.starts != it.ends {
 		return nil, fmt.Errorf("a keyword may stand anywhere: startswith and endswith need a field")
@@ -244,11 +270,14 @@ func (r *reader) build(it *item) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	combine := or
-	if it.all {
-		combine = and
+	var all []*node
+	for _, of := range tests {
+		all = append(all, or(of...))
 	}
-	n := combine(tests...)
+	if len(all) > 1 && !slices.ContainsFunc(all, func(n *node) bool { return n.test == nil || n.test.op != opIs }) {
+		r.warn(it.line, "%s is asked to be several things at once, which only a field of many values can; is contains missing?", it.name)
+	}
+	n := and(all...)
 	if !it.neq {
 		return n, nil
 	}
@@ -257,7 +286,7 @@ func (r *reader) build(it *item) (*node, error) {
 	}
 	// "The field is different from the specified values": so there is a field.
 	there := []*node{r.there(operand{it.fn, field})}
-	for _, t := range tests {
+	for _, t := range slices.Concat(tests...) {
 		if t.test.op >= opSame && t.test.op <= opSameEnds {
 			there = append(there, leaf(&test{op: opExists, field: t.test.other}))
 		}
@@ -285,22 +314,29 @@ func (r *reader) there(of operand) *node {
 	return leaf(r.test(opLike, of, "*")) // the function makes something
 }
 
-// tests are the item's values as tests: values of the same kind share one,
-// unless all of them must hold.
-func (r *reader) tests(it *item, field []string) ([]*node, error) {
-	var out []*node
-	place := map[op]*test{}
+// tests are the item's values as tests, of which values of the same kind share
+// one. Of each list one must hold: there is one list, or with the modifier all one
+// for each value of the rule, with what modifiers (windash, base64offset, expand)
+// made of it.
+func (r *reader) tests(it *item, field []string) ([][]*node, error) {
+	var out [][]*node
+	var place map[op]*test
+	from := -1
+	leafOf := func(t *test) { out[len(out)-1] = append(out[len(out)-1], leaf(t)) }
 	add := func(o op, want ...string) {
-		if t := place[o]; t != nil && !it.all && len(want) > 0 {
+		if t := place[o]; t != nil && len(want) > 0 {
 			t.want = append(t.want, want...)
 			return
 		}
 		t := r.test(o, operand{it.fn, field}, want...)
 		t.cased = it.cased
 		place[o] = t
-		out = append(out, leaf(t))
+		leafOf(t)
 	}
 	for _, v := range it.values {
+		if from < 0 || it.all && v.from != from {
+			from, place, out = v.from, map[op]*test{}, append(out, nil)
+		}
 		if v.null {
 			if it.kind != textItem || field == nil || it.fn != asIs {
 				return nil, fmt.Errorf("null is not a value here")
@@ -314,6 +350,9 @@ func (r *reader) tests(it *item, field []string) ([]*node, error) {
 		switch it.kind {
 		case textItem:
 			o, want := classify(v.text, field == nil)
+			if o == opWord && *want == "" {
+				return nil, fmt.Errorf("%q stands in every event", v.raw)
+			}
 			if want == nil {
 				add(o)
 				continue
@@ -372,7 +411,7 @@ func (r *reader) tests(it *item, field []string) ([]*node, error) {
 			if field == nil {
 				return nil, fmt.Errorf("fieldref needs a field")
 			}
-			out = append(out, leaf(&test{op: o, cased: it.cased, field: field, other: other}))
+			leafOf(&test{op: o, cased: it.cased, field: field, other: other})
 		}
 	}
 	return out, nil

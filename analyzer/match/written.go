@@ -360,6 +360,7 @@ func (w *writer) fields(n ast.Node) ([]string, error) {
 		if err != nil {
 			return nil, w.at(n, err)
 		}
+		w.meant(w.rule.Line, name)
 		out = append(out, fields...)
 	}
 	return out, nil

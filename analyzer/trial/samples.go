@@ -50,13 +50,6 @@ func TestFS(fsys fs.FS, root, prefix string, opt match.Options) Report {
 	for _, e := range errs {
 		t.report.Failures = append(t.report.Failures, match.ProblemOf(e))
 	}
-	engine, problems := match.Compile(rs, opt)
-	for _, p := range problems {
-		if !p.Warning {
-			t.report.Failures = append(t.report.Failures, p)
-		}
-	}
-	t.engine = engine
 	files := map[string][]*rules.Rule{} // those that can alert
 	var order []string
 	for _, r := range rs {
@@ -64,6 +57,13 @@ func TestFS(fsys fs.FS, root, prefix string, opt match.Options) Report {
 			files[r.File], order = nil, append(order, r.File)
 		}
 	}
+	engine, problems := match.Compile(append(rules.Beside(rs), rs...), opt)
+	for _, p := range problems {
+		if _, own := files[p.File]; own && !p.Warning {
+			t.report.Failures = append(t.report.Failures, p)
+		}
+	}
+	t.engine = engine
 	for _, r := range engine.Reported() {
 		files[r.File] = append(files[r.File], r)
 	}

@@ -65,6 +65,9 @@ func TestSamples(t *testing.T) {
 	f(counted, times("5", "10s")+good, good, "dir/a.fires.jsonl:2: no rule of a.yml matches this event")
 	// A near miss that is none.
 	f(counted, times("5", "10s"), good+times("5", "10s"), `dir/a.silent.jsonl:2: rule many: "brute force" fires on a near miss: selection: event.action = "ssh_login"`)
+	// A rule may count what a shipped one finds.
+	_, many, _ := strings.Cut(strings.Replace(counted, "[failed]", "[sshd_login_failed]", 1), "---\n")
+	f(many, times("5", "10s"), good+times("4", "10s"))
 	// What cannot be used fails as well.
 	f("title: x\nid: y\n", "", "", "dir/a.yml:1: rule y: detection is missing")
 	f(strings.Replace(counted, "[failed]", "[other]", 1), times("5", "1s"), good, `dir/a.yml:13: rule many: it refers to "other"`)

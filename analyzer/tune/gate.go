@@ -47,7 +47,7 @@ func (g *Gate) Seed(t *Tuner, alerts []schemas.Alert) {
 	for i := range alerts {
 		a := alerts[i]
 		if x := t.throttleOf(a.Rule.ID); x != nil && a.Kind == schemas.AlertRule {
-			s := g.span(throttleKey(x, a.Rule.ID, a.Group), a.First, x.Per)
+			s := g.span(throttleKey(x, a.Rule.ID, a.Unit, a.Group), a.First, x.Per)
 			p := &passed{suppressed: a.Suppressed, offset: a.Offset}
 			p.keep(&a)
 			s.add(p)
@@ -66,7 +66,7 @@ func (g *Gate) Pass(t *Tuner, a *schemas.Alert, units Units) (out *schemas.Alert
 	if x == nil || x.Ended(a.First) {
 		return t.written(a, units), nil
 	}
-	s := g.span(throttleKey(x, a.Rule.ID, a.Group), a.First, x.Per)
+	s := g.span(throttleKey(x, a.Rule.ID, a.Unit, a.Group), a.First, x.Per)
 	if p := s.find(a.ID); p != nil {
 		p.keep(a)
 		return t.written(p.out(), units), nil

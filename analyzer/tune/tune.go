@@ -243,6 +243,9 @@ func (b *builder) throttle(x *tuning.Throttle) {
 	for _, r := range b.chosen(&x.Entry, nil) {
 		group := b.engine.GroupFields(r.ID)
 		for _, f := range x.Fields {
+			if f == unitField && r.Detection != nil { // an alert of a detection is of one unit
+				continue
+			}
 			if len(group) > 0 && !slices.Contains(group, f) {
 				b.problem(&x.Entry, false, "%q is not of what alerts of the rule %s are grouped by: %s", f, r.ID, strings.Join(group, ", "))
 				return
@@ -364,7 +367,7 @@ func (t *Tuner) RecordKey(m *schemas.Match) string {
 	if x == nil || m.Kind != schemas.MatchRule {
 		return m.Key()
 	}
-	return throttleKey(x, m.Rule.ID, m.Group)
+	return throttleKey(x, m.Rule.ID, m.Unit, m.Group)
 }
 
 // Throttled are the ids of the rules that are throttled, and the longest time for
@@ -387,13 +390,18 @@ func (t *Tuner) throttleOf(rule string) *tuning.Throttle {
 	return t.throttles[rule]
 }
 
-func throttleKey(x *tuning.Throttle, rule string, group []schemas.GroupValue) string {
+// unitField is part of every detection's group, named or not.
+var unitField = schemas.FieldOrganizationID.String()
+
+func throttleKey(x *tuning.Throttle, rule, unit string, group []schemas.GroupValue) string {
 	key := rule
 	for _, f := range x.Fields {
 		i := slices.IndexFunc(group, func(g schemas.GroupValue) bool { return g.Field == f })
 		value := ""
 		if i >= 0 {
 			value = group[i].Value
+		} else if f == unitField {
+			value = unit
 		}
 		key += "\x1f" + value
 	}

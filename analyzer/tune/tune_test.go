@@ -287,6 +287,37 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// TestThrottleUnits: a bound for each unit keeps nothing from the others.
+func TestThrottleUnits(t *testing.T) {
+	_, tuner, said := compile(t, "throttle: [{rule: root, fields: [organization.id], at_most: 1, per: 1h, who: li, why: x}]")
+	if len(said) > 0 {
+		t.Fatal(said)
+	}
+	if _, _, said := compile(t, "throttle: [{rule: many, fields: [organization.id], at_most: 1, per: 1h, who: li, why: x}]"); len(said) != 1 {
+		t.Errorf("a correlation that counts over units: %v", said)
+	}
+	gate := NewGate()
+	f := func(unit, host string, passes bool) {
+		t.Helper()
+		out, _ := gate.Pass(tuner, &schemas.Alert{
+			ID: unit + host, Version: 1, Kind: schemas.AlertRule, Rule: schemas.Rule{ID: "root"}, Unit: unit,
+			Group: []schemas.GroupValue{{Field: "host.name", Value: host}}, First: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC),
+		}, units)
+		if got := out != nil && out.ID == unit+host; got != passes {
+			t.Errorf("%s %s passes: %v", unit, host, got)
+		}
+	}
+	f("10", "a", true)
+	f("10", "b", false)
+	f("20", "b", true)
+	m := func(unit, host string) string {
+		return tuner.RecordKey(&schemas.Match{Kind: schemas.MatchRule, Rule: schemas.Rule{ID: "root"}, Unit: unit, Group: []schemas.GroupValue{{Field: "host.name", Value: host}}})
+	}
+	if m("10", "a") != m("10", "b") || m("10", "a") == m("20", "a") {
+		t.Error("throttled by unit, and the key is not the unit's")
+	}
+}
+
 // TestRecordKey: what one bound counts lies in one partition.
 func TestRecordKey(t *testing.T) {
 	_, tuner, _ := compile(t, "throttle: [{rule: many, fields: [source.ip], at_most: 2, per: 1h, who: li, why: x}]")

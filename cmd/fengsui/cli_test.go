@@ -240,9 +240,31 @@ level: low
 	if code != 0 || out.out != "" {
 		t.Errorf("check: %d %s%s", code, out.out, out.err)
 	}
+	// What will work beside the shipped rules may refer to them.
+	write(t, filepath.Join(dir, "c.yml"), `title: many hosts
+id: 0d2f0c0e-6f5c-4c36-9a29-2f0c6d1e7b55
+correlation: {type: value_count, rules: [sshd_login_failed], group-by: [source.ip], timespan: 1h, condition: {field: host.name, gte: 9}}
+---
+title: not from the scanner
+logsource: {product: linux, service: sshd}
+filter: {rules: [sshd_login_failed], scanner: {source.ip: 10.9.9.9}, condition: not scanner}
+`)
+	if out, code = cli(t, "", "rules", "check", "--json", dir); code != 0 || out.out != "" {
+		t.Errorf("check of a correlation over a shipped rule: %d %s%s", code, out.out, out.err)
+	}
 	out, code = cli(t, "", "rules", "match", "--json", "--rules", dir, "--events", events, "--format", "windows")
 	if m := jsonLines(t, out.out); code != 0 || len(m) != 1 || m[0]["event"] != 1.0 || m[0]["title"] != "whoami" {
 		t.Errorf("match: %d %s%s", code, out.out, out.err)
+	}
+	// One event meets no correlation: what it is counted by is told.
+	logins := filepath.Join(dir, "logins.log")
+	write(t, logins, "<86>Nov 29 08:00:01 web1 sshd[1]: Failed password for root from 203.0.113.5 port 1 ssh2\n")
+	out, code = cli(t, "", "rules", "match", "--events", logins, "--format", "syslog")
+	if m := jsonLines(t, out.out); code != 0 || len(m) != 1 || m[0]["rule_id"] != "1bfb1a5e-29cd-5e7d-9abb-e2c3a191c93a" || len(m[0]["counted_by"].([]any)) != 3 {
+		t.Errorf("match of what a correlation counts: %d %s%s", code, out.out, out.err)
+	}
+	if out, code = cli(t, "", "rules", "match", "--rules", filepath.Join(dir, "none"), "--events", events); code != 1 || !strings.Contains(out.err, "no such file") {
+		t.Errorf("match without rules: %d %s%s", code, out.out, out.err)
 	}
 	out, code = cli(t, "", "rules", "bench", "--json", "--rules", dir, "--events", events, "--format", "windows")
 	if m := jsonLines(t, out.out); code != 0 || len(m) != 1 || m[0]["rules"] != 1.0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"time"
 
@@ -100,20 +101,19 @@ func checkRules(where ruleset.Config, alone bool) (int, []match.Problem, error) 
 	}
 	rs, problems := readRules(where.RuleDirs[0])
 	n := len(rs)
-	engine, more := match.Compile(rs, where.Options)
-	problems = append(problems, more...)
-	tuning, more := ruleset.ReadTuning(where.TuningDirs, where.Zone)
-	problems = append(problems, more...)
 	own := map[string]bool{}
 	for _, r := range rs {
-		own[r.ID] = true
+		own[r.File] = true
 	}
-	shipped, _ := rules.Shipped() // what tuning may be about, too
-	for _, r := range shipped {
-		if !own[r.ID] {
-			rs = append(rs, r)
+	rs = append(rules.Beside(rs), rs...) // they may refer to shipped ones, and tuning may
+	engine, more := match.Compile(rs, where.Options)
+	for _, p := range more {
+		if own[p.File] {
+			problems = append(problems, p)
 		}
 	}
+	tuning, more := ruleset.ReadTuning(where.TuningDirs, where.Zone)
+	problems = append(problems, more...)
 	tuner, more := tune.Compile(tuning, rs, engine, where.Options)
 	return n, append(append(problems, more...), tuner.Expired(time.Now())...), nil
 }
@@ -166,6 +166,11 @@ func (f *eventFlags) open() (io.ReadCloser, parse.Parser, error) {
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
+	if f.rules != "" { // no rules would find nothing, and look as if nothing were there
+		if _, err := os.Stat(f.rules); err != nil {
+			return nil, nil, fmt.Errorf("rules: %w", err)
+		}
+	}
 	r, err := gzfile.Open(f.events)
 	return r, parser, err
 }
@@ -183,12 +188,39 @@ type matchLine struct {
 	Title     string              `json:"title"`
 	Level     schemas.Level       `json:"level"`
 	Satisfied []schemas.Satisfied `json:"satisfied"`
+	CountedBy []string            `json:"counted_by,omitempty"` // ids of correlations that refer to the rule, met or not
+}
+
+// single are the rules that one event can meet, and the ids of the correlations
+// that count each of them, by id and by name.
+func single(rs []*rules.Rule) (detections []*rules.Rule, countedBy map[string][]string) {
+	countedBy = map[string][]string{}
+	for _, r := range rs {
+		if r.Correlation == nil {
+			detections = append(detections, r)
+			continue
+		}
+		for _, ref := range r.Correlation.Rules {
+			countedBy[ref.Rule] = append(countedBy[ref.Rule], r.ID)
+		}
+	}
+	for _, r := range detections {
+		if r.Name != "" && r.Name != r.ID {
+			countedBy[r.ID] = append(countedBy[r.ID], countedBy[r.Name]...)
+		}
+	}
+	return detections, countedBy
 }
 
 func newRulesMatch(flags *globalFlags) *cobra.Command {
 	var f eventFlags
 	cmd := &cobra.Command{
 		Use: "match --events FILE", Short: "用规则匹配文件中的事件 / match the events of a file, one JSON object a match",
+		Long: `逐个事件匹配，输出事件序号、规则与满足的字段值。关联规则跨事件计数，这里只在 counted_by 列出会计数该命中的关联，
+是否达到条件用 rules test 或 rules backtest 查看。
+Match event by event: the event's number, the rule, and the values that satisfied
+it. Correlations count over many events: counted_by names those that count a match;
+whether their conditions are met, rules test and rules backtest say.`,
 		Example: "  fengsui rules match --rules ./rules --events events.jsonl.gz --format windows", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			where, err := ruleSetOf(flags)
@@ -201,7 +233,8 @@ func newRulesMatch(flags *globalFlags) *cobra.Command {
 			}
 			defer r.Close()
 			rs, problems := readRules(f.rules)
-			engine, more := match.Compile(rs, where.Options)
+			detections, countedBy := single(rs)
+			engine, more := match.Compile(detections, where.Options)
 			for _, p := range append(problems, more...) {
 				if !p.Warning {
 					fmt.Fprintln(cmd.ErrOrStderr(), p.String())
@@ -211,7 +244,7 @@ func newRulesMatch(flags *globalFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return matchFile(cmd, r, parser, enricher, engine)
+			return matchFile(cmd, r, parser, enricher, engine, countedBy)
 		},
 	}
 	f.add(cmd)
@@ -235,7 +268,7 @@ func enricherOf(cmd *cobra.Command, flags *globalFlags) (*enrich.Enricher, error
 	return e, nil
 }
 
-func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, enricher *enrich.Enricher, engine *match.Engine) error {
+func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, enricher *enrich.Enricher, engine *match.Engine, countedBy map[string][]string) error {
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	enc := json.NewEncoder(w)
 	lines := scanLines(r)
@@ -251,7 +284,7 @@ func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, enricher *e
 		enricher.Event(nil, &ev)
 		engine.Match(&ev, func(h match.Hit) {
 			m := h.ToMatch(&ev)
-			if err := enc.Encode(matchLine{n, m.Rule.ID, m.Rule.Title, m.Rule.Level, m.Satisfied}); err != nil {
+			if err := enc.Encode(matchLine{n, m.Rule.ID, m.Rule.Title, m.Rule.Level, m.Satisfied, countedBy[m.Rule.ID]}); err != nil {
 				writeErr = err
 			}
 		})

@@ -24,6 +24,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -192,10 +193,13 @@ func (p *parser) entry(n *yaml.Node, kind string, more map[string]func(*yaml.Nod
 		keys[k] = read
 	}
 	p.pairs(n, func(key string, at, value *yaml.Node) {
-		if read := keys[key]; read != nil {
-			read(value)
-		} else {
+		switch read := keys[key]; {
+		case read == nil:
 			p.fail(at, "%s: unknown key %q", kind, key)
+		case nothing(value): // it would be for every unit, or every host
+			p.fail(at, "%s: %s is empty; leave it out where it does not matter", kind, key)
+		default:
+			read(value)
 		}
 	})
 	switch {
@@ -205,6 +209,14 @@ func (p *parser) entry(n *yaml.Node, kind string, more map[string]func(*yaml.Nod
 		p.fail(n, "%s: why is missing", kind)
 	}
 	return e
+}
+
+// nothing says that a value is null, an empty text, or a list with one of these.
+func nothing(n *yaml.Node) bool {
+	if n.Kind == yaml.SequenceNode {
+		return len(n.Content) == 0 || slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return nothing(rules.Resolve(c)) })
+	}
+	return n.Tag == "!!null" || n.Kind == yaml.ScalarNode && strings.TrimSpace(n.Value) == ""
 }
 
 func (p *parser) exception(n *yaml.Node) {

@@ -66,6 +66,12 @@ func TestErrors(t *testing.T) {
 	f("exceptions:\n- {rule: a, until: soon, who: li, why: x}\n", `a.yml:2: until: "soon"`, 0)
 	f("exceptions:\n- {rule: a, rule: b, who: li, why: x}\n", `a.yml:2: key "rule" is said twice`, 0)
 	f("exceptions:\n- {rule: {a: b}, who: li, why: x}\n", "a.yml:2: a text is needed", 0)
+	// What somebody forgot to fill in is no exception for everywhere.
+	for _, empty := range []string{"unit: ", "unit: ''", "host: []", "host: [a, '']", "when: ", "when: ''", "tag: ", "until: ", "rule: []"} {
+		key, _, _ := strings.Cut(empty, ":")
+		f("exceptions:\n- {name: n, level: low, "+empty+", who: li, why: x}\n", "a.yml:2: exception: "+key+" is empty", 0)
+	}
+	f("severity:\n- {rule: a, unit: , level: low, who: li, why: x}\n", "a.yml:2: severity: unit is empty", 0)
 	f("exceptions: {}\n", "a.yml:1: exceptions: a list is needed", 0)
 	f("exception:\n"+good, `a.yml:1: unknown key "exception"`, 0)
 	f("throttle:\n- {rule: a, at_most: 0, per: 1d, who: li, why: x}\n", "a.yml:2: throttle: at_most (1 to 1000) and per", 0)
