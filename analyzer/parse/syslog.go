@@ -356,6 +356,9 @@ func (h *header) cisco(s string, received time.Time) (ok bool, err error) {
 		if strings.HasPrefix(s, "%") && h.deviceTag(s) {
 			break
 		}
+		if _, n := number(s); n > 0 && n+1 < len(s) && s[n] == ':' && (s[n+1]|0x20)-'a' <= 25 { // Ruijie's "226:Mar 5 …"
+			s = s[n+1:]
+		}
 		rest, err := h.timestamp(s, received)
 		if err != nil {
 			return false, err
