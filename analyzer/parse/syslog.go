@@ -67,8 +67,48 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 	}
 	if found := theDevices().finder.find(&h, trace); found != nil {
 		_ = found.device.read(ev, &h, trace) // what is not as the device writes it stays a line of syslog
+		return nil
 	}
+	h.record(ev)
 	return nil
+}
+
+// record reads a message that is a record of JSON, as NXLog sends Windows's events
+// by syslog and others those of Zeek and Suricata. What the header says of a
+// program is the sender's then, not the record's.
+func (h *header) record(ev *schemas.Event) {
+	text := strings.TrimPrefix(noSpaces(h.message), "@cee: ")
+	if !strings.HasPrefix(text, "{") {
+		return
+	}
+	parse := embedded[recogniseJSON(text, nil)]
+	if parse == nil {
+		return
+	}
+	bare := *h
+	bare.app, bare.procid = "", ""
+	begin(ev)
+	bare.set(ev, false)
+	ev.SetString(schemas.FieldLogSyslogAppname, h.app)
+	ev.SetString(schemas.FieldLogSyslogProcid, h.procid)
+	if parse(ev, text) == nil {
+		return
+	}
+	begin(ev)
+	body(ev, h.set(ev, false), h.message) // knows no more of it than before
+	addTag(ev, tagBodyUnparsed)
+}
+
+// begin empties an event but for where it came from.
+func begin(ev *schemas.Event) {
+	original, origin := ev.Original, ev.Origin
+	ev.Reset()
+	ev.Original, ev.Origin = original, origin
+}
+
+// embedded are the formats whose records other programs send by syslog.
+var embedded = map[string]func(ev *schemas.Event, line string) error{
+	"zeek-json": parseZeekJSON, "suricata": parseSuricata, "windows": parseWindows, "nginx-access": parseNginxAccess,
 }
 
 // read reads the header of a line, or that of the line that a relay has put its
