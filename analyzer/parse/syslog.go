@@ -481,6 +481,10 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 	return noSpaces(strings.TrimPrefix(rest, ":")), nil
 }
 
+// maxZone bounds the name of a zone, which devices let their owners choose: CST,
+// Beijing.
+const maxZone = 12
+
 // zoneName is how long the name of a zone is that s begins with, behind a blank or
 // not.
 func zoneName(s string) int {
@@ -488,7 +492,7 @@ func zoneName(s string) int {
 	if s != "" && s[0] == ' ' {
 		i++
 	}
-	for end := min(i+5, len(s)); i < end && s[i] >= 'A' && s[i] <= 'Z'; {
+	for end := min(i+maxZone, len(s)); i < end && (s[i]|0x20)-'a' <= 25; {
 		i++
 	}
 	return i
@@ -507,6 +511,9 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 		if _, isIP := canonicalIP(bare[:len(bare)-1]); isIP {
 			first = bare[:len(bare)-1]
 		}
+	}
+	if strings.HasPrefix(rest, "%") { // "sw-1: %SYS-5-…"
+		first = strings.TrimSuffix(first, ":")
 	}
 	if h.host == "" && isHost(first) && !notHost(first) && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
 		h.host = first

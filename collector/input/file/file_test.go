@@ -330,6 +330,24 @@ func TestPreamble(t *testing.T) {
 	}
 }
 
+// TestPreambleChanges has blocks of header lines that are read in one piece: each
+// belongs to the lines below it alone.
+func TestPreambleChanges(t *testing.T) {
+	w := newWorld(t)
+	w.deps.Format = "microsoft-iis"
+	w.append("ex.log", "#Software: IIS\n#Fields: a b\n1 2\n3 4\n#Fields: b a c\n5 6 7\n")
+	s, err := w.once(w.path("ex.log"))
+	w.must(err)
+	var got []string
+	for _, l := range s.all() {
+		got = append(got, string(l.Value)+" under "+l.Preamble)
+	}
+	want := []string{"1 2 under #Software: IIS\n#Fields: a b", "3 4 under #Software: IIS\n#Fields: a b", "5 6 7 under #Fields: b a c"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func gz(t testing.TB, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer
