@@ -72,6 +72,9 @@ func TestFullSpool(t *testing.T) {
 		return resp.StatusCode == http.StatusTooManyRequests
 	})
 	http.DefaultClient.CloseIdleConnections()
+	if got := c.Status().Inputs[1].Refused; got["busy"] == 0 {
+		t.Errorf("nobody was refused: %v", got)
+	}
 
 	udp, err := net.Dial("udp", c.Addrs()["net"][0].String())
 	if err != nil {

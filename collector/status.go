@@ -33,6 +33,9 @@ type InputStatus struct {
 	Listens     []string `json:"listens,omitempty"`
 	Sources     int      `json:"sources"`
 	KernelDrops *uint64  `json:"kernel_drops,omitempty"` // datagrams, where it receives such
+	// Refused is what senders were told or could see that was not taken, by the
+	// reason: requests over HTTP, connections of all. It is not in Received.
+	Refused map[string]uint64 `json:"refused,omitempty"`
 }
 
 // StatusSocket is where the collector with this state directory answers.
@@ -58,6 +61,9 @@ func (c *Collector) Status() Status {
 		if d, ok := r.Input.(interface{ KernelDrops() uint64 }); ok {
 			n := d.KernelDrops()
 			in.KernelDrops = &n
+		}
+		if of, ok := r.Input.(interface{ Refusals() map[string]uint64 }); ok {
+			in.Refused = of.Refusals()
 		}
 		for _, a := range s.Sources {
 			if a.Input == r.cfg.Name {

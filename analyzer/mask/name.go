@@ -149,7 +149,7 @@ func mark(t *[256]bool, key string, at int) {
 		return
 	}
 	if at == len(key) { // keyValue knows what may follow
-		for _, c := range []byte("=:\"'\\ \t%\xef") {
+		for _, c := range []byte("=:>\"'\\ \t%\xef") {
 			t[c] = true
 		}
 		return
@@ -209,7 +209,7 @@ func afterPercent(s string, at int) bool {
 }
 
 // keyValue is the value that stands after a key: key=value, key: "value",
-// key => 'value', 键：值, and JSON within JSON.
+// key => 'value', <key>value, 键：值, and JSON within JSON.
 func keyValue(s string, at int) (from, to int, ok bool) {
 	skip := func(chars string, n int) {
 		for ; n > 0 && at < len(s) && strings.IndexByte(chars, s[at]) >= 0; n-- {
@@ -224,7 +224,7 @@ func keyValue(s string, at int) (from, to int, ok bool) {
 	switch rest := s[at:]; {
 	case strings.HasPrefix(rest, "=>"):
 		at += 2
-	case strings.HasPrefix(rest, "=") || strings.HasPrefix(rest, ":"):
+	case strings.HasPrefix(rest, "=") || strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, ">"): // XML's <xm>
 		at++
 	case strings.HasPrefix(rest, "："):
 		at += len("：")

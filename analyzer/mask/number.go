@@ -1,6 +1,9 @@
 package mask
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Everything that is found by its digits has eleven of them at least, one after
 // the other but for single blanks or hyphens between groups.
@@ -442,17 +445,29 @@ func isDate(year, month, day int) bool {
 	return day <= days
 }
 
-// identityWords are those that make 15 digits an identity card number.
-var identityWords = []string{"身份证", "证件号", "sfz", "zjhm", "idcard", "id_card", "id-card", "idno", "id_no", "id_number", "cert_no", "certno", "cardno", "card_no"}
-
-func saysIdentity(s string, from int) bool {
-	window := s[max(0, from-32):from]
-	for _, w := range identityWords {
-		if containsFold(window, w) {
-			return true
-		}
+// identityWords are those that make 15 digits an identity card number;
+// identityCodes are the Chinese ones as addresses and JSON write them.
+var (
+	identityWords = []string{
+		"身份证", "证件号", "sfz", "zjhm", "idcard", "id_card", "id-card", "idno", "id_no", "idnum", "id_num", "identity",
+		"cert_no", "certno", "cardno", "card_no", "cardid", "card_id",
 	}
-	return false
+	identityCodes = func() (codes []string) {
+		for _, w := range identityWords[:2] {
+			codes = append(codes, strings.ToLower(percent(w)), escapes(w))
+		}
+		return codes
+	}()
+)
+
+// saysIdentity says that one of the words stands before the digits: within 32
+// bytes, or, where a character takes nine of them, 80.
+func saysIdentity(s string, from int) bool {
+	says := func(words []string, within int) bool {
+		window := s[max(0, from-within):from]
+		return slices.ContainsFunc(words, func(w string) bool { return containsFold(window, w) })
+	}
+	return says(identityWords, 32) || says(identityCodes, 80)
 }
 
 // isBankCard says that digits are a payment card's: ISO/IEC 7812-1, of issuers

@@ -101,9 +101,17 @@ func accessLine(ev *schemas.Event, s string) error {
 	return nil
 }
 
-// accessClient reads "[host[:port] ]client ident user".
+// accessClient reads "[host[:port] ]client ident user", where the client may be
+// what proxies say of it: "203.0.113.9, 198.51.100.1". Of those the last alone was
+// not written by somebody before.
 func accessClient(ev *schemas.Event, s string) error {
 	first, rest := word(s)
+	if strings.HasSuffix(first, ",") {
+		for strings.HasSuffix(first, ",") {
+			first, rest = word(rest)
+		}
+		label(ev, "labels.x_forwarded_for", strings.TrimSpace(s[:len(s)-len(rest)]))
+	}
 	second, user := word(rest)
 	if _, after := word(user); after != "" { // four words or more: a virtual host, or a user with spaces
 		if _, isIP := canonicalIP(first); !isIP || second != "-" {

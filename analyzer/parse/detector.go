@@ -110,13 +110,11 @@ func (d *Detector) known(ev *schemas.Event, s *source) error {
 		return Parse(ev)
 	}
 	s.lines++
-	original, origin := ev.Original, ev.Origin
 	if s.fits(ev) {
 		if err := s.recognised(ev); err == nil {
 			return nil
 		}
-		ev.Reset()
-		ev.Original, ev.Origin = original, origin
+		begin(ev)
 	}
 	s.others++
 	if s.lines >= agreeing && s.others*forgiven > s.lines {

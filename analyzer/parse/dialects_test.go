@@ -46,6 +46,10 @@ func TestDialects(t *testing.T) {
 	f("<13>Dec 09 12:00:00 host1 app: m", "2026-12-09T12:00:00 | host1 | app | - | - | m")
 	f("<13>Dec 10 12:00:00 192.0.2.7 app: m", "2026-12-10T12:00:00 | 192.0.2.7 | app | - | - | m")
 	f("<13>Dec 10 12:00:00 2001:db8::7 app: m", "2026-12-10T12:00:00 | 2001:db8::7 | app | - | - | m")
+	f("<189> 226:Mar 5 02:09:10 sw-1 %SYS-5-CONFIG_I: m", "2026-03-05T02:09:10 | sw-1 | SYS | - | SYS-5-CONFIG_I | m") // Ruijie
+	f("<189>123: sw1: 000045: Dec 10 12:00:00.123 Beijing: %SYS-5-CONFIG_I: m", "2026-12-10T12:00:00.123 | sw1 | SYS | - | SYS-5-CONFIG_I | m")
+	f("<189>Dec 10 12:00:00.123 BEIJING: %SYS-5-CONFIG_I: m", "2026-12-10T12:00:00.123 | - | SYS | - | SYS-5-CONFIG_I | m")
+	f("<189>Dec 10 12:00:00 sw-1: %SYS-5-CONFIG_I: m", "2026-12-10T12:00:00 | sw-1 | SYS | - | SYS-5-CONFIG_I | m")
 	f("<13>Dec 10 12:00:00 fe80::1%eth0 app: m", "2026-12-10T12:00:00 | fe80::1%eth0 | app | - | - | m")
 	f("<13>Dec 10 12:00:00 [2001:db8::7] app: m", "2026-12-10T12:00:00 | 2001:db8::7 | app | - | - | m")
 	f("<13>Dec 10 12:00:00 app[7]: no host", "2026-12-10T12:00:00 | - | app | 7 | - | no host")

@@ -67,8 +67,48 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 	}
 	if found := theDevices().finder.find(&h, trace); found != nil {
 		_ = found.device.read(ev, &h, trace) // what is not as the device writes it stays a line of syslog
+		return nil
 	}
+	h.record(ev)
 	return nil
+}
+
+// record reads a message that is a record of JSON, as NXLog sends Windows's events
+// by syslog and others those of Zeek and Suricata. What the header says of a
+// program is the sender's then, not the record's.
+func (h *header) record(ev *schemas.Event) {
+	text := strings.TrimPrefix(noSpaces(h.message), "@cee: ")
+	if !strings.HasPrefix(text, "{") {
+		return
+	}
+	parse := embedded[recogniseJSON(text, nil)]
+	if parse == nil {
+		return
+	}
+	bare := *h
+	bare.app, bare.procid = "", ""
+	begin(ev)
+	bare.set(ev, false)
+	ev.SetString(schemas.FieldLogSyslogAppname, h.app)
+	ev.SetString(schemas.FieldLogSyslogProcid, h.procid)
+	if parse(ev, text) == nil {
+		return
+	}
+	begin(ev)
+	body(ev, h.set(ev, false), h.message) // knows no more of it than before
+	addTag(ev, tagBodyUnparsed)
+}
+
+// begin empties an event but for where it came from.
+func begin(ev *schemas.Event) {
+	original, origin := ev.Original, ev.Origin
+	ev.Reset()
+	ev.Original, ev.Origin = original, origin
+}
+
+// embedded are the formats whose records other programs send by syslog.
+var embedded = map[string]func(ev *schemas.Event, line string) error{
+	"zeek-json": parseZeekJSON, "suricata": parseSuricata, "windows": parseWindows, "nginx-access": parseNginxAccess,
 }
 
 // read reads the header of a line, or that of the line that a relay has put its
@@ -356,6 +396,9 @@ func (h *header) cisco(s string, received time.Time) (ok bool, err error) {
 		if strings.HasPrefix(s, "%") && h.deviceTag(s) {
 			break
 		}
+		if _, n := number(s); n > 0 && n+1 < len(s) && s[n] == ':' && (s[n+1]|0x20)-'a' <= 25 { // Ruijie's "226:Mar 5 …"
+			s = s[n+1:]
+		}
 		rest, err := h.timestamp(s, received)
 		if err != nil {
 			return false, err
@@ -438,6 +481,10 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 	return noSpaces(strings.TrimPrefix(rest, ":")), nil
 }
 
+// maxZone bounds the name of a zone, which devices let their owners choose: CST,
+// Beijing.
+const maxZone = 12
+
 // zoneName is how long the name of a zone is that s begins with, behind a blank or
 // not.
 func zoneName(s string) int {
@@ -445,7 +492,7 @@ func zoneName(s string) int {
 	if s != "" && s[0] == ' ' {
 		i++
 	}
-	for end := min(i+5, len(s)); i < end && s[i] >= 'A' && s[i] <= 'Z'; {
+	for end := min(i+maxZone, len(s)); i < end && (s[i]|0x20)-'a' <= 25; {
 		i++
 	}
 	return i
@@ -464,6 +511,9 @@ func (h *header) hostAndTag(s string, received time.Time) error {
 		if _, isIP := canonicalIP(bare[:len(bare)-1]); isIP {
 			first = bare[:len(bare)-1]
 		}
+	}
+	if strings.HasPrefix(rest, "%") { // "sw-1: %SYS-5-…"
+		first = strings.TrimSuffix(first, ":")
 	}
 	if h.host == "" && isHost(first) && !notHost(first) && !(first == "last" && strings.HasPrefix(rest, "message repeated ")) {
 		h.host = first

@@ -253,7 +253,7 @@ func (r *windowsReader) end() error {
 	case strings.EqualFold(channel, "Security"):
 		r.security(id)
 	default:
-		r.other()
+		r.other(channel, id)
 	}
 	setNetworkType(ev)
 	return nil
@@ -335,6 +335,9 @@ var sysmonEvents = map[int64]what{
 	24: {"host", "info", "clipboard_changed", ""},
 	25: {"process", "change", "process_tampered", ""},
 	26: {"file", "deletion", "file_deleted", ""},
+	27: {"file", "denied", "executable_blocked", ""},
+	28: {"file", "denied", "shredding_blocked", ""},
+	29: {"file", "creation", "executable_created", ""},
 }
 
 func (r *windowsReader) sysmon(id int64) {
@@ -507,10 +510,17 @@ var securityEvents = map[int64]what{
 	4725: {"iam", "change", "user_disabled", ""},
 	4726: {"iam", "deletion", "user_deleted", ""},
 	4728: {"iam", "change", "group_member_added", ""},
+	4729: {"iam", "change", "group_member_removed", ""},
 	4732: {"iam", "change", "group_member_added", ""},
+	4733: {"iam", "change", "group_member_removed", ""},
 	4738: {"iam", "change", "user_changed", ""},
 	4740: {"iam", "change", "account_locked", ""},
+	4741: {"iam", "creation", "computer_added", ""},
+	4742: {"iam", "change", "computer_changed", ""},
+	4743: {"iam", "deletion", "computer_deleted", ""},
 	4756: {"iam", "change", "group_member_added", ""},
+	4757: {"iam", "change", "group_member_removed", ""},
+	4767: {"iam", "change", "account_unlocked", ""},
 	4768: {"authentication", "start", "kerberos_ticket_requested", ""},
 	4769: {"authentication", "start", "kerberos_service_ticket_requested", ""},
 	4771: {"authentication", "start", "kerberos_preauthentication", "failure"},
@@ -570,7 +580,7 @@ func (r *windowsReader) security(id int64) {
 // securityUser says who acted: in a logon, who logged on; in the management of
 // accounts the subject, and the account is the target; else the subject.
 func (r *windowsReader) securityUser(id int64, managed bool) {
-	group := id == 4728 || id == 4732 || id == 4756
+	group := id == 4728 || id == 4729 || id == 4732 || id == 4733 || id == 4756 || id == 4757
 	switch {
 	case group: // the target is the group
 		r.text(schemas.FieldGroupName, wTargetUserName)
@@ -645,8 +655,32 @@ func (r *windowsReader) filtered() {
 	}
 }
 
+// What events of other channels mean, by channel and number.
+var otherEvents = map[string]map[int64]what{
+	"System": {
+		104:  {"configuration", "deletion", "event_log_cleared", ""},
+		7045: {"configuration", "creation", "service_installed", ""},
+	},
+	"Microsoft-Windows-PowerShell/Operational": {
+		4103: {"process", "info", "powershell_pipeline", ""},
+		4104: {"process", "info", "powershell_script_block", ""},
+	},
+	"Windows PowerShell": {
+		400: {"process", "start", "powershell_engine_started", ""},
+		403: {"process", "end", "powershell_engine_stopped", ""},
+		800: {"process", "info", "powershell_pipeline", ""},
+	},
+	"Microsoft-Windows-TerminalServices-LocalSessionManager/Operational": {
+		21: {"session", "start", "session_logon", "success"},
+		23: {"session", "end", "session_logoff", ""},
+		24: {"session", "end", "session_disconnected", ""},
+		25: {"session", "start", "session_reconnected", "success"},
+	},
+}
+
 // other maps what means the same in most of the other channels.
-func (r *windowsReader) other() {
+func (r *windowsReader) other(channel string, id int64) {
+	otherEvents[channel][id].set(r.ev)
 	r.process(wImage, wProcessID)
 	r.text(schemas.FieldProcessCommandLine, wCommandLine)
 	r.text(schemas.FieldServiceName, wServiceName)

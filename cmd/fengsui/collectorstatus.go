@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,10 +30,14 @@ func newCollectorStatus(flags *globalFlags) *cobra.Command {
 		Use:   "status",
 		Short: "采集状态：每个输入、单位和来源收到、送达、暂存、拒绝了多少 / what was received, shipped, spooled and rejected, by input, unit and source",
 		Long: `received = shipped + spooled + queued + lost，任何时刻都成立。drained 是先暂存、后送达的。
-kernel 是内核因缓冲区满而丢弃的 UDP 数据报。letters（死信）、skew（设备时钟与接收时刻之差的中位数）和 read as（按什么解析）来自存储，最近一天；解析不对时用 analyzer.formats 指定格式。
+kernel 是内核因缓冲区满而丢弃的 UDP 数据报。refused 是发送方被拒绝的请求和连接，按原因：busy 和 unacknowledged 是叫它稍后再发（HTTP 429、503），unauthorized 是令牌不对，connections 是连接太多。
+letters（死信）、skew（设备时钟与接收时刻之差的中位数）和 read as（按什么解析）来自存储，最近一天；解析不对时用 analyzer.formats 指定格式。
 
 received = shipped + spooled + queued + lost at any moment; drained lines were spooled
 first and reached Kafka later. kernel counts UDP datagrams that the kernel dropped.
+refused counts the requests and connections that senders were refused, by the reason:
+busy and unacknowledged were told to come again (HTTP 429, 503), unauthorized had no
+valid token, connections were too many.
 letters (dead letters), skew (median of a device's clock against our receiving) and
 "read as" (the dataset of most events) come from the store, over the last day; where
 a source is read wrongly, analyzer.formats names its format.`,
@@ -88,8 +93,16 @@ func (s *collectorStatus) print(cmd *cobra.Command, sources bool) error {
 		}
 		rows = append(rows, slices.Concat([]string{in.Input, in.Type, strconv.Itoa(in.Sources)}, counts(in.Account), []string{drops, when(in.Last), strings.Join(in.Listens, ", ")}))
 	}
-	if err := table(w, header, rows); err != nil || !sources {
+	if err := table(w, header, rows); err != nil {
 		return err
+	}
+	for _, in := range s.Inputs {
+		if len(in.Refused) > 0 {
+			fmt.Fprintf(w, "%s 拒绝 / refused: %s\n", in.Input, refusals(in.Refused))
+		}
+	}
+	if !sources {
+		return nil
 	}
 	fmt.Fprintln(w)
 	if s.Store != "" {
@@ -109,6 +122,15 @@ func (s *collectorStatus) print(cmd *cobra.Command, sources bool) error {
 		rows = append(rows, slices.Concat([]string{a.Input, cmp.Or(a.Unit, "-"), a.Source}, counts(a), []string{letters, skew, dataset, when(a.Last)}))
 	}
 	return table(w, header, rows)
+}
+
+// refusals are the reasons with their counts.
+func refusals(by map[string]uint64) string {
+	var out []string
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		out = append(out, fmt.Sprintf("%s %d", reason, by[reason]))
+	}
+	return strings.Join(out, ", ")
 }
 
 func counts(a collector.Account) []string {

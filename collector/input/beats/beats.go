@@ -142,6 +142,9 @@ func (in *Input) Addrs() []net.Addr {
 	return append([]net.Addr(nil), in.addrs...)
 }
 
+// Refusals is what senders were refused, by the reason.
+func (in *Input) Refusals() map[string]uint64 { return in.conns.Refusals() }
+
 // drainTime bounds how long, after the end, is waited for events to be durable
 // that were handed over, so that they can be acknowledged.
 const drainTime = 2 * time.Second
@@ -173,7 +176,7 @@ func (in *Input) Run(ctx context.Context, sink input.Sink) error {
 			secure, err := listen.Handshake(ctx, conn, config, in.cfg.FrameTimeout)
 			if err != nil {
 				if ctx.Err() == nil {
-					in.conns.Failed.Inc()
+					in.conns.HandshakeFailed()
 					in.quiet.Warn("a connection was refused", "error", err)
 				}
 				return

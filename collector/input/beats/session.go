@@ -103,6 +103,7 @@ func (s *session) cut(err error) {
 		reason = "failed"
 	}
 	s.in.cut.WithLabelValues(reason).Inc()
+	s.in.conns.Refuse(reason)
 	s.in.quiet.Warn("a connection of Beats was cut", "from", s.source, "reason", reason, "error", err)
 }
 

@@ -25,8 +25,12 @@ import (
 	"fengsui/internal/testkit/corpus"
 )
 
-// With childEnv set, the test binary is the process that is killed.
-const childEnv = "FILE_TEST_DIR"
+// With childEnv set, the test binary is the process that is killed. It joins lines
+// to records where childStart is set.
+const (
+	childEnv   = "FILE_TEST_DIR"
+	childStart = "FILE_TEST_START"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
@@ -326,6 +330,24 @@ func TestPreamble(t *testing.T) {
 	}
 }
 
+// TestPreambleChanges has blocks of header lines that are read in one piece: each
+// belongs to the lines below it alone.
+func TestPreambleChanges(t *testing.T) {
+	w := newWorld(t)
+	w.deps.Format = "microsoft-iis"
+	w.append("ex.log", "#Software: IIS\n#Fields: a b\n1 2\n3 4\n#Fields: b a c\n5 6 7\n")
+	s, err := w.once(w.path("ex.log"))
+	w.must(err)
+	var got []string
+	for _, l := range s.all() {
+		got = append(got, string(l.Value)+" under "+l.Preamble)
+	}
+	want := []string{"1 2 under #Software: IIS\n#Fields: a b", "3 4 under #Software: IIS\n#Fields: a b", "5 6 7 under #Fields: b a c"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func gz(t testing.TB, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -544,7 +566,7 @@ type childSink struct {
 func (c *childSink) Put(_ context.Context, lines []input.Line, done func()) error {
 	var b bytes.Buffer
 	for _, l := range lines {
-		fmt.Fprintf(&b, "%s %s\n", id(l), l.Value)
+		fmt.Fprintf(&b, "%s %s\n", id(l), strings.ReplaceAll(string(l.Value), "\n", `\n`))
 	}
 	if _, err := c.out.Write(b.Bytes()); err != nil {
 		return err
@@ -565,9 +587,11 @@ func followUntilKilled(dir string) {
 			done()
 		}
 	}()
-	in, err := New(Config{
-		Paths: []string{filepath.Join(dir, "logs", "*.log*")}, Scan: 10 * time.Millisecond, Poll: 10 * time.Millisecond,
-	}, Deps{Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Name: "logs", StateDir: filepath.Join(dir, "state")})
+	cfg := Config{Paths: []string{filepath.Join(dir, "logs", "*.log*")}, Scan: 10 * time.Millisecond, Poll: 10 * time.Millisecond}
+	if rule := os.Getenv(childStart); rule != "" {
+		cfg.Multiline.Start = rule
+	}
+	in, err := New(cfg, Deps{Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Name: "logs", StateDir: filepath.Join(dir, "state")})
 	if err != nil {
 		panic(err)
 	}
@@ -642,6 +666,77 @@ func TestKill(t *testing.T) {
 		t.Errorf("%d ids and %d texts of %d lines", len(texts), len(seen), n)
 	}
 	t.Logf("%d lines, %d rotations, %d kills, %d read again", n, rotated, rounds, repeated)
+}
+
+// TestKillWithinRecord kills the reading process while a record of several lines
+// is half written: read again, the record is whole and has one id.
+func TestKillWithinRecord(t *testing.T) {
+	w := newWorld(t)
+	w.must(os.Mkdir(w.path("logs"), 0o700))
+	rounds := 12
+	if testing.Short() {
+		rounds = 4
+	}
+	var want []string // the last one is open for ever
+	start := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+w.dir, childStart+`=^\d`)
+		cmd.Stderr = os.Stderr
+		w.must(cmd.Start())
+		return cmd
+	}
+	read := func() map[string]string {
+		raw, _ := os.ReadFile(w.path("out"))
+		texts := make(map[string]string) // by id
+		for l := range strings.Lines(string(raw)) {
+			if id, text, ok := strings.Cut(strings.TrimSuffix(l, "\n"), " "); ok && strings.HasSuffix(l, "\n") {
+				if before, again := texts[id]; again && before != text {
+					t.Fatalf("%s is %q and %q", id, before, text)
+				}
+				texts[id] = text
+			}
+		}
+		return texts
+	}
+	for range rounds {
+		cmd := start()
+		for range 10 {
+			record := fmt.Sprintf("%d failed\nat a\n%sat b", len(want), strings.Repeat("x", rand.IntN(100)))
+			want = append(want, strings.ReplaceAll(record, "\n", `\n`))
+			raw := record + "\n"
+			cut := rand.IntN(len(raw)) // anywhere, the middle of a line too
+			w.append("logs/app.log", raw[:cut])
+			time.Sleep(time.Duration(rand.IntN(12)) * time.Millisecond)
+			if len(want)%10 == 5 {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait() // it was killed
+				if raw, err := os.ReadFile(w.path("out")); err == nil && len(raw) > 0 {
+					w.must(os.Truncate(w.path("out"), int64(bytes.LastIndexByte(raw, '\n')+1)))
+				}
+				cmd = start()
+			}
+			w.append("logs/app.log", raw[cut:])
+		}
+		eventually(t, "all records but the open one are read", func() bool { return len(read()) >= len(want)-1 })
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // likewise
+		if raw, err := os.ReadFile(w.path("out")); err == nil {
+			w.must(os.Truncate(w.path("out"), int64(bytes.LastIndexByte(raw, '\n')+1)))
+		}
+	}
+	seen := make(map[string]bool)
+	texts := read()
+	for _, text := range texts {
+		seen[text] = true
+	}
+	for _, record := range want[:len(want)-1] {
+		if !seen[record] {
+			t.Errorf("no %q", record)
+		}
+	}
+	if n := len(want); len(texts) < n-1 || len(texts) > n {
+		t.Errorf("%d records of %d", len(texts), n)
+	}
 }
 
 func TestValidate(t *testing.T) {

@@ -375,6 +375,7 @@ func (in *Input) records(f *follow, raw []line, then ending) ([]line, error) {
 			}
 			continue
 		}
+		l.header = f.preamble.text
 		lines = append(lines, l)
 	}
 	if f.archive() && (len(lines) > 0 || then == ends) {
@@ -417,7 +418,7 @@ func (in *Input) put(ctx context.Context, f *follow, sink input.Sink, raw []line
 	now := time.Now()
 	for _, l := range records {
 		lines = append(lines, input.Line{
-			Value: l.value, Reject: l.reject, Source: f.entry.Path, Received: now, Preamble: f.preamble.text,
+			Value: l.value, Reject: l.reject, Source: f.entry.Path, Received: now, Preamble: l.header,
 			Stream: f.entry.stream(), Seq: uint64(l.at), //nolint:gosec // not negative
 		})
 	}

@@ -28,8 +28,9 @@ type line struct {
 	value  []byte
 	reject string
 
-	last *line  // of a record of several lines: the last of them, as it stands in the file
-	raw  []byte // as it stands in the file, where value is not that
+	last   *line  // of a record of several lines: the last of them, as it stands in the file
+	raw    []byte // as it stands in the file, where value is not that
+	header string // the header lines that stand above it
 }
 
 const pieceSize = 256 << 10

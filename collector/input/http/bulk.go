@@ -92,6 +92,7 @@ func (q *request) frameBulk() *failure {
 			}
 		} else {
 			q.in.items.Inc()
+			q.in.conns.Refuse("item")
 		}
 		q.items = append(q.items, it)
 	}

@@ -188,6 +188,9 @@ func (in *Input) Addrs() []net.Addr {
 	return append([]net.Addr(nil), in.addrs...)
 }
 
+// Refusals is what senders were refused, by the reason.
+func (in *Input) Refusals() map[string]uint64 { return in.conns.Refusals() }
+
 // drainTime bounds how long requests that have begun are served after the end.
 const drainTime = 2 * time.Second
 
@@ -259,7 +262,7 @@ func (h quietHandler) WithGroup(string) slog.Handler          { return h }
 
 func (h quietHandler) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, "TLS handshake error") {
-		h.in.conns.Failed.Inc()
+		h.in.conns.HandshakeFailed()
 	}
 	h.in.quiet.Warn("an HTTP connection failed", "error", strings.TrimSpace(r.Message))
 	return nil

@@ -497,6 +497,9 @@ func TestManyRequests(t *testing.T) {
 	if status, _, h := s.do("POST", "/logs", []byte("x")); status != 429 || h.Get("Retry-After") == "" {
 		t.Errorf("the fourth: %d", status)
 	}
+	if got := s.Refusals(); len(got) != 1 || got["busy"] != 1 {
+		t.Errorf("refused: %v", got)
+	}
 	s.sink.Slow(false)
 	group.Wait()
 	s.balanced()

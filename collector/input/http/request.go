@@ -132,6 +132,7 @@ func (in *Input) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
 		}
 		p.refuse(q, f)
+		in.conns.Refuse(result)
 		in.quiet.Warn("an HTTP request was refused", "from", q.source, "protocol", p.name, "reason", f.text)
 	}
 	in.requests.WithLabelValues(p.name, result).Inc()

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"fengsui/collector/input"
 )
 
 // Limits bounds the connections of a listener. What is zero takes its default.
@@ -61,12 +63,15 @@ type Metrics struct {
 	Open    prometheus.Gauge
 	Refused prometheus.Counter
 	Failed  prometheus.Counter // of TLS's handshakes
+
+	refusals *input.Refusals
 }
 
 // NewMetrics makes the metrics of an input of a type.
 func NewMetrics(of string) Metrics {
 	name := "fengsui_collector_" + of
 	return Metrics{
+		refusals: &input.Refusals{},
 		Open: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: name + "_connections", Help: "TCP connections that are open.",
 		}),
@@ -78,6 +83,18 @@ func NewMetrics(of string) Metrics {
 		}),
 	}
 }
+
+// Refuse counts a refusal, for the collector's status.
+func (m Metrics) Refuse(reason string) { m.refusals.Add(reason) }
+
+// HandshakeFailed counts a connection whose handshake failed.
+func (m Metrics) HandshakeFailed() {
+	m.Failed.Inc()
+	m.Refuse("handshake")
+}
+
+// Refusals is what senders were refused, by the reason.
+func (m Metrics) Refusals() map[string]uint64 { return m.refusals.All() }
 
 // All is for registering them.
 func (m Metrics) All() []prometheus.Collector {
@@ -133,6 +150,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return &conn{Conn: c, leave: func() { l.leave(from) }}, nil
 		}
 		l.metrics.Refused.Inc()
+		l.metrics.Refuse("connections")
 		_ = c.Close() // nothing was said
 	}
 }

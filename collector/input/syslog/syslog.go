@@ -191,6 +191,9 @@ func (in *Input) Addrs() []net.Addr {
 // KernelDrops is how many datagrams the kernel has dropped since Run.
 func (in *Input) KernelDrops() uint64 { return in.drops.total() }
 
+// Refusals is what senders were refused, by the reason.
+func (in *Input) Refusals() map[string]uint64 { return in.conns.Refusals() }
+
 // drainTime bounds how long, after the context has ended, messages are read that
 // had arrived before: over TCP they count as delivered for their sender.
 const drainTime = 2 * time.Second

@@ -64,7 +64,7 @@ func (in *Input) serveStreams(ctx, drain context.Context, l stream, sink input.S
 		secure, err := listen.Handshake(ctx, conn, l.tls, in.cfg.FrameTimeout)
 		if err != nil {
 			if ctx.Err() == nil {
-				in.conns.Failed.Inc()
+				in.conns.HandshakeFailed()
 				in.quiet.Warn("a syslog connection was refused", "error", err)
 			}
 			return
