@@ -149,7 +149,7 @@ func TestSearchPage(t *testing.T) {
 
 	// A mistake is shown where it is.
 	do(t, ctx, query(`title = "教务" && prot = 1`+kb.Enter))
-	shows(t, ctx, ".query", "第 17 个字符有误", "did you mean")
+	shows(t, ctx, ".query", "第 17 个字符有误", "是否为")
 	says(t, ctx, `document.querySelector(".query mark").innerText + document.querySelector(".query mark").nextSibling.data`, "prot = 1")
 	says(t, ctx, `document.querySelector("#search-query").ariaInvalid`, "true")
 	says(t, ctx, `document.querySelectorAll("#found tbody tr.ant-table-row").length`, "0")

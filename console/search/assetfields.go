@@ -1,8 +1,6 @@
 package search
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -151,7 +149,7 @@ func AssetFieldNamed(name string) (*AssetField, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("unknown field %q; did you mean %q?", name, schemas.Nearest(strings.ToLower(name), names))
+	return nil, query.Bad("unknown field %q; did you mean %q?", "没有字段 %q，是否为 %q？", name, schemas.Nearest(strings.ToLower(name), names))
 }
 
 // assetSyntax resolves the fields of a query for assets.
@@ -165,7 +163,7 @@ func (assetSyntax) Field(name string) (query.Field, error) {
 	}
 	return query.Field{Compare: func(c *query.Comparison) (string, error) {
 		if !slices.Contains(f.Operators, c.Op) {
-			return "", fmt.Errorf("%s is compared by %s, not by %s", f.Name, strings.Join(f.Operators, " "), c.Op)
+			return "", query.Bad("%s is compared by %s, not by %s", "%s 用 %s 比较，不能用 %s", f.Name, strings.Join(f.Operators, " "), c.Op)
 		}
 		return f.compare(c)
 	}}, nil
@@ -239,7 +237,7 @@ func word(column string) func(*query.Comparison) (string, error) {
 	}
 }
 
-var errLine = errors.New("a value here is one line")
+var errLine = query.Bad("a value here is one line", "此处的值只能是一行")
 
 // list compares a column of lines: = holds if one of them contains the value.
 func list(column string, indexed bool) func(*query.Comparison) (string, error) {
@@ -356,7 +354,7 @@ func compareDomain(c *query.Comparison) (string, error) {
 
 func compareIcon(c *query.Comparison) (string, error) {
 	if _, err := strconv.ParseInt(c.Value, 10, 64); err != nil {
-		return "", fmt.Errorf("%q is no hash of an icon: write a number such as -247388890", c.Value)
+		return "", query.Bad("%q is no hash of an icon: write a number such as -247388890", "%q 不是图标的哈希：应为 -247388890 这样的数", c.Value)
 	}
 	return "icon_hash = " + c.Param("String", c.Value), nil
 }
@@ -364,9 +362,12 @@ func compareIcon(c *query.Comparison) (string, error) {
 func compareIP(c *query.Comparison) (string, error) {
 	p, err := netip.ParsePrefix(c.Value)
 	if err != nil || c.Op == "==" {
-		a, err := netip.ParseAddr(c.Value)
-		if err != nil {
-			return "", fmt.Errorf("%q is neither an address nor a network", c.Value)
+		a, notOne := netip.ParseAddr(c.Value)
+		if notOne != nil && err == nil {
+			return "", query.Bad("== is for one address: write = for a network", "== 只用于单个地址，网段用 =")
+		}
+		if notOne != nil {
+			return "", query.Bad("%q is neither an address nor a network", "%q 不是地址，也不是网段", c.Value)
 		}
 		if a = a.WithZone(""); a == netip.IPv6Unspecified() {
 			return "0", nil // it stands for none
@@ -409,7 +410,7 @@ func number(column, typ string) func(*query.Comparison) (string, error) {
 	return func(c *query.Comparison) (string, error) {
 		n, err := strconv.ParseUint(c.Value, 10, bits)
 		if err != nil {
-			return "", fmt.Errorf("%q is not a number from 0 to %d", c.Value, 1<<bits-1)
+			return "", query.Bad("%q is not a number from 0 to %d", "%q 不是 0 至 %d 的数", c.Value, 1<<bits-1)
 		}
 		op := c.Op
 		if op == "==" {
@@ -427,7 +428,7 @@ func truth(sql string) func(*query.Comparison) (string, error) {
 		case "false", "0", "no", "否":
 			return "NOT (" + sql + ")", nil
 		}
-		return "", errors.New("this field is = true or = false")
+		return "", query.Bad("this field is = true or = false", "该字段只能 = true 或 = false")
 	}
 }
 
