@@ -90,26 +90,62 @@ func sheetRows(f *excelize.File, sh *sheet, name string) ([][]string, error) {
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	if err := spread(f, name, rows); err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(sh.columns, func(col column) bool { return col.day }) {
-		return rows, nil
-	}
-	raw, err := f.GetRows(name, excelize.Options{RawCellValue: true})
-	if err != nil {
-		return nil, err
-	}
+	var days []int
 	for at, cell := range rows[0] {
 		if col := sh.column(strings.TrimSpace(cell)); col != nil && col.day {
-			for i := 1; i < min(len(rows), len(raw)); i++ {
-				if at < len(rows[i]) && at < len(raw[i]) {
-					rows[i][at] = dayOf(raw[i][at], rows[i][at])
-				}
-			}
+			days = append(days, at)
 		}
 	}
-	return rows, nil
+	if unreadable(rows, days) { // to read a sheet again takes as long as the first time
+		raw, err := f.GetRows(name, excelize.Options{RawCellValue: true})
+		if err != nil {
+			return nil, err
+		}
+		for _, at := range days {
+			showDays(rows, raw, at)
+		}
+	}
+	if !hasMerged(f) {
+		return rows, nil
+	}
+	return rows, spread(f, name, rows) // last: excelize holds all of the sheet for it, and would write it anew for more rows
+}
+
+// unreadable says whether a day is not shown as one.
+func unreadable(rows [][]string, days []int) bool {
+	return slices.ContainsFunc(rows[1:], func(row []string) bool {
+		return slices.ContainsFunc(days, func(at int) bool {
+			if at >= len(row) {
+				return false
+			}
+			_, err := date("", strings.TrimSpace(row[at]))
+			return err != nil
+		})
+	})
+}
+
+// hasMerged says whether any sheet has merged cells, as far as the file is held in
+// memory; what is not may have.
+func hasMerged(f *excelize.File) bool {
+	sheets := 0
+	merged := false
+	f.Pkg.Range(func(path, text any) bool {
+		if raw, ok := text.([]byte); ok && strings.HasPrefix(path.(string), "xl/worksheets/sheet") {
+			sheets++
+			merged = bytes.Contains(raw, []byte("mergeCell"))
+		}
+		return !merged
+	})
+	return merged || sheets < f.SheetCount
+}
+
+// showDays writes the days of a column in one form.
+func showDays(rows, raw [][]string, at int) {
+	for i := 1; i < min(len(rows), len(raw)); i++ {
+		if at < len(rows[i]) && at < len(raw[i]) {
+			rows[i][at] = dayOf(raw[i][at], rows[i][at])
+		}
+	}
 }
 
 // The days from 2000 to 2099, as Excel counts them.
