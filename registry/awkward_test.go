@@ -161,3 +161,19 @@ func TestTwiceIsToldByRow(t *testing.T) {
 	f("系统代码,系统名称,单位代码\ns,门户,b\n",
 		&RowError{"systems", 2, "单位代码", "白名单中还有它的 1 条属于其他单位，须一并修改", "1 whitelist entries of it are of another unit: change them with it"})
 }
+
+// TestUnreadableTables: what is no table of ours is refused in both languages.
+func TestUnreadableTables(t *testing.T) {
+	f := func(text, en, zh string) {
+		t.Helper()
+		_, err := ReadFile("x.csv", strings.NewReader(text))
+		if err == nil || !strings.Contains(err.Error(), en) || !strings.Contains(err.Error(), zh) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	f("", "no header", "没有表头")
+	f("某校资产登记表\n单位代码,单位名称,级别\n", "which the first row is", "第一行应为表头")
+	f("单位代码\t单位名称\t级别\n", "is of no kind", "不是单位、网络")
+	f("单位代码,单位名称\n\"a,坏引号\"x,b\n", "line 2", "第 2 行")
+	f("\xb5\xa5\xce\xbb\xb4\xfa\xc2\xeb,name\na\xff,b\n", "neither UTF-8 nor GB18030", "也不是 GB18030") // in GB18030, and broken off
+}

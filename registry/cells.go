@@ -63,6 +63,9 @@ func lines(text []byte) (rows [][]string, numbers []int, err error) {
 		if errors.Is(err, io.EOF) {
 			return rows, numbers, nil
 		}
+		if wrong := new(csv.ParseError); errors.As(err, &wrong) {
+			return nil, nil, bad("", "line %d, byte %d: a \" is extraneous or missing", "第 %d 行第 %d 个字节：多了或少了双引号", wrong.Line, wrong.Column)
+		}
 		if err != nil {
 			return nil, nil, err
 		}

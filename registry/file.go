@@ -361,6 +361,9 @@ func readCSV(raw []byte) (*Content, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the text is neither UTF-8 nor GB18030: %w", err)
 		}
+		if bytes.ContainsRune(text, utf8.RuneError) { // GB18030 has no other way to it
+			return nil, bad("", "the text is neither UTF-8 nor GB18030", "文本既不是 UTF-8，也不是 GB18030")
+		}
 		raw = text
 	}
 	rows, numbers, err := lines(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))) // Excel writes a BOM
@@ -368,7 +371,7 @@ func readCSV(raw []byte) (*Content, error) {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, errors.New("no header row")
+		return nil, bad("", "no header row", "没有表头")
 	}
 	var c Content
 	sh, err := sheetOfHeader(rows[0])
@@ -393,7 +396,8 @@ func sheetOfHeader(header []string) (*sheet, error) {
 		}
 	}
 	if best < 0 {
-		return nil, fmt.Errorf("the header %q is of no kind of entry (units, networks, domains, systems, contacts, whitelist)", strings.Join(header, ","))
+		return nil, bad("", "the header %q, which the first row is, is of no kind of entry (units, networks, domains, systems, contacts, whitelist)",
+			"第一行应为表头，而 %q 不是单位、网络、域名、信息系统、联系人、白名单任一种的表头", strings.Join(header, ","))
 	}
 	return &sheets[best], nil
 }
@@ -422,7 +426,8 @@ func readExcel(raw []byte) (_ *Content, err error) {
 		}
 	}
 	if !found {
-		return nil, errors.New("no sheet is named 单位 (units), 网络 (networks), 域名 (domains), 信息系统 (systems), 联系人 (contacts) or 白名单 (whitelist)")
+		return nil, bad("", "no sheet is named 单位 (units), 网络 (networks), 域名 (domains), 信息系统 (systems), 联系人 (contacts) or 白名单 (whitelist)",
+			"没有名为单位、网络、域名、信息系统、联系人或白名单的工作表")
 	}
 	return &c, errors.Join(errs...)
 }
