@@ -177,3 +177,24 @@ func TestUnreadableTables(t *testing.T) {
 	f("单位代码,单位名称\n\"a,坏引号\"x,b\n", "line 2", "第 2 行")
 	f("\xb5\xa5\xce\xbb\xb4\xfa\xc2\xeb,name\na\xff,b\n", "neither UTF-8 nor GB18030", "也不是 GB18030") // in GB18030, and broken off
 }
+
+// TestNamesOfAnyScript: a name is kept as DNS has it, so that what is seen is equal
+// to it, and what is no name is refused.
+func TestNamesOfAnyScript(t *testing.T) {
+	c, err := ReadFile("w.csv", strings.NewReader("类型,域名,单位代码\n域名,大学.公益,a\n域名,*.大学。公益,a\n域名,_x.example.edu.cn,a\n"))
+	if err == nil {
+		err = Check(c)
+	}
+	if err != nil || c.Whitelist[0].Domain != "xn--pss25c.xn--55qw42g" || c.Whitelist[1].Domain != "*.xn--pss25c.xn--55qw42g" || c.Whitelist[2].Domain != "_x.example.edu.cn" {
+		t.Errorf("%+v, %v", c.Whitelist, err)
+	}
+	for _, name := range []string{"http://www.example.edu.cn", "www.example.edu.cn:8080", "www.example.edu.cn/oa", "a b.edu.cn", "*.*.edu.cn", "www.example.edu.cn（教务）", ""} {
+		c, err := ReadFile("d.csv", strings.NewReader("域名,单位代码\n"+name+",a\n"))
+		if err == nil {
+			err = Check(c)
+		}
+		if rows := RowErrors(err); len(rows) != 1 || rows[0].Column != "域名" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -77,7 +77,7 @@ var assetFields = []*AssetField{
 	{Name: "ip", Aliases: []string{"地址"}, Type: typeIP, Chinese: "地址，可写网段", English: "address, or a network", Example: "ip = 192.0.2.0/24", compare: compareIP, group: "if(ip = toIPv6('::'), '', replaceOne(IPv6NumToString(ip), '::ffff:', ''))"},
 	{Name: "port", Aliases: []string{"端口"}, Type: typeNumber, Chinese: "端口", English: "port", Example: "port = 443", compare: number("port", "UInt16")},
 	{Name: "domain", Aliases: []string{"域名"}, Type: typeList, Chinese: "域名：= 为其本身及以下所有名字，== 仅其本身", English: "domain: = it and every name below, == it alone", Example: "domain = example.edu.cn", compare: compareDomain, group: `if(empty(domain), '', concat('\n', arrayStringConcat(domain, '\n'), '\n'))`},
-	{Name: "host", Aliases: []string{"主机名"}, Type: typeList, Chinese: "解析到该地址的名字", English: "names that lead to it", Example: `host = "www."`, compare: list("host", true)},
+	{Name: "host", Aliases: []string{"主机名"}, Type: typeList, Chinese: "解析到该地址的名字", English: "names that lead to it", Example: `host = "www."`, compare: compareHost},
 	{Name: "title", Aliases: []string{"标题"}, Type: typeText, Chinese: "网页标题", English: "title of the first page", Example: `title = "教务"`, compare: text("title", true)},
 	{Name: "header", Aliases: []string{"响应头"}, Type: typeText, Chinese: "HTTP 响应头", English: "HTTP header", Example: `header = "X-Powered-By: PHP"`, compare: text("header", false)},
 	{Name: "body", Aliases: []string{"正文"}, Type: typeText, Chinese: "网页正文开头（4 KiB）", English: "the beginning of the page, 4 KiB", Example: `body = "技术支持"`, compare: text("body", false)},
@@ -333,13 +333,27 @@ func kinds(column string) func(*query.Comparison) (string, error) {
 	}
 }
 
+// compareHost compares the names that lead to it, which DNS has in ASCII, with one
+// that may be written in any script.
+func compareHost(c *query.Comparison) (string, error) {
+	if c.Op != "*=" {
+		in := *c
+		in.Value = schemas.NameInDNS(c.Value)
+		if !strings.HasPrefix(in.Value, "xn--") && !strings.Contains(in.Value, ".xn--") { // as it is written, then
+			in.Value = c.Value
+		}
+		c = &in
+	}
+	return list("host", true)(c)
+}
+
 // compareDomain: = is the domain and all below it, by the column that holds
 // every domain that a name lies in.
 func compareDomain(c *query.Comparison) (string, error) {
 	if strings.Contains(c.Value, "\n") {
 		return "", errLine
 	}
-	name := strings.TrimSuffix(lower(c.Value), ".")
+	name := schemas.NameInDNS(lower(c.Value))
 	switch c.Op {
 	case "*=":
 		return pattern(c, "host", true)

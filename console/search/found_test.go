@@ -543,3 +543,19 @@ func TestManualHasTheFields(t *testing.T) {
 		t.Errorf("docs/manual/search.md (-want +got):\n%s\nwant:\n%s", diff, strings.Join(want, "\n"))
 	}
 }
+
+// TestNamesInAnyScript: a name is looked for as DNS has it, however it is written.
+func TestNamesInAnyScript(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		c, err := query.Compile(text, assetSyntax{}, now)
+		if err != nil || !slices.ContainsFunc(slices.Collect(maps.Values(c.Params)), func(v string) bool { return strings.Contains(v, want) }) {
+			t.Errorf("%s: %v, %v", text, c.Params, err)
+		}
+	}
+	f("domain = 大学.公益", "xn--pss25c.xn--55qw42g")
+	f("domain == 大学.公益", "xn--pss25c.xn--55qw42g")
+	f("host = 大学", "xn--pss25c")
+	f("host = WWW.", "www.")
+	f("domain = Example.edu.cn.", "example.edu.cn")
+}
