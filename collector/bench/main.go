@@ -47,9 +47,9 @@ func main() {
 	flag.StringVar(&b.aside, "aside", "deploy/setup/aside", "where syslog-ng is unpacked")
 	flag.StringVar(&peers, "peers", "fengsui,fengsui-spool,rsyslog,syslog-ng", "who is measured")
 	flag.IntVar(&b.connections, "connections", 4, "over TCP")
-	flag.IntVar(&b.messages, "messages", 2_000_000, "over TCP")
+	flag.IntVar(&b.messages, "messages", 6_000_000, "over TCP")
 	flag.IntVar(&rounds, "rounds", 3, "over TCP; the median is told")
-	flag.StringVar(&rates, "rates", "50000,100000,200000,300000,400000,500000", "messages a second over UDP, up to the first that loses; empty: none")
+	flag.StringVar(&rates, "rates", "100000,200000,300000,400000,500000", "messages a second over UDP, up to the first that loses; empty: none")
 	flag.Float64Var(&b.udpSeconds, "seconds", 3, "of each rate over UDP")
 	flag.StringVar(&b.compression, "compression", "none", "of what goes to the broker: none or lz4")
 	flag.Parse()
@@ -161,6 +161,7 @@ func (b *bench) udp(name string, rate int) (sent, arrived int, took time.Duratio
 // peer is one that runs, with a broker of its own.
 type peer struct {
 	cmd, broker *exec.Cmd
+	dir         string // of both
 	tcp, udp    string
 	count       func() (int, error) // records that it has brought where they belong
 }
@@ -172,6 +173,7 @@ func (p *peer) stop() {
 			_ = c.Wait() // it was killed
 		}
 	}
+	_ = os.RemoveAll(p.dir) // else the next would share the disk with what this one wrote
 }
 
 // cpu is the processor time in seconds that the peer has used, user and system,
@@ -217,7 +219,7 @@ func (b *bench) start(name string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{}
+	p := &peer{dir: dir}
 	ports := freePorts(5)
 	p.tcp, p.udp, b.kafka, b.metrics = "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1], "127.0.0.1:"+ports[2], "127.0.0.1:"+ports[3]
 	if name != "fengsui-spool" {
