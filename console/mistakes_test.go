@@ -113,6 +113,10 @@ func TestMistypedValues(t *testing.T) {
 	others("systems", with(system, "domains", []string{"www.c2.example.edu.cn"}), "domains", "在其他单位的域名之下")
 	others("units", with(unit, "parent", "c2"), "parent", "不是您的单位")
 	others("networks", network, "", "仅全局管理员")
+	root.do("PUT", "/api/v1/systems", with(system, "unit", "c2"), 200)
+	others("systems", system, "code", "是其他单位的登记")
+	others("units", with(with(unit, "code", "c2"), "parent", "c1"), "code", "是其他单位的登记")
+	others("units", with(unit, "code", "c1"), "code", "您自己的单位")
 	others("scan-jobs", body{"unit": "c2"}, "unit", "不是您的单位")
 	// Scans, and what is in a query.
 	f(root, "POST", "scan-jobs", body{"unit": "c1", "rate": -1}, "rate", "不能小于 0", ">= 0")

@@ -149,7 +149,7 @@ func TestSearchPage(t *testing.T) {
 
 	// A mistake is shown where it is.
 	do(t, ctx, query(`title = "教务" && prot = 1`+kb.Enter))
-	shows(t, ctx, ".query", "第 17 个字符有误", "did you mean")
+	shows(t, ctx, ".query", "第 17 个字符有误", "是否为")
 	says(t, ctx, `document.querySelector(".query mark").innerText + document.querySelector(".query mark").nextSibling.data`, "prot = 1")
 	says(t, ctx, `document.querySelector("#search-query").ariaInvalid`, "true")
 	says(t, ctx, `document.querySelectorAll("#found tbody tr.ant-table-row").length`, "0")
@@ -319,13 +319,15 @@ func TestDriftPage(t *testing.T) {
 	shows(t, ctx, "#drift-item", "甲市一中", "已逾期")
 	press(t, ctx, ".decide .ant-segmented-item", "接受")
 	press(t, ctx, ".decide button", "提交")
-	shows(t, ctx, ".decide", "it can be accepted until a time within a year")
+	shows(t, ctx, "#until-mistake", "只能接受到一年以内的某个时间")
+	says(t, ctx, `document.activeElement.id + document.querySelectorAll(".decide .ant-alert").length`, "until0")
 	fill := func(day string) chromedp.Action {
 		return chromedp.Evaluate(`(() => { const e = document.querySelector(".decide input[type=date]");
 			Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(e, "`+day+`"); e.dispatchEvent(new Event("input", { bubbles: true })) })()`, nil)
 	}
 	until := time.Now().AddDate(0, 1, 0).Format(time.DateOnly)
 	do(t, ctx, fill(until))
+	says(t, ctx, `String(document.querySelector("#until-mistake"))`, "null")
 	press(t, ctx, ".decide button", "提交")
 	shows(t, ctx, "#drift-item", "accepted", "of-c1")
 	fits(t, ctx, 1280, "drift-item")

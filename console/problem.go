@@ -153,7 +153,7 @@ var tooLarge = []int32{158, 307, 159, 396}
 func (c *Console) storeProblem(ctx context.Context, what string, err error) *Problem {
 	if e, ok := search.IsQueryError(err); ok {
 		p := problem(http.StatusUnprocessableEntity, codeQuery, e.Msg)
-		p.Column = e.Column()
+		p.Column, p.Fields = e.Column(), mistake("query", e.Zh, e.Msg)
 		return p
 	}
 	var ex *ch.Exception

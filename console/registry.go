@@ -20,6 +20,7 @@ import (
 // is found.
 type resource[T any] struct {
 	path, kind, what string
+	named            string // the field that its key is of
 	key              func(*T) string
 	unit             func(*T) string
 	of               func(*registry.Content) *[]T
@@ -28,23 +29,23 @@ type resource[T any] struct {
 
 func (c *Console) registerRegistry() {
 	register(c, resource[schemas.Unit]{
-		"units", "unit", "units", func(u *schemas.Unit) string { return u.Code }, func(u *schemas.Unit) string { return u.Code },
+		"units", "unit", "units", "code", func(u *schemas.Unit) string { return u.Code }, func(u *schemas.Unit) string { return u.Code },
 		func(c *registry.Content) *[]schemas.Unit { return &c.Units }, (*viewer).mayUnit,
 	})
 	register(c, resource[schemas.Network]{
-		"networks", "network", "networks", func(n *schemas.Network) string { return n.Prefix.String() }, func(n *schemas.Network) string { return n.Unit },
+		"networks", "network", "networks", "prefix", func(n *schemas.Network) string { return n.Prefix.String() }, func(n *schemas.Network) string { return n.Unit },
 		func(c *registry.Content) *[]schemas.Network { return &c.Networks }, func(v *viewer, _ *schemas.Network) error { return v.mayAll() },
 	})
 	register(c, resource[schemas.Domain]{
-		"domains", "domain", "domains", func(d *schemas.Domain) string { return d.Name }, func(d *schemas.Domain) string { return d.Unit },
+		"domains", "domain", "domains", "name", func(d *schemas.Domain) string { return d.Name }, func(d *schemas.Domain) string { return d.Unit },
 		func(c *registry.Content) *[]schemas.Domain { return &c.Domains }, func(v *viewer, _ *schemas.Domain) error { return v.mayAll() },
 	})
 	register(c, resource[registry.System]{
-		"systems", "system", "information systems", func(s *registry.System) string { return s.Code }, func(s *registry.System) string { return s.Unit },
+		"systems", "system", "information systems", "code", func(s *registry.System) string { return s.Code }, func(s *registry.System) string { return s.Unit },
 		func(c *registry.Content) *[]registry.System { return &c.Systems }, (*viewer).maySystem,
 	})
 	register(c, resource[registry.Contact]{
-		"contacts", "contact", "contacts", (*registry.Contact).Key, func(p *registry.Contact) string { return p.Unit },
+		"contacts", "contact", "contacts", "unit", (*registry.Contact).Key, func(p *registry.Contact) string { return p.Unit },
 		func(c *registry.Content) *[]registry.Contact { return &c.Contacts }, func(v *viewer, p *registry.Contact) error { return v.mayOwn(p.Unit) },
 	})
 	huma.Register(c.api, operation(http.MethodGet, "history", "The changes of one entry, the newest first", forUsers, http.StatusNotFound), c.getHistory)
@@ -53,7 +54,10 @@ func (c *Console) registerRegistry() {
 	huma.Register(c.api, operation(http.MethodPost, "decisions", "Approve or refuse what another person has asked for, or withdraw one's own", forUsers, http.StatusNotFound), c.postDecision)
 }
 
-var errOthers = mistake("", "是其他单位的登记", "another unit has this entry")
+// ofOthers is that what a field names is another unit's already.
+func ofOthers(field string) error {
+	return mistake(field, "是其他单位的登记", "another unit has this entry")
+}
 
 // mayAll is for those who see everything: what belongs to whom, and what may be
 // scanned, is not for a unit to say of itself.
@@ -76,7 +80,7 @@ func (v *viewer) mayOwn(unit string) error {
 func (v *viewer) mayUnit(u *schemas.Unit) error {
 	switch {
 	case v.units != nil && u.Code == v.Unit:
-		return mistake("", "是您自己的单位，由上级登记", "the unit is not below yours")
+		return mistake("code", "是您自己的单位，由上级登记", "the unit is not below yours")
 	case v.units != nil && !v.sees(u.Parent):
 		return mistake("parent", "不是您的单位或其下属", "the unit is not below yours")
 	}
@@ -200,7 +204,7 @@ func putEntry[T any](ctx context.Context, c *Console, r resource[T], entry T) (*
 		return nil, err
 	}
 	if before != nil && !v.sees(r.unit(before)) {
-		return nil, forbidden(errOthers)
+		return nil, forbidden(ofOthers(r.named))
 	}
 	if _, err := c.deps.Registry.Put(ctx, v.Name, content); err != nil {
 		return nil, c.registryProblem(err)
@@ -238,7 +242,8 @@ func (c *Console) registryProblem(err error) *Problem {
 	case errors.Is(err, registry.ErrNotFound):
 		return problem(http.StatusNotFound, codeNotFound, plainly(err))
 	case errors.Is(err, registry.ErrForbidden):
-		return problem(http.StatusForbidden, codeForbidden, plainly(err))
+		p := invalidEntry(err)
+		return &Problem{Title: http.StatusText(http.StatusForbidden), Status: http.StatusForbidden, Code: codeForbidden, Detail: p.Detail, Fields: p.Fields}
 	}
 	return c.internal("writing the registry", err)
 }
@@ -246,7 +251,7 @@ func (c *Console) registryProblem(err error) *Problem {
 // plainly is the error without what the registry was doing.
 func plainly(err error) string {
 	text := err.Error()
-	for _, doing := range []string{"writing the registry: ", "deleting from the registry: ", "asking for a whitelist entry: ", "deciding about a request: ", "planning a change of the registry: "} {
+	for _, doing := range []string{"writing the registry: ", "deleting from the registry: ", "asking for a whitelist entry: ", "deciding about a request: ", "deciding about a drift: ", "planning a change of the registry: "} {
 		text = strings.TrimPrefix(text, doing)
 	}
 	return text

@@ -155,6 +155,28 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestRequestsForWhatIsOthers: an entry that a unit above has given to another unit,
+// on the network of this one, is not this one's to change or remove by asking.
+func TestRequestsForWhatIsOthers(t *testing.T) {
+	s := start(t, nil, nil)
+	root, city, analyst := s.user("root", registry.RoleAdmin, ""), s.user("city", registry.RoleAdmin, "c1"), s.user("li", registry.RoleAnalyst, "c1")
+	entry := map[string]any{"kind": "port", "host": "198.51.100.20/32", "port": 443, "unit": "c1", "reason": "选课"}
+	var before registry.Request
+	analyst.do("POST", "/api/v1/requests", map[string]any{"entry": entry}, 200).into(t, &before)
+	root.do("PUT", "/api/v1/whitelist", map[string]any{"kind": "port", "host": "198.51.100.20/32", "port": 443, "unit": "c2", "reason": "托管"}, 200)
+	for _, remove := range []bool{false, true} {
+		p := analyst.refused("POST", "/api/v1/requests", map[string]any{"entry": entry, "remove": remove}, 403, codeForbidden)
+		if len(p.Fields) != 1 || p.Fields[0].Field != "host" || p.Fields[0].Zh != "是其他单位的登记" {
+			t.Errorf("%+v", p)
+		}
+	}
+	city.refused("POST", "/api/v1/decisions", map[string]any{"id": before.ID, "state": "approved"}, 403, codeForbidden)
+	if got := root.items("whitelist?unit=c2"); len(got) != 2 || got[1]["reason"] != "托管" {
+		t.Errorf("%v", got)
+	}
+	root.do("POST", "/api/v1/decisions", map[string]any{"id": before.ID, "state": "approved"}, 200)
+}
+
 // TestRegistryFiles: a template, a file with a mistake, a dry run, the file, and
 // what others may take out again.
 func TestRegistryFiles(t *testing.T) {

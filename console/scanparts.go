@@ -87,7 +87,7 @@ func (own *places) within(scope []string) (out []string) {
 		if err == nil {
 			out = append(out, own.withinBlock(block, asked)...)
 		} else {
-			out = append(out, own.belowName(schemas.CanonicalName(asked))...)
+			out = append(out, own.belowName(schemas.NameInDNS(asked))...)
 		}
 	}
 	slices.Sort(out)

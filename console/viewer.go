@@ -48,7 +48,8 @@ func (v *viewer) unitsIn(unit string) []string {
 }
 
 // mayList says why the viewer may not put an entry on the whitelist, or take it
-// away: it is not theirs, or it would speak for the addresses or names of others.
+// away: it is not theirs, or it would speak for the addresses or names of others, or
+// take the place of an entry of theirs.
 func (v *viewer) mayList(w *schemas.WhitelistEntry) error {
 	if v.units == nil {
 		return nil
@@ -56,10 +57,16 @@ func (v *viewer) mayList(w *schemas.WhitelistEntry) error {
 	if err := v.mayOwn(w.Unit); err != nil {
 		return err
 	}
+	field, err := "host", error(nil)
 	if w.Kind == schemas.WhitelistDomain {
-		return v.mayListName(schemas.CanonicalName(strings.TrimPrefix(w.Domain, "*.")), strings.HasPrefix(w.Domain, "*."))
+		field, err = "domain", v.mayListName(schemas.CanonicalName(strings.TrimPrefix(w.Domain, "*.")), strings.HasPrefix(w.Domain, "*."))
+	} else {
+		err = v.mayListPrefix(w.Host)
 	}
-	return v.mayListPrefix(w.Host)
+	if there, ok := listed(v, w.Key()); err == nil && ok && !v.sees(there.Unit) {
+		return ofOthers(field)
+	}
+	return err
 }
 
 func (v *viewer) mayListName(name string, below bool) error {

@@ -140,14 +140,21 @@ func normaliseDomain(d *schemas.Domain) error {
 }
 
 func normalName(s string) string {
-	return schemas.CanonicalName(strings.TrimSpace(s))
+	return schemas.NameInDNS(strings.TrimSpace(s))
 }
 
+// checkName also refuses what is pasted for a name and is an address of a page, or
+// has a port: nothing that is seen would ever be equal to it.
 func checkName(column, name string) error {
-	if labels, ok := dns.IsDomainName(name); name == "" || !ok || labels < 2 {
+	labels, ok := dns.IsDomainName(name)
+	if !ok || labels < 2 || strings.ContainsFunc(name, notInName) {
 		return bad(column, "%q is no domain name", "%q 不是域名", name)
 	}
 	return nil
+}
+
+func notInName(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 }
 
 func normaliseEntry(w *schemas.WhitelistEntry) error {

@@ -8,6 +8,7 @@ type column struct {
 	help        string // in Chinese, as in the template
 	example     string
 	words       words
+	free, day   bool // free text; a day, or a time
 }
 
 // words are the values of a column with the Chinese words for each; the first
@@ -87,7 +88,7 @@ var (
 	hoursColumn = column{name: "hours", title: "扫描时段", help: "北京时间，如 22:00-06:00，或“周一至周五 22:00-06:00；周六、周日”；留空为任何时间", example: "周一至周五 22:00-06:00；周六、周日"}
 	unitColumns = []column{
 		{name: "code", title: "单位代码", must: true, help: "唯一；最长 64 字节，不含空格与斜杠", example: "10001"},
-		{name: "name", title: "单位名称", must: true, example: "某某大学"},
+		{name: "name", title: "单位名称", must: true, example: "某某大学", free: true},
 		{name: "level", title: "级别", must: true, example: "高校", words: levelWords},
 		{name: "parent", title: "上级单位代码", help: "只有最上级单位留空", example: "41"},
 		{name: "division", title: "行政区划代码", help: "所在地，六位（GB/T 2260）", example: "410102"},
@@ -96,7 +97,7 @@ var (
 	networkColumns = []column{
 		{name: "prefix", title: "网段", must: true, help: "IPv4 或 IPv6 地址或网段", example: "192.0.2.0/24"},
 		unitColumn,
-		{name: "name", title: "名称", example: "主校区"},
+		{name: "name", title: "名称", example: "主校区", free: true},
 		{name: "scan", title: "授权扫描", help: "填“是”即授权对该网段扫描；留空为否", example: "否", words: truthWords},
 		{name: "exclude", title: "排除地址", help: "网段内永不扫描的地址或网段，可填多个，以空格、换行、逗号或顿号分开", example: "192.0.2.250 192.0.2.64/28"},
 		hoursColumn,
@@ -113,7 +114,7 @@ var (
 	}
 	systemColumns = []column{
 		{name: "code", title: "系统代码", must: true, help: "唯一；最长 64 字节，不含空格与斜杠", example: "10001-portal"},
-		{name: "name", title: "系统名称", must: true, example: "门户网站"},
+		{name: "name", title: "系统名称", must: true, example: "门户网站", free: true},
 		unitColumn,
 		{name: "state", title: "状态", help: "留空为登记", example: "登记", words: stateWords},
 		{name: "level", title: "等级保护级别", example: "三级", words: protectionWords},
@@ -122,20 +123,20 @@ var (
 		{name: "critical", title: "关键信息基础设施", help: "留空为否", example: "否", words: truthWords},
 		{name: "data", title: "数据分级", example: "一般", words: dataWords},
 		{name: "people", title: "个人信息规模", help: "涉及的人数", example: "30000"},
-		{name: "vendor", title: "建设厂商"},
+		{name: "vendor", title: "建设厂商", free: true},
 		{name: "hosting", title: "部署方式", help: "留空为自建", example: "自建", words: hostingWords},
 		{name: "domains", title: "域名", help: "可填多个，以空格、换行、逗号或顿号分开；*.名称 为其下所有", example: "www.example.edu.cn"},
 		{name: "addresses", title: "地址", help: "可填多个地址或网段", example: "192.0.2.10"},
 		{name: "ports", title: "端口", help: "可填多个；不写协议为 tcp；留空为该地址上他系统未填的端口", example: "443/tcp"},
-		{name: "responsible", title: "负责人", example: "张三"},
+		{name: "responsible", title: "负责人", example: "张三", free: true},
 		{name: "phone", title: "负责人电话", example: "0371-60000000"},
 		{name: "email", title: "负责人邮箱", example: "zhangsan@example.edu.cn"},
-		{name: "note", title: "备注"},
+		{name: "note", title: "备注", free: true},
 	}
 	contactColumns = []column{
 		unitColumn,
 		{name: "duty", title: "职责", must: true, help: "每个单位每种职责一人", example: "安全员", words: dutyWords},
-		{name: "name", title: "姓名", must: true, example: "李四"},
+		{name: "name", title: "姓名", must: true, example: "李四", free: true},
 		{name: "phone", title: "电话", example: "0371-60000000"},
 		{name: "email", title: "电子邮箱", example: "lisi@example.edu.cn"},
 	}
@@ -148,10 +149,10 @@ var (
 		{name: "service", title: "服务", help: "应有的服务名；留空为任意", example: "https"},
 		unitColumn,
 		{name: "system", title: "信息系统代码", help: "需要它的信息系统，须属于同一单位", example: "10001-portal"},
-		{name: "reason", title: "事由", example: "门户网站"},
-		{name: "from", title: "生效日期", help: "留空为立即", example: "2026-09-01"},
-		{name: "until", title: "失效日期", help: "当日零时起失效；留空为长期", example: "2027-09-01"},
-		{name: "asked_by", title: "申请人", example: "张三"},
-		{name: "approved_by", title: "审批人", example: "李四"},
+		{name: "reason", title: "事由", example: "门户网站", free: true},
+		{name: "from", title: "生效日期", help: "留空为立即", example: "2026-09-01", day: true},
+		{name: "until", title: "失效日期", help: "当日零时起失效；留空为长期", example: "2027-09-01", day: true},
+		{name: "asked_by", title: "申请人", example: "张三", free: true},
+		{name: "approved_by", title: "审批人", example: "李四", free: true},
 	}
 )

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ func (r *Registry) DecideDrift(ctx context.Context, by User, d *schemas.Drift, w
 			return err
 		}
 		if by.Unit != "" && !below(parent, d.Unit, by.Unit) {
-			return classified{errors.New("the unit is not one of yours"), ErrForbidden}
+			return classified{bad("", "the unit is not one of yours", "不是您的单位或其下属"), ErrForbidden}
 		}
 		rec, err := (&stored{Decision: decision}).record()
 		if err != nil {
@@ -48,19 +47,20 @@ func (r *Registry) DecideDrift(ctx context.Context, by User, d *schemas.Drift, w
 }
 
 func checkDecision(by User, d *schemas.Drift, decision *schemas.DriftDecision) error {
-	invalid := func(format string, args ...any) error { return classified{fmt.Errorf(format, args...), ErrInvalid} }
-	forbid := func(why string) error { return classified{errors.New(why), ErrForbidden} }
+	invalid := func(field, en, zh string, args ...any) error {
+		return classified{bad(field, en, zh, args...), ErrInvalid}
+	}
 	switch {
 	case by.Role == RoleAuditor:
-		return forbid("an auditor changes nothing")
+		return classified{bad("", "an auditor changes nothing", "审计员不作修改"), ErrForbidden}
 	case d.ID == "" || !isCode(d.ID):
-		return invalid("%q is no drift", d.ID)
+		return invalid("id", "%q is no drift", "%q 不是差异", d.ID)
 	case d.Status == schemas.DriftClosed:
-		return invalid("drift %s is closed already", d.ID)
+		return invalid("", "drift %s is closed already", "差异 %s 已关闭", d.ID)
 	case len(decision.Note) > maxNote:
-		return invalid("a note has at most %d bytes", maxNote)
+		return invalid("note", "a note has at most %d bytes", "说明最长 %d 字节", maxNote)
 	case len(decision.Assignee) > 128:
-		return invalid("an assignee has at most 128 bytes")
+		return invalid("assignee", "an assignee has at most 128 bytes", "处理人最长 128 字节")
 	}
 	switch decision.State {
 	case schemas.WorkAcknowledged, schemas.WorkFixed, schemas.WorkRequested:
@@ -68,17 +68,17 @@ func checkDecision(by User, d *schemas.Drift, decision *schemas.DriftDecision) e
 		return nil
 	case schemas.WorkAccepted:
 	default:
-		return invalid("%q is no decision: acknowledged, fixed, accepted or requested", decision.State)
+		return invalid("state", "%q is no decision: acknowledged, fixed, accepted or requested", "%q 不是签收、已整改、接受、已申请之一", decision.State)
 	}
 	if by.Role != RoleAdmin {
-		return forbid("only an administrator may accept")
+		return classified{bad("state", "only an administrator may accept", "只有管理员可以接受"), ErrForbidden}
 	}
 	if d.Kind.IsChange() {
 		decision.Until = time.Time{} // what a service has become is accepted for good
 		return nil
 	}
 	if !decision.Until.After(decision.At) || decision.Until.After(decision.At.Add(maxAccepted)) {
-		return invalid("it can be accepted until a time within a year from now, and no longer")
+		return invalid("until", "it can be accepted until a time within a year from now, and no longer", "只能接受到一年以内的某个时间")
 	}
 	return nil
 }

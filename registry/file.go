@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -286,76 +287,72 @@ func truth(column, s string) (bool, error) {
 	return false, bad(column, "%q is neither yes nor no", "%q 不是“是”或“否”", s)
 }
 
-func date(column, s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006/1/2", "2006年1月2日", time.DateTime, "01-02-06"} { // the last is how Excel shows a date of its own
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, bad(column, "%q is no date such as 2026-09-01", "%q 不是 2026-09-01 这样的日期", s)
-}
-
-// readTable reads rows whose first is a header in English or Chinese.
-func readTable(sh *sheet, where string, rows [][]string, c *Content) error {
+// readTable reads rows, with their numbers, whose first is a header in English or
+// Chinese.
+func readTable(sh *sheet, where string, rows [][]string, numbers []int, c *Content) error {
 	if len(rows) == 0 {
 		return nil
 	}
 	columns := map[string]int{}
 	var p problems
+	header := func(cell, en, zh string) {
+		p.keep(&RowError{Sheet: where, Row: numbers[0], Column: cell, En: fmt.Sprintf(en, cell), Zh: fmt.Sprintf(zh, cell)})
+	}
 	for i, cell := range rows[0] {
 		cell = strings.TrimSpace(cell)
 		if cell == "" {
 			continue
 		}
-		name := columnName(sh, cell)
-		if name == "" {
-			p.keep(&RowError{Sheet: where, Row: 1, Column: cell, En: fmt.Sprintf("column %q is not known here", cell), Zh: fmt.Sprintf("没有名为 %q 的列", cell)})
+		col := sh.column(cell)
+		if col == nil {
+			header(cell, "column %q is not known here", "没有名为 %q 的列")
 			continue
 		}
-		columns[name] = i
+		if _, twice := columns[col.name]; twice {
+			header(cell, "column %q is there twice", "列 %q 重复")
+		}
+		columns[col.name] = i
 	}
 	for i, row := range rows[1:] {
+		var errs []error
 		get := func(name string) string {
 			at, ok := columns[name]
 			if !ok || at >= len(row) {
 				return ""
 			}
-			return sh.wordsOf(name).value(strings.TrimSpace(row[at]))
+			col := sh.column(name)
+			cell := col.plain(row[at])
+			if slices.Contains(failed, cell) {
+				errs = append(errs, bad(name, "the formula has failed: %s", "公式出错：%s", cell))
+			}
+			return col.words.value(cell)
 		}
 		if strings.TrimSpace(strings.Join(row, "")) == "" {
 			continue
 		}
-		at := place{sh, where, i + 2}
+		at := place{sh, where, numbers[i+1]}
 		if c.places == nil {
 			c.places = map[string][]place{}
 		}
 		c.places[sh.kind] = append(c.places[sh.kind], at)
-		for _, err := range leaves(sh.read(c, get)) {
+		if err := sh.read(c, get); len(errs) == 0 { // what else is wrong comes of it
+			errs = leaves(err)
+		}
+		for _, err := range errs {
 			p.keep(at.problem(err))
 		}
 	}
 	return p.err()
 }
 
-func (sh *sheet) wordsOf(name string) words {
-	for _, col := range sh.columns {
-		if col.name == name {
-			return col.words
+// column is the one of a name in English or Chinese, or nil.
+func (sh *sheet) column(name string) *column {
+	for i := range sh.columns {
+		if col := &sh.columns[i]; strings.EqualFold(name, col.name) || name == col.title {
+			return col
 		}
 	}
 	return nil
-}
-
-func columnName(sh *sheet, cell string) string {
-	for _, col := range sh.columns {
-		if strings.EqualFold(cell, col.name) || cell == col.title {
-			return col.name
-		}
-	}
-	return ""
 }
 
 func readCSV(raw []byte) (*Content, error) {
@@ -364,23 +361,24 @@ func readCSV(raw []byte) (*Content, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the text is neither UTF-8 nor GB18030: %w", err)
 		}
+		if bytes.ContainsRune(text, utf8.RuneError) { // GB18030 has no other way to it
+			return nil, bad("", "the text is neither UTF-8 nor GB18030", "文本既不是 UTF-8，也不是 GB18030")
+		}
 		raw = text
 	}
-	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))) // Excel writes a BOM
-	r.FieldsPerRecord = -1
-	rows, err := r.ReadAll()
+	rows, numbers, err := lines(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))) // Excel writes a BOM
 	if err != nil {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, errors.New("no header row")
+		return nil, bad("", "no header row", "没有表头")
 	}
 	var c Content
 	sh, err := sheetOfHeader(rows[0])
 	if err != nil {
 		return nil, err
 	}
-	return &c, readTable(sh, sh.kind, rows, &c)
+	return &c, readTable(sh, sh.kind, rows, numbers, &c)
 }
 
 // sheetOfHeader finds the one kind of entry that knows every column.
@@ -389,7 +387,7 @@ func sheetOfHeader(header []string) (*sheet, error) {
 	for i := range sheets {
 		known := 0
 		for _, cell := range header {
-			if columnName(&sheets[i], strings.TrimSpace(cell)) != "" {
+			if sheets[i].column(strings.TrimSpace(cell)) != nil {
 				known++
 			}
 		}
@@ -398,7 +396,8 @@ func sheetOfHeader(header []string) (*sheet, error) {
 		}
 	}
 	if best < 0 {
-		return nil, fmt.Errorf("the header %q is of no kind of entry (units, networks, domains, systems, contacts, whitelist)", strings.Join(header, ","))
+		return nil, bad("", "the header %q, which the first row is, is of no kind of entry (units, networks, domains, systems, contacts, whitelist)",
+			"第一行应为表头，而 %q 不是单位、网络、域名、信息系统、联系人、白名单任一种的表头", strings.Join(header, ","))
 	}
 	return &sheets[best], nil
 }
@@ -419,15 +418,16 @@ func readExcel(raw []byte) (_ *Content, err error) {
 				continue
 			}
 			found = true
-			rows, err := f.GetRows(name)
+			rows, err := sheetRows(f, sh, name)
 			if err != nil {
 				return nil, fmt.Errorf("sheet %s: %w", name, err)
 			}
-			errs = append(errs, readTable(sh, "sheet "+name, rows, &c))
+			errs = append(errs, readTable(sh, "sheet "+name, rows, counted(rows), &c))
 		}
 	}
 	if !found {
-		return nil, errors.New("no sheet is named 单位 (units), 网络 (networks), 域名 (domains), 信息系统 (systems), 联系人 (contacts) or 白名单 (whitelist)")
+		return nil, bad("", "no sheet is named 单位 (units), 网络 (networks), 域名 (domains), 信息系统 (systems), 联系人 (contacts) or 白名单 (whitelist)",
+			"没有名为单位、网络、域名、信息系统、联系人或白名单的工作表")
 	}
 	return &c, errors.Join(errs...)
 }

@@ -236,6 +236,18 @@ func testRequest(t *testing.T, at backend) {
 		t.Error("what was refused is in force")
 	}
 
+	// What has become another unit's meanwhile is not replaced, nor removed.
+	if _, err := r.Put(ctx, "me", read(t, "a.yaml", `whitelist: [{kind: port, host: 192.0.2.20/32, port: 8080, unit: "41"}]`)); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []*Request{ask(entry, false), ask(entry, true)} {
+		decide(q, User{Name: "wang", Role: RoleAdmin, Unit: "10001"}, RequestApproved, ErrForbidden)
+		decide(q, User{Name: "wang", Role: RoleAdmin, Unit: "10001"}, RequestRefused, nil)
+	}
+	if err := r.Delete(ctx, "me", "whitelist/"+key); err != nil {
+		t.Error(err)
+	}
+
 	q = ask(entry, false)
 	if err := r.Delete(ctx, "me", "unit/4101"); err != nil {
 		t.Error(err)
@@ -263,7 +275,7 @@ func testRequest(t *testing.T, at backend) {
 		t.Errorf("%+v, %v", pending, err)
 	}
 	all, err := r.Requests(ctx, "")
-	if err != nil || len(all) != 4 || all[0].State != RequestRefused || all[0].Note != "因为" || all[1].DecidedBy != "wang" {
+	if err != nil || len(all) != 6 || all[0].State != RequestRefused || all[0].Note != "因为" || all[3].DecidedBy != "wang" {
 		t.Errorf("%+v, %v", all, err)
 	}
 	if c, err := r.All(ctx); err != nil || len(c.Whitelist) != 4 {

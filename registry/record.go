@@ -93,55 +93,67 @@ func (c *Content) add(key, value string) error {
 	return nil
 }
 
-// each goes through everything in c.
-func (c *Content) each(f func(*stored)) {
+// each goes through everything in c: the i-th of each kind of sheet.
+func (c *Content) each(f func(kind string, i int, s *stored)) {
 	for i := range c.Units {
-		f(&stored{Unit: &c.Units[i]})
+		f("units", i, &stored{Unit: &c.Units[i]})
 	}
 	for i := range c.Networks {
-		f(&stored{Network: &c.Networks[i]})
+		f("networks", i, &stored{Network: &c.Networks[i]})
 	}
 	for i := range c.Domains {
-		f(&stored{Domain: &c.Domains[i]})
+		f("domains", i, &stored{Domain: &c.Domains[i]})
 	}
 	for i := range c.Whitelist {
-		f(&stored{Whitelist: &c.Whitelist[i]})
+		f("whitelist", i, &stored{Whitelist: &c.Whitelist[i]})
 	}
 	for i := range c.Systems {
-		f(&stored{System: &c.Systems[i]})
+		f("systems", i, &stored{System: &c.Systems[i]})
 	}
 	for i := range c.Contacts {
-		f(&stored{Contact: &c.Contacts[i]})
+		f("contacts", i, &stored{Contact: &c.Contacts[i]})
 	}
 	for i := range c.decisions {
-		f(&stored{Decision: &c.decisions[i]})
+		f("", i, &stored{Decision: &c.decisions[i]})
 	}
 }
 
 // recordsOf encodes everything in c. The same entry twice is one; two that
 // differ contradict each other (ErrInvalid).
 func recordsOf(c *Content) ([]record, error) {
-	out, seen := make([]record, 0, c.Len()), make(map[string]string, c.Len())
+	type first struct {
+		value string
+		at    int
+	}
+	out, seen := make([]record, 0, c.Len()), make(map[string]first, c.Len())
 	var errs []error
 	var p problems
-	c.each(func(s *stored) {
+	c.each(func(kind string, i int, s *stored) {
 		r, err := s.record()
 		if err != nil {
 			errs = append(errs, err)
 			return
 		}
 		before, twice := seen[r.key]
-		if twice && before != string(r.value) {
-			p.add(r.key, errors.New("is given twice, and differently"))
-		}
-		if seen[r.key] = string(r.value); !twice {
+		if !twice {
+			seen[r.key] = first{string(r.value), i}
 			out = append(out, r)
+		} else if before.value != string(r.value) {
+			p.at(c, kind, i, r.key, c.again(kind, before.at))
 		}
 	})
 	if err := p.err(); err != nil {
 		errs = append(errs, classified{err, ErrInvalid})
 	}
 	return out, errors.Join(errs...)
+}
+
+// again is the mistake that an entry is there already, and differs.
+func (c *Content) again(kind string, i int) error {
+	if places := c.places[kind]; i < len(places) {
+		return bad("", "is also in row %d, and differently", "与第 %d 行重复，内容不同", places[i].row)
+	}
+	return bad("", "is given twice, and differently", "重复出现，内容不同")
 }
 
 // publicationOf is what the topic holds of c.

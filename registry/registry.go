@@ -169,7 +169,7 @@ func putContent(ctx context.Context, tx bun.Tx, who string, c *Content) (fresh [
 	if err := put(ctx, tx, who, fresh); err != nil {
 		return nil, nil, err
 	}
-	return fresh, there, checkMoved(ctx, tx, c.Systems)
+	return fresh, there, checkMoved(ctx, tx, c)
 }
 
 // checkReferences checks that what c names is there, or comes with it.

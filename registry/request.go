@@ -141,7 +141,7 @@ func requestOf(key, value string) (*Request, error) {
 func (r *Registry) Decide(ctx context.Context, by User, id string, to RequestState, note string) (*Request, error) {
 	note = strings.TrimSpace(note)
 	if len(note) > maxNote {
-		return nil, classified{fmt.Errorf("a note has at most %d bytes", maxNote), ErrInvalid}
+		return nil, classified{bad("note", "a note has at most %d bytes", "说明最长 %d 字节", maxNote), ErrInvalid}
 	}
 	var q *Request
 	err := r.write(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
@@ -154,6 +154,11 @@ func (r *Registry) Decide(ctx context.Context, by User, id string, to RequestSta
 		}
 		if err := q.mayDecide(by, to, parent); err != nil {
 			return err
+		}
+		if to == RequestApproved {
+			if err := q.mayReplace(ctx, tx, by, parent); err != nil {
+				return err
+			}
 		}
 		q.State, q.DecidedBy, q.Decided, q.Note = to, by.Name, now(), note
 		if err := putRequest(ctx, tx, by.Name, q); err != nil || to != RequestApproved {
@@ -168,23 +173,41 @@ func (r *Registry) Decide(ctx context.Context, by User, id string, to RequestSta
 }
 
 func (q *Request) mayDecide(by User, to RequestState, parent map[string]string) error {
-	forbid := func(why string) error { return classified{errors.New(why), ErrForbidden} }
+	forbid := func(en, zh string) error { return classified{bad("", en, zh), ErrForbidden} }
 	switch {
 	case q.State != RequestPending:
-		return classified{fmt.Errorf("request %s is already %s", q.ID, q.State), ErrInvalid}
+		return classified{bad("", "request %s is already %s", "申请 %s 已是 %s", q.ID, q.State), ErrInvalid}
 	case to == RequestWithdrawn:
 		if by.Name != q.AskedBy {
-			return forbid("only who has asked may withdraw")
+			return forbid("only who has asked may withdraw", "只有申请人可以撤回")
 		}
 		return nil
 	case to != RequestApproved && to != RequestRefused:
-		return classified{fmt.Errorf("%q is no decision: approved, refused or withdrawn", to), ErrInvalid}
+		return classified{bad("state", "%q is no decision: approved, refused or withdrawn", "%q 不是批准、驳回、撤回之一", to), ErrInvalid}
 	case by.Name == q.AskedBy:
-		return forbid("who has asked may not decide")
+		return forbid("who has asked may not decide", "申请人不能审批自己的申请")
 	case by.Role != RoleAdmin:
-		return forbid("only an administrator may decide")
+		return forbid("only an administrator may decide", "只有管理员可以审批")
 	case by.Unit != "" && !below(parent, q.Entry.Unit, by.Unit):
-		return forbid("the unit is not one of yours")
+		return forbid("the unit is not one of yours", "不是您的单位或其下属")
+	}
+	return nil
+}
+
+// mayReplace refuses that what was asked for would change or remove an entry that is
+// of another unit by now.
+func (q *Request) mayReplace(ctx context.Context, db bun.IDB, by User, parent map[string]string) error {
+	key := "whitelist/" + q.Entry.Key()
+	there, err := valuesOf(ctx, db, []string{key})
+	if err != nil || there[key] == "" || by.Unit == "" {
+		return err
+	}
+	var s stored
+	if err := json.Unmarshal([]byte(there[key]), &s); err != nil || s.Whitelist == nil {
+		return fmt.Errorf("record %s is no entry: %w", key, err)
+	}
+	if !below(parent, s.Whitelist.Unit, by.Unit) {
+		return classified{bad("", "another unit has this entry", "是其他单位的登记"), ErrForbidden}
 	}
 	return nil
 }

@@ -199,15 +199,16 @@ func systemsNamed(ctx context.Context, db bun.IDB, c *Content) (map[string]Syste
 
 // checkMoved refuses that a system went to another unit and left what is said of
 // it behind. It is called when everything is written.
-func checkMoved(ctx context.Context, db bun.IDB, systems []System) error {
+func checkMoved(ctx context.Context, db bun.IDB, c *Content) error {
 	var p problems
-	for i := range systems {
-		left, err := db.NewSelect().Model((*recordRow)(nil)).Where("system = ?", systems[i].Code).Where("unit <> ?", systems[i].Unit).Count(ctx)
+	for i := range c.Systems {
+		s := &c.Systems[i]
+		left, err := db.NewSelect().Model((*recordRow)(nil)).Where("system = ?", s.Code).Where("unit <> ?", s.Unit).Count(ctx)
 		if err != nil {
 			return err
 		}
 		if left > 0 {
-			p.add("system "+systems[i].Code, fmt.Errorf("%d whitelist entries of it are of another unit: change them with it", left))
+			p.at(c, "systems", i, "system "+s.Code, bad("unit", "%d whitelist entries of it are of another unit: change them with it", "白名单中还有它的 %d 条属于其他单位，须一并修改", left))
 		}
 	}
 	if err := p.err(); err != nil {

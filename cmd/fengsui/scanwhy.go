@@ -77,7 +77,7 @@ func attemptsAt(ctx context.Context, db *clickhouse.DB, about string, since, unt
 		// Also a name that a record led to: the same shard has seen it.
 		where += "(has(JSONExtract(doc, 'attempt', 'names', 'Array(String)'), ?) OR " +
 			"(job, shard) IN (SELECT job, shard FROM observations WHERE time BETWEEN ? AND ? AND kind = ? AND name = ?))"
-		name := schemas.CanonicalName(about)
+		name := schemas.NameInDNS(about)
 		args = append(args, name, from, to, string(schemas.ObservedName), name)
 	}
 	all, err := clickhouse.LoadDocs[schemas.Observation](ctx, db, "observations", where, args...)

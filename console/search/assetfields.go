@@ -1,8 +1,6 @@
 package search
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -79,7 +77,7 @@ var assetFields = []*AssetField{
 	{Name: "ip", Aliases: []string{"地址"}, Type: typeIP, Chinese: "地址，可写网段", English: "address, or a network", Example: "ip = 192.0.2.0/24", compare: compareIP, group: "if(ip = toIPv6('::'), '', replaceOne(IPv6NumToString(ip), '::ffff:', ''))"},
 	{Name: "port", Aliases: []string{"端口"}, Type: typeNumber, Chinese: "端口", English: "port", Example: "port = 443", compare: number("port", "UInt16")},
 	{Name: "domain", Aliases: []string{"域名"}, Type: typeList, Chinese: "域名：= 为其本身及以下所有名字，== 仅其本身", English: "domain: = it and every name below, == it alone", Example: "domain = example.edu.cn", compare: compareDomain, group: `if(empty(domain), '', concat('\n', arrayStringConcat(domain, '\n'), '\n'))`},
-	{Name: "host", Aliases: []string{"主机名"}, Type: typeList, Chinese: "解析到该地址的名字", English: "names that lead to it", Example: `host = "www."`, compare: list("host", true)},
+	{Name: "host", Aliases: []string{"主机名"}, Type: typeList, Chinese: "解析到该地址的名字", English: "names that lead to it", Example: `host = "www."`, compare: compareHost},
 	{Name: "title", Aliases: []string{"标题"}, Type: typeText, Chinese: "网页标题", English: "title of the first page", Example: `title = "教务"`, compare: text("title", true)},
 	{Name: "header", Aliases: []string{"响应头"}, Type: typeText, Chinese: "HTTP 响应头", English: "HTTP header", Example: `header = "X-Powered-By: PHP"`, compare: text("header", false)},
 	{Name: "body", Aliases: []string{"正文"}, Type: typeText, Chinese: "网页正文开头（4 KiB）", English: "the beginning of the page, 4 KiB", Example: `body = "技术支持"`, compare: text("body", false)},
@@ -96,8 +94,8 @@ var assetFields = []*AssetField{
 	{Name: "banner", Aliases: []string{"横幅"}, Type: typeText, Chinese: "服务自报的文字", English: "what the service says first", Example: `banner = "SSH-2.0"`, compare: text("banner", true)},
 	{Name: "is_ipv6", Type: typeBool, Chinese: "地址为 IPv6", English: "its address is IPv6", Example: "is_ipv6 = true", compare: truth(sqlIPv6), group: "if(" + sqlIPv6 + ", 'true', 'false')"},
 	{Name: "is_domain", Type: typeBool, Chinese: "有域名", English: "a name leads to it", Example: "is_domain = true", compare: truth("host != ''"), group: "if(host != '', 'true', 'false')"},
-	{Name: "after", Aliases: []string{"晚于"}, Type: typeTime, Chinese: "最近一次发现不早于", English: "last seen then or later", Example: "after = 2026-09-01", compare: bound("last", ">="), group: "toString(toDate(last))"},
-	{Name: "before", Aliases: []string{"早于"}, Type: typeTime, Chinese: "最近一次发现早于", English: "last seen before then", Example: "before = 30d", compare: bound("last", "<"), group: "toString(toDate(last))"},
+	{Name: "after", Aliases: []string{"晚于"}, Type: typeTime, Chinese: "最近一次发现不早于", English: "last seen then or later", Example: "after = 2026-09-01", compare: bound("last", ">="), column: "last"},
+	{Name: "before", Aliases: []string{"早于"}, Type: typeTime, Chinese: "最近一次发现早于", English: "last seen before then", Example: "before = 30d", compare: bound("last", "<"), column: "last"},
 	{Name: "first", Aliases: []string{"首次"}, Type: typeTime, Chinese: "首次发现", English: "first seen", Example: "first > 7d", compare: moment("first")},
 	{Name: "last", Aliases: []string{"最近"}, Type: typeTime, Chinese: "最近一次发现", English: "last seen", Example: "last < 30d", compare: moment("last")},
 	{Name: "kind", Aliases: []string{"种类"}, Type: typeWord, Chinese: "资产种类", English: "domain, host or service", Example: "kind = host", Values: kindValues, compare: word("kind")},
@@ -151,7 +149,7 @@ func AssetFieldNamed(name string) (*AssetField, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("unknown field %q; did you mean %q?", name, schemas.Nearest(strings.ToLower(name), names))
+	return nil, query.Bad("unknown field %q; did you mean %q?", "没有字段 %q，是否为 %q？", name, schemas.Nearest(strings.ToLower(name), names))
 }
 
 // assetSyntax resolves the fields of a query for assets.
@@ -165,7 +163,7 @@ func (assetSyntax) Field(name string) (query.Field, error) {
 	}
 	return query.Field{Compare: func(c *query.Comparison) (string, error) {
 		if !slices.Contains(f.Operators, c.Op) {
-			return "", fmt.Errorf("%s is compared by %s, not by %s", f.Name, strings.Join(f.Operators, " "), c.Op)
+			return "", query.Bad("%s is compared by %s, not by %s", "%s 用 %s 比较，不能用 %s", f.Name, strings.Join(f.Operators, " "), c.Op)
 		}
 		return f.compare(c)
 	}}, nil
@@ -239,7 +237,7 @@ func word(column string) func(*query.Comparison) (string, error) {
 	}
 }
 
-var errLine = errors.New("a value here is one line")
+var errLine = query.Bad("a value here is one line", "此处的值只能是一行")
 
 // list compares a column of lines: = holds if one of them contains the value.
 func list(column string, indexed bool) func(*query.Comparison) (string, error) {
@@ -335,13 +333,27 @@ func kinds(column string) func(*query.Comparison) (string, error) {
 	}
 }
 
+// compareHost compares the names that lead to it, which DNS has in ASCII, with one
+// that may be written in any script.
+func compareHost(c *query.Comparison) (string, error) {
+	if c.Op != "*=" {
+		in := *c
+		in.Value = schemas.NameInDNS(c.Value)
+		if !strings.HasPrefix(in.Value, "xn--") && !strings.Contains(in.Value, ".xn--") { // as it is written, then
+			in.Value = c.Value
+		}
+		c = &in
+	}
+	return list("host", true)(c)
+}
+
 // compareDomain: = is the domain and all below it, by the column that holds
 // every domain that a name lies in.
 func compareDomain(c *query.Comparison) (string, error) {
 	if strings.Contains(c.Value, "\n") {
 		return "", errLine
 	}
-	name := strings.TrimSuffix(lower(c.Value), ".")
+	name := schemas.NameInDNS(lower(c.Value))
 	switch c.Op {
 	case "*=":
 		return pattern(c, "host", true)
@@ -356,7 +368,7 @@ func compareDomain(c *query.Comparison) (string, error) {
 
 func compareIcon(c *query.Comparison) (string, error) {
 	if _, err := strconv.ParseInt(c.Value, 10, 64); err != nil {
-		return "", fmt.Errorf("%q is no hash of an icon: write a number such as -247388890", c.Value)
+		return "", query.Bad("%q is no hash of an icon: write a number such as -247388890", "%q 不是图标的哈希：应为 -247388890 这样的数", c.Value)
 	}
 	return "icon_hash = " + c.Param("String", c.Value), nil
 }
@@ -364,9 +376,12 @@ func compareIcon(c *query.Comparison) (string, error) {
 func compareIP(c *query.Comparison) (string, error) {
 	p, err := netip.ParsePrefix(c.Value)
 	if err != nil || c.Op == "==" {
-		a, err := netip.ParseAddr(c.Value)
-		if err != nil {
-			return "", fmt.Errorf("%q is neither an address nor a network", c.Value)
+		a, notOne := netip.ParseAddr(c.Value)
+		if notOne != nil && err == nil {
+			return "", query.Bad("== is for one address: write = for a network", "== 只用于单个地址，网段用 =")
+		}
+		if notOne != nil {
+			return "", query.Bad("%q is neither an address nor a network", "%q 不是地址，也不是网段", c.Value)
 		}
 		if a = a.WithZone(""); a == netip.IPv6Unspecified() {
 			return "0", nil // it stands for none
@@ -409,7 +424,7 @@ func number(column, typ string) func(*query.Comparison) (string, error) {
 	return func(c *query.Comparison) (string, error) {
 		n, err := strconv.ParseUint(c.Value, 10, bits)
 		if err != nil {
-			return "", fmt.Errorf("%q is not a number from 0 to %d", c.Value, 1<<bits-1)
+			return "", query.Bad("%q is not a number from 0 to %d", "%q 不是 0 至 %d 的数", c.Value, 1<<bits-1)
 		}
 		op := c.Op
 		if op == "==" {
@@ -427,7 +442,7 @@ func truth(sql string) func(*query.Comparison) (string, error) {
 		case "false", "0", "no", "否":
 			return "NOT (" + sql + ")", nil
 		}
-		return "", errors.New("this field is = true or = false")
+		return "", query.Bad("this field is = true or = false", "该字段只能 = true 或 = false")
 	}
 }
 

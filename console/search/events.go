@@ -108,11 +108,15 @@ func (eventFields) Field(name string) (query.Field, error) {
 	if ns, ok := schemas.OpenField(name); ok {
 		key := strings.TrimPrefix(name, ns.Prefix)
 		if strings.ContainsFunc(key, notInKey) {
-			return query.Field{}, fmt.Errorf("the name %q may hold letters, digits, and . _ - only", name)
+			return query.Field{}, query.Bad("the name %q may hold letters, digits, and . _ - only", "名称 %q 只能含字母、数字与 . _ -", name)
 		}
 		return query.Field{SQL: ns.Column() + "['" + key + "']"}, nil
 	}
-	return query.Field{}, schemas.CheckField(name)
+	err := schemas.CheckField(name)
+	if u := new(schemas.UnknownFieldError); errors.As(err, &u) {
+		err = query.Bad("%[1]s", "没有字段 %[2]q，是否为 %[3]q？", u.Error(), u.Name, u.Nearest)
+	}
+	return query.Field{}, err
 }
 
 // notInKey keeps out of a name whatever could end the quotes that it is put in.

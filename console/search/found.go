@@ -399,7 +399,7 @@ func CountAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery, by string
 		if err != nil {
 			return out, err
 		}
-		value, list = f.grouping()
+		value, list = f.grouping(q.Now)
 	}
 	c, err := q.where()
 	if err != nil {
@@ -443,8 +443,8 @@ func CountAssets(ctx context.Context, db *clickhouse.DB, q AssetQuery, by string
 
 // grouping is the SQL of what a field is counted by, and whether its values are
 // lists. Of a place, a school or a system the first line is its name; a unit is
-// counted by its own code.
-func (f *AssetField) grouping() (sql string, list bool) {
+// counted by its own code; a time by its day where now is, as a query reads days.
+func (f *AssetField) grouping(now time.Time) (sql string, list bool) {
 	switch {
 	case f.Name == "unit":
 		return "unit", false
@@ -455,7 +455,8 @@ func (f *AssetField) grouping() (sql string, list bool) {
 	case f.Type == typeList:
 		return f.column, true
 	case f.Type == typeTime:
-		return "toString(toDate(" + f.column + "))", false
+		_, offset := now.Zone()
+		return "toString(toDate(addSeconds(" + f.column + ", " + strconv.Itoa(offset) + ")))", false
 	case f.Type == typeBool:
 		return "if(" + f.column + ", 'true', 'false')", false
 	}

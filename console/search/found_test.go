@@ -434,6 +434,19 @@ func TestCountByEveryField(t *testing.T) {
 		}
 	}
 	f("app", Bucket{"", 1}, Bucket{"PHP", 1}, Bucket{"nginx", 1})
+	for _, zone := range []int{0, 8, 13, -11} { // a day is one where the asker is, as in a query
+		there := now.In(time.FixedZone("", zone*3600))
+		day := there.Format(time.DateOnly)
+		for _, by := range []string{"last", "before", "first"} {
+			got, err := CountAssets(t.Context(), db, AssetQuery{Now: there, Limit: 10}, by)
+			must(t, err)
+			again, err := CountAssets(t.Context(), db, AssetQuery{Text: "last = " + day, Now: there, Limit: 10}, "")
+			must(t, err)
+			if len(got.Buckets) != 1 || got.Buckets[0] != (Bucket{day, 2}) || again.Total != 2 {
+				t.Errorf("%d, %s: %+v; %+v", zone, by, got, again)
+			}
+		}
+	}
 	f("city", Bucket{"郑州市", 2})
 	f("drift", Bucket{"listed_gone", 2}, Bucket{"unlisted_port", 2})
 	f("domain", Bucket{"", 1}, Bucket{"a.edu.cn", 1}, Bucket{"edu.cn", 1}, Bucket{"www.a.edu.cn", 1})
@@ -542,4 +555,20 @@ func TestManualHasTheFields(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/manual/search.md (-want +got):\n%s\nwant:\n%s", diff, strings.Join(want, "\n"))
 	}
+}
+
+// TestNamesInAnyScript: a name is looked for as DNS has it, however it is written.
+func TestNamesInAnyScript(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		c, err := query.Compile(text, assetSyntax{}, now)
+		if err != nil || !slices.ContainsFunc(slices.Collect(maps.Values(c.Params)), func(v string) bool { return strings.Contains(v, want) }) {
+			t.Errorf("%s: %v, %v", text, c.Params, err)
+		}
+	}
+	f("domain = 大学.公益", "xn--pss25c.xn--55qw42g")
+	f("domain == 大学.公益", "xn--pss25c.xn--55qw42g")
+	f("host = 大学", "xn--pss25c")
+	f("host = WWW.", "www.")
+	f("domain = Example.edu.cn.", "example.edu.cn")
 }

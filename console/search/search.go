@@ -89,7 +89,7 @@ var tables = map[string]*table{
 func (t *table) Field(name string) (query.Field, error) {
 	f, ok := t.fields[name]
 	if !ok {
-		return f, fmt.Errorf("unknown field %q; there are %s", name, strings.Join(sortedKeys(t.fields), ", "))
+		return f, query.Bad("unknown field %q; there are %s", "没有字段 %q；有 %s", name, strings.Join(sortedKeys(t.fields), ", "))
 	}
 	return f, nil
 }

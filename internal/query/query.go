@@ -13,6 +13,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -39,7 +40,7 @@ const (
 	IP                  // = is equality or membership of a network
 	Number
 	Bool
-	Time // compared with a date, a time, or an age such as 2h or 7d
+	Time // compared with a day, a month, a year, a time, or an age such as 2h or 7d
 )
 
 // Field is what a name in a query stands for.
@@ -88,15 +89,31 @@ type Condition struct {
 
 // Error is a mistake in a query, with the place where it is.
 type Error struct {
-	Query string
-	At    int // byte offset
-	Msg   string
+	Query   string
+	At      int    // byte offset
+	Msg, Zh string // what it is, in English and in Chinese
+}
+
+// mistake is what is wrong with a value or a name, in both languages.
+type mistake struct{ en, zh string }
+
+func (m mistake) Error() string { return m.en + " / " + m.zh }
+
+// Bad is an error of a Field or a Comparison. Both texts may use the same
+// arguments, by number.
+func Bad(en, zh string, args ...any) error {
+	if len(args) > 0 {
+		en, zh = fmt.Sprintf(en, args...), fmt.Sprintf(zh, args...)
+	}
+	return mistake{en, zh}
 }
 
 // Column is the place as a person counts it: in characters, from 1.
 func (e *Error) Column() int { return utf8.RuneCountInString(e.Query[:min(e.At, len(e.Query))]) + 1 }
 
-func (e *Error) Error() string { return fmt.Sprintf("query, character %d: %s", e.Column(), e.Msg) }
+func (e *Error) Error() string {
+	return fmt.Sprintf("query, character %d: %s / 检索语句第 %[1]d 个字符：%[3]s", e.Column(), e.Msg, e.Zh)
+}
 
 // Caret shows the place under the query, in two lines: a query that is longer
 // than a line by its part around the mistake.
@@ -133,10 +150,10 @@ func (e *Error) Caret() string {
 func Compile(text string, fields Fields, now time.Time) (Condition, error) {
 	p := &parser{text: text, fields: fields, now: now, cond: Condition{Params: map[string]string{}}}
 	if len(text) > MaxLength {
-		return Condition{}, p.fail(MaxLength, "longer than %d bytes", MaxLength)
+		return Condition{}, p.fail(MaxLength, Bad("longer than %d bytes", "超过 %d 字节", MaxLength))
 	}
 	if !utf8.ValidString(text) {
-		return Condition{}, p.fail(0, "not UTF-8")
+		return Condition{}, p.fail(0, Bad("not UTF-8", "不是 UTF-8"))
 	}
 	p.next()
 	if p.tok.kind == end {
@@ -144,7 +161,7 @@ func Compile(text string, fields Fields, now time.Time) (Condition, error) {
 	}
 	sql := p.or(0)
 	if p.err == nil && p.tok.kind != end {
-		p.errorf("%q is not expected here", p.tok.text)
+		p.errorf("%q is not expected here", "此处不应有 %q", p.tok.text)
 	}
 	if p.err != nil {
 		return Condition{}, p.err
@@ -173,6 +190,21 @@ type token struct {
 	at   int
 }
 
+// said and saidZh are what a message calls a token.
+func (t token) said() string {
+	if t.kind == end {
+		return "the end"
+	}
+	return strconv.Quote(t.text)
+}
+
+func (t token) saidZh() string {
+	if t.kind == end {
+		return "结尾"
+	}
+	return " " + strconv.Quote(t.text) + " "
+}
+
 type parser struct {
 	text   string
 	pos    int
@@ -184,16 +216,23 @@ type parser struct {
 	err    error
 }
 
-func (p *parser) fail(at int, format string, args ...any) error {
-	return &Error{Query: p.text, At: at, Msg: fmt.Sprintf(format, args...)}
+func (p *parser) fail(at int, err error) error {
+	e := &Error{Query: p.text, At: at, Msg: err.Error(), Zh: err.Error()}
+	if m := (mistake{}); errors.As(err, &m) {
+		e.Msg, e.Zh = m.en, m.zh
+	}
+	return e
 }
 
-// errorf keeps the first error, at the current token.
-func (p *parser) errorf(format string, args ...any) {
+// wrong keeps the first error, at the current token.
+func (p *parser) wrong(err error) {
 	if p.err == nil {
-		p.err = p.fail(p.tok.at, format, args...)
+		p.err = p.fail(p.tok.at, err)
 	}
 }
+
+// errorf is wrong with a mistake of the query's own.
+func (p *parser) errorf(en, zh string, args ...any) { p.wrong(Bad(en, zh, args...)) }
 
 // operators, longest first.
 var operators = []struct {
@@ -223,7 +262,7 @@ func (p *parser) next() {
 		}
 		p.pos += size
 	}
-	p.tok = token{kind: end, text: "the end", at: p.pos}
+	p.tok = token{kind: end, at: p.pos}
 	if p.pos >= len(p.text) {
 		return
 	}
@@ -241,6 +280,12 @@ func (p *parser) next() {
 	}
 	length := wordLength(rest)
 	p.tok = token{word, rest[:length], p.pos}
+	if at, sign := wideSign(p.tok.text); sign != "" {
+		p.tok.at += at
+		p.errorf("write %[1]s, or quote the text, for %[2]s", "请写半角的 %[1]s，或将文本置于双引号内，而不是 %[2]s", plainSigns[sign], sign)
+		p.pos = len(p.text)
+		return
+	}
 	p.pos += length
 	switch strings.ToLower(p.tok.text) {
 	case "and":
@@ -250,6 +295,24 @@ func (p *parser) next() {
 	case "not":
 		p.tok.kind = not
 	}
+}
+
+// plainSigns are the signs of a query as input methods write them.
+var plainSigns = map[string]string{
+	"“": `"`, "”": `"`, "＂": `"`, "（": "(", "）": ")", "＝": "=", "！": "!", "＜": "<", "＞": ">", "＆": "&", "｜": "|",
+}
+
+// wideSign finds such a sign where it can stand for nothing else: at the beginning
+// of a word, and a = anywhere. Text with them in it is no mistake.
+func wideSign(word string) (at int, sign string) {
+	_, size := utf8.DecodeRuneInString(word)
+	if plainSigns[word[:size]] != "" {
+		return 0, word[:size]
+	}
+	if at = strings.Index(word, "＝"); at >= 0 {
+		return at, "＝"
+	}
+	return 0, ""
 }
 
 // wordLength is how far a word goes: a * belongs to it unless it begins *=.
@@ -281,7 +344,7 @@ func (p *parser) quoted(rest string) {
 			b.WriteByte(c)
 		}
 	}
-	p.errorf(`this " is not closed`)
+	p.errorf(`this " is not closed`, `此处的 " 没有闭合`)
 	p.pos = len(p.text)
 }
 
@@ -311,7 +374,7 @@ func (p *parser) and(depth int) string {
 
 func (p *parser) unary(depth int) string {
 	if depth > maxDepth {
-		p.errorf("nested deeper than %d", maxDepth)
+		p.errorf("nested deeper than %d", "括号与非的嵌套超过 %d 层", maxDepth)
 		return ""
 	}
 	switch p.tok.kind {
@@ -322,7 +385,7 @@ func (p *parser) unary(depth int) string {
 		p.next()
 		sql := p.or(depth + 1)
 		if p.tok.kind != closing {
-			p.errorf("a ) is missing before %q", p.tok.text)
+			p.errorf("a ) is missing before %[1]s", "%[2]s之前缺少 )", p.tok.said(), p.tok.saidZh())
 			return ""
 		}
 		p.next()
@@ -330,13 +393,13 @@ func (p *parser) unary(depth int) string {
 	case word, quoted:
 		return p.term()
 	}
-	p.errorf("a field or a word is missing before %q", p.tok.text)
+	p.errorf("a field or a word is missing before %[1]s", "%[2]s之前缺少字段或词", p.tok.said(), p.tok.saidZh())
 	return ""
 }
 
 func (p *parser) term() string {
 	if p.terms++; p.terms > MaxTerms {
-		p.errorf("more than %d terms", MaxTerms)
+		p.errorf("more than %d terms", "条件多于 %d 个", MaxTerms)
 		return ""
 	}
 	name := p.tok
@@ -351,13 +414,13 @@ func (p *parser) term() string {
 	field, err := p.fields.Field(name.text)
 	if err != nil {
 		p.tok.at = name.at
-		p.errorf("%v", err)
+		p.wrong(err)
 		return ""
 	}
 	p.next()
 	value := p.tok
 	if value.kind != word && value.kind != quoted {
-		p.errorf("a value is missing after %s", op)
+		p.errorf("a value is missing after %s", "%s 之后缺少值", op)
 		return ""
 	}
 	p.next()
@@ -381,7 +444,7 @@ func (p *parser) compare(f Field, op string, value token) string {
 		sql, err := f.Compare(&Comparison{op, value.text, p})
 		if err != nil {
 			p.tok = value
-			p.errorf("%v", err)
+			p.wrong(err)
 		}
 		return sql
 	}
@@ -444,7 +507,7 @@ func sqlOp(op string) string {
 func (p *parser) number(f Field, op string, value token) string {
 	if _, err := strconv.ParseFloat(value.text, 64); err != nil {
 		p.tok = value
-		p.errorf("%q is not a number", value.text)
+		p.errorf("%q is not a number", "%q 不是数字", value.text)
 		return ""
 	}
 	return "ifNull(" + f.SQL + " " + sqlOp(op) + " " + p.param("Float64", value.text) + ", 0)"
@@ -454,7 +517,7 @@ func (p *parser) truth(f Field, op string, value token) string {
 	b, err := strconv.ParseBool(strings.ToLower(value.text))
 	if err != nil || op != "=" && op != "==" {
 		p.tok = value
-		p.errorf("this field is = true or = false")
+		p.errorf("this field is = true or = false", "该字段只能 = true 或 = false")
 		return ""
 	}
 	return "ifNull(" + f.SQL + " = " + p.param("Bool", strconv.FormatBool(b)) + ", 0)"
@@ -463,7 +526,7 @@ func (p *parser) truth(f Field, op string, value token) string {
 func (p *parser) address(f Field, op string, value token) string {
 	if op != "=" && op != "==" {
 		p.tok = value
-		p.errorf("an address is compared by =, != or *=, not by %s", op)
+		p.errorf("an address is compared by =, != or *=, not by %s", "地址用 =、!= 或 *= 比较，不能用 %s", op)
 		return ""
 	}
 	if prefix, err := netip.ParsePrefix(value.text); err == nil {
@@ -474,7 +537,7 @@ func (p *parser) address(f Field, op string, value token) string {
 	a, err := netip.ParseAddr(value.text)
 	if err != nil {
 		p.tok = value
-		p.errorf("%q is neither an address nor a network", value.text)
+		p.errorf("%q is neither an address nor a network", "%q 不是地址，也不是网段", value.text)
 		return ""
 	}
 	return f.SQL + " = " + p.param("String", a.Unmap().String())
@@ -484,7 +547,7 @@ func (p *parser) time(f Field, op string, value token) string {
 	from, to, err := p.moment(value.text)
 	if err != nil {
 		p.tok = value
-		p.errorf("%v", err)
+		p.wrong(err)
 		return ""
 	}
 	at := (&Comparison{p: p}).TimeParam
@@ -511,12 +574,17 @@ func (p *parser) moment(s string) (from, to time.Time, err error) {
 			return inRange(t, l.span)
 		}
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, s, p.now.Location()); err == nil {
-		return inRange(t, t.AddDate(0, 0, 1).Sub(t))
+	for _, l := range []struct {
+		layout              string
+		years, months, days int
+	}{{"2006-1-2", 0, 0, 1}, {"2006/1/2", 0, 0, 1}, {"2006-1", 0, 1, 0}, {"2006", 1, 0, 0}} {
+		if t, err := time.ParseInLocation(l.layout, s, p.now.Location()); err == nil {
+			return inRange(t, t.AddDate(l.years, l.months, l.days).Sub(t))
+		}
 	}
 	age, ok := parseAge(s)
 	if !ok {
-		return from, to, fmt.Errorf("%q is no time: write 2026-09-01, 2026-09-01T08:00, or an age such as 30m, 12h or 7d", s)
+		return from, to, Bad("%q is no time: write 2026-09-01, 2026-09-01T08:00, or an age such as 30m, 12h or 7d", "%q 不是时间：应如 2026-09-01、2026-09-01T08:00，或距今多久：30m、12h、7d", s)
 	}
 	return p.now.Add(-age), p.now, nil
 }
@@ -524,7 +592,7 @@ func (p *parser) moment(s string) (from, to time.Time, err error) {
 // inRange refuses what DateTime64(6) cannot hold.
 func inRange(t time.Time, span time.Duration) (from, to time.Time, err error) {
 	if t.Year() < 1900 || t.Year() > 2260 {
-		return t, t, fmt.Errorf("the year %d is not between 1900 and 2260", t.Year())
+		return t, t, Bad("the year %d is not between 1900 and 2260", "年份 %d 不在 1900 至 2260 之间", t.Year())
 	}
 	return t, t.Add(span), nil
 }

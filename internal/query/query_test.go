@@ -68,6 +68,9 @@ func TestCompile(t *testing.T) {
 	f("answers = x", "arrayExists(x -> x = {p0:String}, answers)", "x")
 	f("answers != x", "NOT arrayExists(x -> x = {p0:String}, answers)", "x")
 	f("time > 2h", "ifNull(timestamp > {p0:DateTime64(6, 'UTC')}, 0)", "2026-09-02 06:00:00.000000")
+	f("time >= 2017 && time < 2026-9", "(ifNull(timestamp >= {p0:DateTime64(6, 'UTC')}, 0) AND ifNull(timestamp < {p1:DateTime64(6, 'UTC')}, 0))", "2017-01-01 00:00:00.000000", "2026-09-01 00:00:00.000000")
+	f("time = 2024-02", "ifNull(timestamp >= {p0:DateTime64(6, 'UTC')} AND timestamp < {p1:DateTime64(6, 'UTC')}, 0)", "2024-02-01 00:00:00.000000", "2024-03-01 00:00:00.000000")
+	f("user = 附中（东校区）", "user_name = {p0:String}", "附中（东校区）")
 	f("time = 2026-09-01", "ifNull(timestamp >= {p0:DateTime64(6, 'UTC')} AND timestamp < {p1:DateTime64(6, 'UTC')}, 0)", "2026-09-01 00:00:00.000000", "2026-09-02 00:00:00.000000")
 }
 
@@ -90,7 +93,7 @@ func TestCompileRefuses(t *testing.T) {
 		t.Helper()
 		_, err := Compile(text, testFields{}, now)
 		var e *Error
-		if !errors.As(err, &e) || e.At != at || !strings.Contains(e.Msg, want) {
+		if !errors.As(err, &e) || e.At != at || !strings.Contains(e.Msg, want) || e.Zh == e.Msg && !strings.Contains(e.Msg, "unknown field") {
 			t.Errorf("%s: got %v, want %q at byte %d", text, err, want, at)
 		}
 	}
@@ -106,6 +109,11 @@ func TestCompileRefuses(t *testing.T) {
 	f("src > 192.0.2.1", 6, "not by >")
 	f("time > soon", 7, "is no time")
 	f("time > 9999-01-01", 7, "is not between")
+	f("time = 2026-13", 7, "is no time")
+	f("user = “root”", 7, `write "`)
+	f("user = a && （user = b", 12, "write (")
+	f("user＝root", 4, "write =")
+	f("user = a ＆＆ user = b", 9, "write &")
 	f("&& user = a", 0, "a field or a word is missing")
 	f("\xff", 0, "not UTF-8")
 	f(strings.Repeat("(", 200), 101, "nested deeper")

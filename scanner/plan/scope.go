@@ -77,7 +77,7 @@ func (s *scope) read(text string) bool {
 		s.blocks = append(s.blocks, p.Masked())
 		return true
 	}
-	name := schemas.CanonicalName(text)
+	name := schemas.NameInDNS(text)
 	if labels, ok := dns.IsDomainName(name); !ok || labels < 2 || strings.ContainsAny(name, " /:*") || strings.Trim(name, "0123456789.") == "" {
 		return false
 	}

@@ -1,11 +1,11 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { Alert, App, Button, Card, Input, Segmented, Space, Spin } from 'antd';
+import { App, Button, Card, Input, Segmented, Space, Spin } from 'antd';
 import { useState } from 'react';
 
 import { call, type Drift, type DriftDecision, type DriftItem, type Me, type WhitelistEntry } from './api/client';
-import { sayProblem, sayTime, useLanguage } from './i18n';
+import { sayTime, useLanguage } from './i18n';
 import { thingOf } from './keys';
-import { Changes, Facts, Failure, Level, Moment, Mono, Small, Status, Time, UnitName } from './parts';
+import { Changes, Facts, Failure, Level, Moment, Mono, Small, Status, Time, UnitName, useMistakes } from './parts';
 import { hrefTo } from './route';
 
 /** One difference, whole: what was seen, who answers for it, what was decided, and what can be. */
@@ -92,18 +92,26 @@ function Decide({ drift, me }: { drift: Drift; me: Me }) {
       void client.invalidateQueries({ queryKey: ['requests'] });
     },
   });
+  const mistakes = useMistakes(decide.error, ['assignee', 'until', 'note']);
+  const change = <V,>(set: (value: V) => void) => (value: V) => {
+    set(value);
+    decide.reset(); // what the server said is of what was
+  };
   const choices: Decision[] = me.role === 'admin' ? ['acknowledged', 'fixed', 'accepted'] : ['acknowledged', 'fixed'];
   const accepting = state === 'accepted';
   const what = accepting ? (isListable(drift.kind) ? t.acceptByRequest : isChange(drift.kind) ? t.acceptForGood : t.acceptUntil) : t.whatFollows[state];
   return (
     <Card size="small" title={t.handle} className="decide" style={{ marginBottom: 16 }}>
       <Space orientation="vertical" style={{ width: '100%' }}>
-        <Segmented<Decision> value={state} onChange={setState} options={choices.map((c) => ({ value: c, label: t.decisionNames[c] }))} />
+        <Segmented<Decision> value={state} onChange={change(setState)} options={choices.map((c) => ({ value: c, label: t.decisionNames[c] }))} />
         <div className="hint">{what}</div>
-        {state === 'acknowledged' && <Input id="assignee" value={assignee} maxLength={128} placeholder={t.assigneeHint} aria-label={t.assignee} onChange={(e) => setAssignee(e.target.value)} />}
-        {accepting && !isChange(drift.kind) && <label>{t.until} <Moment type="date" label={t.until} value={until} onChange={setUntil} /></label>}
-        <Input.TextArea id="note" value={note} maxLength={1000} rows={2} placeholder={t.note} aria-label={t.note} onChange={(e) => setNote(e.target.value)} />
-        {decide.error && <Alert type="error" showIcon title={sayProblem(t, decide.error)} />}
+        {state === 'acknowledged' && <Input id="assignee" value={assignee} maxLength={128} placeholder={t.assigneeHint} aria-label={t.assignee} {...mistakes.wrong('assignee')} onChange={(e) => change(setAssignee)(e.target.value)} />}
+        {mistakes.at('assignee')}
+        {accepting && !isChange(drift.kind) && <label>{t.until} <Moment type="date" id="until" label={t.until} value={until} wrong={mistakes.wrong('until')} onChange={change(setUntil)} /></label>}
+        {mistakes.at('until')}
+        <Input.TextArea id="note" value={note} maxLength={1000} rows={2} placeholder={t.note} aria-label={t.note} {...mistakes.wrong('note')} onChange={(e) => change(setNote)(e.target.value)} />
+        {mistakes.at('note')}
+        {mistakes.rest}
         <Button
           type="primary"
           loading={decide.isPending}
@@ -155,16 +163,18 @@ function Allow({ drift }: { drift: Drift }) {
       void client.invalidateQueries({ queryKey: ['drift'] });
     },
   });
+  const mistakes = useMistakes(put.error, ['reason']);
   if (!entry?.unit) return null;
   return (
     <>
-      {put.error && <Alert type="error" showIcon title={sayProblem(t, put.error)} style={{ marginBottom: 12 }} />}
+      {mistakes.rest}
       <Space.Compact block>
-        <Input value={reason} maxLength={500} placeholder={t.allowReason} aria-label={t.allowReason} onChange={(e) => setReason(e.target.value)} />
+        <Input id="reason" value={reason} maxLength={500} placeholder={t.allowReason} aria-label={t.allowReason} {...mistakes.wrong('reason')} onChange={(e) => setReason(e.target.value)} />
         <Button disabled={!reason.trim() || put.isSuccess} loading={put.isPending} onClick={() => put.mutate(entry)}>
           {t.allow}
         </Button>
       </Space.Compact>
+      {mistakes.at('reason')}
     </>
   );
 }

@@ -209,7 +209,7 @@ export const useLanguage = () => useContext(Context);
 export function sayProblem(t: Words, error: unknown): string {
   if (!(error instanceof ApiError)) return String(error);
   const { code, column, detail, errors, fields } = error.problem;
-  if (code === 'query') return t.queryAt(column ?? 1, detail ?? '');
+  if (code === 'query') return t.queryAt(column ?? 1, fields?.[0]?.[t.language] ?? detail ?? '');
   const known = t.problems[code];
   if (known !== undefined && code !== 'invalid' && code !== 'forbidden') return known;
   return [known, fields?.map((m) => m[t.language]).join('; ') || errors?.join('; ') || detail].filter(Boolean).join(': ');

@@ -221,15 +221,37 @@ export function EventFields({ event }: { event: Event }) {
   );
 }
 
+/** What an input shows of being wrong. */
+type Wrong = { status?: 'error'; 'aria-invalid'?: true; 'aria-describedby'?: string };
+
+/** What the server says is wrong, at the inputs of a small form that it is about, by their ids; the first of them has the cursor. */
+export function useMistakes(error: Error | null, ids: string[]) {
+  const { t, language } = useLanguage();
+  const mistakes = error instanceof ApiError ? (error.problem.fields ?? []) : [];
+  const first = ids.find((id) => mistakes.some((m) => m.field === id));
+  useEffect(() => {
+    if (error && first) document.getElementById(first)?.focus();
+  }, [error, first]);
+  const of = (id: string) => mistakes.filter((m) => m.field === id).map((m) => m[language]).join('; ');
+  const placed = mistakes.length > 0 && mistakes.every((m) => ids.includes(m.field));
+  return {
+    wrong: (id: string): Wrong => (of(id) ? { status: 'error', 'aria-invalid': true, 'aria-describedby': `${id}-mistake` } : {}),
+    at: (id: string) => of(id) && <div id={`${id}-mistake`} role="alert" className="mistake">{of(id)}</div>,
+    rest: error && !placed && <Alert type="error" showIcon title={sayProblem(t, error)} />,
+  };
+}
+
 /** A day or a time, told once it is whole: a year that is being written is none yet. */
-export function Moment({ type, label, value, min, max, onChange }: { type: 'date' | 'datetime-local'; label: string; value: string; min?: string; max?: string; onChange: (value: string) => void }) {
+export function Moment({ type, id, label, value, min, max, wrong, onChange }: { type: 'date' | 'datetime-local'; id?: string; label: string; value: string; min?: string; max?: string; wrong?: Wrong; onChange: (value: string) => void }) {
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
   return (
     <Input
       type={type}
+      id={id}
       style={{ width: 'auto' }}
       aria-label={label}
+      {...wrong}
       value={text}
       min={min}
       max={max}
