@@ -46,7 +46,7 @@ func TestDir(name string, opt match.Options) (Report, error) {
 // cannot be used, and a file without samples, fail too.
 func TestFS(fsys fs.FS, root, prefix string, opt match.Options) Report {
 	rs, errs := rules.Load(fsys, root, prefix)
-	t := test{report: Report{Rules: len(rs)}}
+	t := test{rules: rs, report: Report{Rules: len(rs)}}
 	for _, e := range errs {
 		t.report.Failures = append(t.report.Failures, match.ProblemOf(e))
 	}
@@ -74,6 +74,7 @@ func TestFS(fsys fs.FS, root, prefix string, opt match.Options) Report {
 }
 
 type test struct {
+	rules  []*rules.Rule // of the tree
 	engine *match.Engine
 	report Report
 }
@@ -114,25 +115,26 @@ type fired struct {
 // run takes samples in their order, as one sequence. It returns the alerts of the
 // file's rules, each with the sample that raised it.
 func (t *test) run(samples []rules.Sample, prefix, file string, mustMatch bool) (out []fired) {
-	own := map[string]*rules.Rule{}
+	own, counting := map[string]bool{}, map[string]bool{} // rules of the file that can alert, and all of them
 	for _, r := range t.engine.Reported() {
-		if r.File == file {
-			own[r.ID] = r
-		}
+		own[r.ID] = r.File == file
+	}
+	for _, r := range t.rules {
+		counting[r.ID] = r.File == file // also a correlation that another counts on
 	}
 	run := New(t.engine, nil, correlate.DefaultConfig())
 	seen := 0
 	for _, s := range samples {
 		matched := false
 		for _, m := range run.Event(s.Event) {
-			matched = matched || own[m.Rule.ID] != nil
+			matched = matched || counting[m.Rule.ID]
 		}
 		if mustMatch && !matched {
 			t.fail(prefix+s.File, s.Line, "", "no rule of %s matches this event", path.Base(file))
 		}
 		alerts := run.Alerts()
 		for ; seen < len(alerts); seen++ {
-			if a := &alerts[seen]; own[a.Rule.ID] != nil {
+			if a := &alerts[seen]; own[a.Rule.ID] {
 				out = append(out, fired{rule: a.Rule.ID, title: a.Rule.Title, why: why(a), sample: s})
 			}
 		}

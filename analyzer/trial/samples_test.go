@@ -68,6 +68,14 @@ func TestSamples(t *testing.T) {
 	// A rule may count what a shipped one finds.
 	_, many, _ := strings.Cut(strings.Replace(counted, "[failed]", "[sshd_login_failed]", 1), "---\n")
 	f(many, times("5", "10s"), good+times("4", "10s"))
+	// A correlation may count what another has counted.
+	chain := counted + `---
+title: again
+id: again
+correlation: {type: event_count, rules: [many], group-by: [source.ip], timespan: 1h, condition: {gte: 1}}
+`
+	f(chain, times("5", "10s"), good+times("4", "10s"))
+	f(chain, times("4", "10s"), good, `dir/a.yml:15: rule again: no alert of "again" is raised`)
 	// What cannot be used fails as well.
 	f("title: x\nid: y\n", "", "", "dir/a.yml:1: rule y: detection is missing")
 	f(strings.Replace(counted, "[failed]", "[other]", 1), times("5", "1s"), good, `dir/a.yml:13: rule many: it refers to "other"`)
