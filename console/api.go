@@ -12,6 +12,7 @@ import (
 	"fengsui/console/search"
 	"fengsui/internal/clickhouse"
 	"fengsui/internal/config"
+	"fengsui/internal/hours"
 )
 
 const (
@@ -91,7 +92,7 @@ type listOutput[T any] struct{ Body Page[T] }
 
 // query is the search that in asks for, within what the viewer may see.
 func (in *listInput) query(v *viewer) (search.Query, *Problem) {
-	q := search.Query{Text: in.Query, Limit: in.Limit, Units: v.units, Now: time.Now()}
+	q := search.Query{Text: in.Query, Limit: in.Limit, Units: v.units, Now: time.Now().In(hours.Zone)}
 	if in.Unit != "" {
 		q.Units = v.unitsIn(in.Unit)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fengsui/console/search"
+	"fengsui/internal/hours"
 )
 
 func (c *Console) registerSearch() {
@@ -27,7 +28,7 @@ type SearchText struct {
 
 // asked is the search that a person asks for, within the units that are theirs.
 func (in *SearchText) asked(ctx context.Context, limit int) search.AssetQuery {
-	return search.AssetQuery{Text: in.Query, Units: viewerOf(ctx).units, Now: time.Now(), Limit: limit}
+	return search.AssetQuery{Text: in.Query, Units: viewerOf(ctx).units, Now: time.Now().In(hours.Zone), Limit: limit}
 }
 
 type searchInput struct {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
+
+	"fengsui/internal/hours"
 )
 
 // filled is a workbook of one sheet whose cells are set one by one.
@@ -39,7 +41,7 @@ func TestWrittenByHand(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 
-	first := time.Date(2026, 9, 1, 0, 0, 0, 0, time.Local)
+	first := time.Date(2026, 8, 31, 16, 0, 0, 0, time.UTC) // midnight in China, wherever this runs
 	f := func(text string, want time.Time) {
 		t.Helper()
 		if got, err := date("from", text); err != nil || !got.Equal(want) {
@@ -101,7 +103,7 @@ func TestWorkbookAsItIsKept(t *testing.T) {
 		t.Fatalf("%d entries", len(c.Whitelist))
 	}
 	for _, w := range c.Whitelist {
-		if w.Unit != "u1" || w.Until.Format(time.DateOnly) != "2027-09-01" {
+		if w.Unit != "u1" || w.Until.In(hours.Zone).Format(time.DateOnly) != "2027-09-01" {
 			t.Errorf("%+v", w)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/text/width"
+
+	"fengsui/internal/hours"
 )
 
 // plain is a cell without what an input method makes of letters, digits and signs:
@@ -28,7 +30,8 @@ func (col *column) plain(cell string) string {
 // without are the ways to write that something has no end, or no beginning.
 var without = []string{"长期", "永久", "长期有效", "永久有效", "立即"}
 
-// days are the ways to write a day, and a time of it.
+// days are the ways to write a day, and a time of it, in China, wherever the server
+// keeps its clock.
 var days = []string{
 	time.RFC3339, time.DateOnly, "2006-1-2", "2006/1/2", "2006.1.2", "20060102", "2006年1月2日", "2006年1月2号",
 	time.DateTime, "2006-01-02T15:04:05", "2006-1-2 15:04", "2006/1/2 15:04", "2006/1/2 15:04:05",
@@ -44,7 +47,7 @@ func date(column, s string) (time.Time, error) {
 		text = strings.Join(strings.Fields(s), "")
 	}
 	for _, layout := range days {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+		if t, err := time.ParseInLocation(layout, text, hours.Zone); err == nil {
 			return t, nil
 		}
 	}

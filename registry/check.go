@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"fengsui/internal/hours"
 	"fengsui/schemas"
 )
 
@@ -165,7 +166,7 @@ func normaliseEntry(w *schemas.WhitelistEntry) error {
 		return bad("unit", "unit is missing", "缺少单位代码")
 	}
 	if !w.From.IsZero() && !w.Until.IsZero() && !w.From.Before(w.Until) {
-		return bad("until", "ends (%s) before it begins (%s)", "失效日期 %s 早于生效日期 %s", w.Until.Format(time.DateOnly), w.From.Format(time.DateOnly))
+		return bad("until", "ends (%s) before it begins (%s)", "失效日期 %s 早于生效日期 %s", w.Until.In(hours.Zone).Format(time.DateOnly), w.From.In(hours.Zone).Format(time.DateOnly))
 	}
 	switch w.Kind {
 	case schemas.WhitelistDomain:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"fengsui/internal/hours"
 	"fengsui/schemas"
 )
 
@@ -149,13 +150,13 @@ func (r *Registry) UnitOf(ctx context.Context, key string) (string, error) {
 	return rec.unit, err
 }
 
-// ParseMoment reads a moment of the past: RFC 3339, or a day, which is meant as
-// it was at its end.
+// ParseMoment reads a moment of the past: RFC 3339, or a day in China, which is
+// meant as it was at its end.
 func ParseMoment(s string) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
-	t, err := time.ParseInLocation(time.DateOnly, s, time.Local)
+	t, err := time.ParseInLocation(time.DateOnly, s, hours.Zone)
 	if err != nil {
 		return t, classified{fmt.Errorf("%q is neither a day such as 2026-11-01 nor a time such as 2026-11-01T08:00:00+08:00", s), ErrInvalid}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"fengsui/internal/clickhouse"
+	"fengsui/internal/hours"
 )
 
 // Column is what a table or a file shows of found assets.
@@ -56,8 +57,8 @@ var columns = []Column{
 	{"drift", "差异", func(f *Found) string { return strings.Join(f.Drift, ", ") }},
 	{"exposure", "暴露", func(f *Found) string { return strings.Join(f.Exposure, ", ") }},
 	{"alive", "存活", func(f *Found) string { return yesNo(f.Alive) }},
-	{"first", "首次发现", func(f *Found) string { return f.First.Local().Format(time.DateTime) }},
-	{"last", "最近发现", func(f *Found) string { return f.Last.Local().Format(time.DateTime) }},
+	{"first", "首次发现", func(f *Found) string { return f.First.In(hours.Zone).Format(time.DateTime) }},
+	{"last", "最近发现", func(f *Found) string { return f.Last.In(hours.Zone).Format(time.DateTime) }},
 	{"banner", "横幅", func(f *Found) string { return f.Banner }},
 	{"cert", "证书", func(f *Found) string { return strings.Join(f.Cert, "\n") }},
 	{"header", "响应头", func(f *Found) string { return f.Header }},
