@@ -390,14 +390,10 @@ func setDirection(snap *directory.Snapshot, ev *schemas.Event) {
 	}
 }
 
-// carrier is RFC 6598's network, between a site and its provider.
-var carrier = netip.MustParsePrefix("100.64.0.0/10")
-
 // local says that traffic with the address stays with us: it is ours, or no
 // router of the internet forwards it.
 func local(snap *directory.Snapshot, ip netip.Addr) bool {
-	ip = ip.Unmap()
-	return snap.Internal(ip) || !ip.IsGlobalUnicast() || carrier.Contains(ip)
+	return !identity.Public(ip.Unmap()) || snap.Internal(ip)
 }
 
 // tagsOf are the tags of the event's addresses, each once.

@@ -203,8 +203,11 @@ func (q *Request) mayReplace(ctx context.Context, db bun.IDB, by User, parent ma
 		return err
 	}
 	var s stored
-	if err := json.Unmarshal([]byte(there[key]), &s); err != nil || s.Whitelist == nil {
-		return fmt.Errorf("record %s is no entry: %w", key, err)
+	if err := json.Unmarshal([]byte(there[key]), &s); err != nil {
+		return fmt.Errorf("record %s: %w", key, err)
+	}
+	if s.Whitelist == nil {
+		return fmt.Errorf("record %s is no entry of the whitelist", key)
 	}
 	if !below(parent, s.Whitelist.Unit, by.Unit) {
 		return classified{bad("", "another unit has this entry", "是其他单位的登记"), ErrForbidden}

@@ -44,9 +44,9 @@ func LoadDir(name string) ([]*Rule, []*Error) {
 	return Load(os.DirFS(name), ".", filepath.Clean(name)+"/")
 }
 
-// Load reads every .yml and .yaml file of a tree, but for hidden ones. Files are named in rules and
-// errors with the prefix before their path in the tree. Two rules of one id are
-// an error of the later.
+// Load reads every .yml and .yaml file of a tree, but for hidden ones. Files are
+// named in rules and errors with the prefix before their path in the tree. Two
+// rules of one id are an error of the later.
 func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 	var rs []*Rule
 	var errs []*Error

@@ -45,10 +45,10 @@ func sendTo(address string, chunk []byte, size, n int) error {
 	return errors.Join(err, c.Close())
 }
 
-// sendDatagrams sends at a rate for some seconds, from 32 sockets in turn, as from as many devices, and
-// returns how many that were. Each call gives the kernel many messages of one size
-// to cut apart (UDP_SEGMENT, udp(7)), so that what the sender costs is not what is
-// measured.
+// sendDatagrams sends at a rate for some seconds, from 32 sockets in turn, as from
+// so many devices, and returns how many messages that were. Each call gives the
+// kernel many of one size to cut apart (UDP_SEGMENT, udp(7)), so that what the
+// sender costs is not what is measured.
 func sendDatagrams(address string, rate int, seconds float64) (sent int, err error) {
 	const each = 64 // UDP_MAX_SEGMENTS
 	var senders []*net.UDPConn
