@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fengsui/analyzer/parse"
 	"fengsui/analyzer/trial"
 	"fengsui/internal/kafka"
 	"fengsui/internal/testkit/corpus"
@@ -117,8 +119,20 @@ func sendEverything(t *testing.T, s *system) {
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d files of the parsers: %v", len(files), err)
 	}
+	byFormat := map[string][]string{}
 	for _, f := range files {
-		s.run("replay", f, "--format", filepath.Base(filepath.Dir(f)), "--unit", "10001")
+		format := filepath.Base(filepath.Dir(f))
+		byFormat[format] = append(byFormat[format], f)
+	}
+	formats, units := sortedKeys(byFormat), "units:\n"
+	for i, format := range formats {
+		units += fmt.Sprintf("  - {code: \"%d\", name: %s, level: university, parent: \"1\"}\n", 10100+i, format)
+	}
+	registry := filepath.Join(t.TempDir(), "units.yaml")
+	write(t, registry, units)
+	s.run("registry", "import", registry)
+	for i, format := range formats {
+		s.run("replay", inOrder(t, format, byFormat[format]), "--format", format, "--unit", fmt.Sprint(10100+i))
 	}
 	lists := filepath.Join(t.TempDir(), "lists.json")
 	var b strings.Builder
@@ -129,6 +143,49 @@ func sendEverything(t *testing.T, s *system) {
 	s.run("replay", lists, "--format", "json", "--unit", "10002")
 	failures(t, s, 40, 49980, "203.0.113.50")
 	failures(t, s, 40, 49980, "203.0.113.200")
+}
+
+// inOrder writes the lines of files of one format into one, oldest first. What
+// comes later than the lateness leads to nothing live; to a backtest, which reads
+// the stored events in their order, nothing is late. Header lines keep what is
+// below them.
+func inOrder(t *testing.T, format string, files []string) string {
+	t.Helper()
+	parser, err := parse.Lookup(format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type block struct {
+		at    time.Time
+		lines string
+	}
+	var blocks []block
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(string(text), "#") {
+			blocks = append(blocks, block{lines: string(text)})
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			ev := schemas.Event{Original: strings.TrimSuffix(line, "\n"), Origin: schemas.Origin{Format: format, Received: time.Now()}}
+			b := block{lines: line}
+			if parser(&ev) == nil {
+				b.at = ev.Time()
+			}
+			blocks = append(blocks, b)
+		}
+	}
+	slices.SortStableFunc(blocks, func(a, b block) int { return a.at.Compare(b.at) })
+	var all strings.Builder
+	for _, b := range blocks {
+		all.WriteString(strings.TrimSuffix(b.lines, "\n") + "\n")
+	}
+	out := filepath.Join(t.TempDir(), format+".log")
+	write(t, out, all.String())
+	return out
 }
 
 // matchTopic reads the topic of the matches from its beginning: those of rules.
@@ -192,7 +249,7 @@ func sameMatches(t *testing.T, s *system) {
 	for _, m := range live {
 		byRule[m.Rule.Title]++
 	}
-	for _, title := range []string{"列表中的一个 / one of a list", "列表中的数 / a number of a list", "正文 / words", "没有 / what is missing", "端口 / a port", "SSH 暴力破解 / SSH brute force"} {
+	for _, title := range []string{"列表中的一个 / one of a list", "列表中的数 / a number of a list", "正文 / words", "没有 / what is missing", "端口 / a port", "SSH 暴力破解 / SSH brute force", "同一来源在多个单位猜口令 / One source guesses passwords at several units"} {
 		if byRule[title] == 0 {
 			t.Errorf("nothing was found by %s", title)
 		}
