@@ -2,6 +2,7 @@ package match
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"unsafe"
@@ -13,13 +14,13 @@ import (
 
 // Limits of what one goroutine remembers.
 const (
-	latestBits     = 6
-	latestKeys     = 1 << latestBits // values of a slot that are at hand without a look in its map
-	maxCached      = 4096            // values of a slot, and as many older ones
-	maxCachedValue = 64 << 10        // bytes; a longer value is worked out each time
-	maxCachedBytes = 64 << 20        // of all values, after which all is forgotten
-	entryBytes     = 256             // that an entry takes besides its value, roughly
-	maxViews       = 64              // of an entry
+	bucketSize     = 4
+	minBuckets     = 16
+	maxBuckets     = 2048     // of a slot
+	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
+	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
+	entryBytes     = 256      // that an entry takes besides its value, roughly
+	maxViews       = 64       // of an entry
 )
 
 // entry is what a value makes true.
@@ -127,11 +128,15 @@ func (s *state) tryNow(slot, predicate int32) bool {
 	return slices.ContainsFunc(s.slotTexts(int(slot)), s.engine.predicates[predicate].holds)
 }
 
-// cache remembers the entries of one slot's values. What was not used while as
-// many others came as it holds is forgotten.
+// cache remembers the entries of one slot's values: a table of buckets, each of
+// which keeps what was asked for last. It grows when a bucket has to forget.
 type cache struct {
-	young, old map[string]remembered
-	latest     *[latestKeys]remembered // the last of each of some kinds of keys: values come in a row
+	buckets []bucket // as many as a power of two
+}
+
+type bucket struct {
+	tags [bucketSize]uint32 // of the keys' hashes
+	held [bucketSize]remembered
 }
 
 type remembered struct {
@@ -139,36 +144,37 @@ type remembered struct {
 	key string
 }
 
-func (c *cache) get(key []byte) *entry {
-	if c.latest == nil {
-		return nil
-	}
-	last := &c.latest[kindOfKey(key)]
-	if last.entry != nil && last.key == string(key) {
-		return last.entry
-	}
-	r, ok := c.young[string(key)]
-	if !ok {
-		if r, ok = c.old[string(key)]; !ok {
-			return nil
-		}
-		c.keep(r)
-	}
-	*last = r
-	return r.entry
+var seed = maphash.MakeSeed()
+
+// find is the bucket of a key and what it is told by there.
+func (c *cache) find(key []byte) (*bucket, uint32) {
+	h := maphash.Bytes(seed, key)
+	return &c.buckets[h&uint64(len(c.buckets)-1)], uint32(h >> 32)
 }
 
-// kindOfKey is made of a key's length and end, which are at hand.
-func kindOfKey(key []byte) int {
-	h := uint64(len(key))
-	if n := len(key); n >= 8 {
-		h ^= binary.LittleEndian.Uint64(key[n-8:])
-	} else {
-		for _, c := range key {
-			h = h<<8 ^ uint64(c)
+func (c *cache) get(key []byte) *entry {
+	if len(c.buckets) == 0 {
+		return nil
+	}
+	b, tag := c.find(key)
+	for i := range b.tags {
+		if r := &b.held[i]; b.tags[i] == tag && r.key == string(key) && r.entry != nil {
+			if i > 0 {
+				b.put(i, tag, *r)
+			}
+			return b.held[0].entry
 		}
 	}
-	return int(h * 0x9E3779B97F4A7C15 >> (64 - latestBits))
+	return nil
+}
+
+// put sets the first of a bucket's places; what stood there and behind moves up
+// to the given one, which is overwritten.
+func (b *bucket) put(last int, tag uint32, r remembered) {
+	for i := last; i > 0; i-- {
+		b.tags[i], b.held[i] = b.tags[i-1], b.held[i-1]
+	}
+	b.tags[0], b.held[0] = tag, r
 }
 
 // put remembers an entry. It returns how many bytes that takes.
@@ -176,19 +182,29 @@ func (c *cache) put(key []byte, e *entry) int {
 	if len(key) > maxCachedValue {
 		return 0
 	}
-	c.keep(remembered{e, string(key)})
+	if len(c.buckets) == 0 {
+		c.buckets = make([]bucket, minBuckets)
+	}
+	b, tag := c.find(key)
+	if b.held[bucketSize-1].entry != nil && len(c.buckets) < maxBuckets {
+		c.grow()
+		b, tag = c.find(key)
+	}
+	b.put(bucketSize-1, tag, remembered{e, string(key)})
 	return len(key) + entryBytes
 }
 
-func (c *cache) keep(r remembered) {
-	if c.young == nil {
-		c.latest = new([latestKeys]remembered)
-		c.young = map[string]remembered{}
+func (c *cache) grow() {
+	old := c.buckets
+	c.buckets = make([]bucket, 2*len(old))
+	for i := range old {
+		for k := bucketSize - 1; k >= 0; k-- { // the last that was asked for comes last
+			if r := old[i].held[k]; r.entry != nil {
+				b, tag := c.find(bytesOf(r.key))
+				b.put(bucketSize-1, tag, r)
+			}
+		}
 	}
-	if len(c.young) >= maxCached {
-		c.old, c.young = c.young, map[string]remembered{}
-	}
-	c.young[r.key] = r
 }
 
 // valueKind tells apart the forms in which a cache's keys are written.
