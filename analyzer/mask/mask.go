@@ -319,8 +319,10 @@ func (m *Masker) append(dst []byte, c Class, value string) []byte {
 // few; what stands between groups of digits stays.
 func hide(dst []byte, value string, first, last int) []byte {
 	n := 0
-	for i := range len(value) {
-		if isAlnum(value[i]) {
+	for i := 0; i < len(value); i++ {
+		if strings.HasPrefix(value[i:], escapedBlank) {
+			i += len(escapedBlank) - 1
+		} else if isAlnum(value[i]) {
 			n++
 		}
 	}
@@ -328,8 +330,13 @@ func hide(dst []byte, value string, first, last int) []byte {
 		first, last = 0, 0
 	}
 	k := 0
-	for i := range len(value) {
+	for i := 0; i < len(value); i++ {
 		c := value[i]
+		if strings.HasPrefix(value[i:], escapedBlank) {
+			dst = append(dst, escapedBlank...)
+			i += len(escapedBlank) - 1
+			continue
+		}
 		if !isAlnum(c) {
 			if c < utf8.RuneSelf {
 				dst = append(dst, c)

@@ -6,7 +6,7 @@ import (
 )
 
 // Everything that is found by its digits has eleven of them at least, one after
-// the other but for single blanks or hyphens between groups.
+// the other but for single blanks or hyphens, a query's pluses or %20 between groups.
 const fewestDigits = 11
 
 // link marks what may stand in such a chain.
@@ -14,13 +14,13 @@ var link = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
 		t[c] = true
 	}
-	t[' '], t['-'] = true, true
+	t[' '], t['-'], t['+'], t['%'] = true, true, true, true
 	return t
 }()
 
 // findNumbers looks at every eighth place only: a chain of eleven covers four
-// bytes from one of them, and four beside them before or after. Blank, hyphen and
-// digits lie between 0x20 and 0x3f, and letters do not. There is one branch for
+// bytes from one of them, and four beside them before or after. Blank, hyphen, plus, the
+// per cent sign and digits lie between 0x20 and 0x3f, and letters do not. There is one branch for
 // each place, which ordinary text hardly ever takes.
 func (m *Masker) findNumbers(found []Found, s string) []Found {
 	const mask, near = 0xe0e0e0e0e0e0e0e0, 0x2020202020202020
@@ -71,38 +71,87 @@ func chainStart(s string, at int) int {
 	return at
 }
 
-type group struct{ from, to int }
+// group is digits one after the other. clean says that a blank's escape ends before
+// them.
+type group struct {
+	from, to int
+	clean    bool
+}
 
 func (g group) len() int { return g.to - g.from }
 
+// escapedBlank is a blank as addresses write it, whose digits are none of a number's.
+const escapedBlank = "%20"
+
 // findInChain looks at the groups of digits of a chain.
 func (m *Masker) findInChain(found []Found, s string, from, to int) []Found {
-	var last [4]group // the latest three, and the one before them
+	var last groups
+	clean := false
 	for i := from; i < to; {
 		if !isDigit(s[i]) {
-			i++
+			clean = s[i] == '%' && strings.HasPrefix(s[i:to], escapedBlank)
+			if i++; clean {
+				i += len(escapedBlank) - 1
+			}
 			continue
 		}
-		g := group{i, i}
+		g := group{i, i, clean}
 		for g.to < to && isDigit(s[g.to]) {
 			g.to++
 		}
-		i = g.to
-		last[0], last[1], last[2], last[3] = last[1], last[2], last[3], g
+		i, clean = g.to, false
+		last.add(g)
 		if g.len() >= fewestDigits {
 			found = m.contiguous(found, s, g)
-		} else if f, ok := m.separated(s, to, last); ok {
+		} else if last.n > 1 {
+			f, ok := m.separated(s, to, &last)
+			if !ok {
+				continue
+			}
 			found = append(found, f)
-			last = [4]group{} // it is no part of what follows
+			last.n = 0 // it is no part of what follows
 		}
 	}
 	return found
 }
 
+// groups are the latest groups of a chain.
+type groups struct {
+	ring [8]group // as many as the longest shape has, and one before it
+	n    int
+}
+
+func (l *groups) add(g group) {
+	l.ring[l.n%len(l.ring)] = g
+	l.n++
+}
+
+// latest is the latest group, but for so many after it; an empty one is none.
+func (l *groups) latest(after int) group {
+	if after >= l.n {
+		return group{}
+	}
+	return l.ring[(l.n-1-after)%len(l.ring)]
+}
+
+// separator is what stands between each of the last n groups, if it is the same.
+func (l *groups) separator(s string, n int) (separator string, ok bool) {
+	for after := range n - 1 {
+		between := s[l.latest(after+1).to:l.latest(after).from]
+		if after == 0 {
+			separator = between
+		}
+		if between != separator {
+			return "", false
+		}
+	}
+	return separator, len(separator) == 1 || separator == escapedBlank
+}
+
 // contiguous looks at one group of eleven digits or more. Its first digits may
-// belong to an escape, as in %2013800000000.
+// belong to an escape, as in %0a13800000000.
 func (m *Masker) contiguous(found []Found, s string, g group) []Found {
-	if f, ok := m.number(s, g.from, g.to, false); ok {
+	if f, ok := m.number(s, g.from, g.to, g.clean); ok {
 		return append(found, f)
 	}
 	if from, ok := afterEscape(s, g); ok && g.to-from >= fewestDigits {
@@ -244,35 +293,86 @@ func (m *Masker) identity(s string, from, to int, clean bool) (Found, bool) {
 	return Found{}, false
 }
 
-// separated finds numbers written in groups: 138-0000-0000, 410105 19900307 123X.
-func (m *Masker) separated(s string, chain int, last [4]group) (Found, bool) {
-	before, a, b, c := last[0], last[1], last[2], last[3]
-	if a.to == 0 || a.to+1 != b.from || b.to+1 != c.from || s[a.to] != s[b.to] || !begins(s, a.from) || !m.mayBegin(s, a.from, false) {
-		return Found{}, false
+// The groups that people write the numbers in.
+var (
+	phoneShape = []int{3, 4, 4}
+	idShapes   = [][]int{{6, 8, 4}, {6, 6, 6}, {6, 4, 4, 4}, {4, 4, 4, 4, 2}, {3, 3, 4, 4, 4}, {6, 4, 2, 2, 4}}
+	cardShapes = [][]int{{4, 4, 4, 4}, {4, 4, 4, 4, 3}, {6, 10}, {4, 6, 5}}
+)
+
+// separated finds numbers written in groups that a blank, a hyphen or a query's plus
+// or %20 stands between: 138-0000-0000, 410105 20350307 1016, 4101 0520 3503 0710 16.
+func (m *Masker) separated(s string, chain int, last *groups) (Found, bool) {
+	if m.on(Phone) {
+		if separator, _, ok := last.shaped(s, phoneShape, false); ok {
+			a, end := last.latest(2), last.latest(0).to
+			ok := m.beginsGroup(s, a) && isMobile(s[a.from:a.to]) && ends(s, end) && !isForeign(s, a.from, a.from) &&
+				alone(s, last.latest(3), a) && !continued(s, end, chain, separator)
+			return Found{Phone, a.from, end}, ok
+		}
 	}
-	switch {
-	case m.on(Phone) && a.len() == 3 && b.len() == 4 && c.len() == 4:
-		ok := isMobile(s[a.from:a.to]) && ends(s, c.to) && !isForeign(s, a.from, a.from) &&
-			alone(s, before, a) && !continued(s, c.to, chain, s[a.to])
-		return Found{Phone, a.from, c.to}, ok
-	case m.on(ID) && a.len() == 6 && b.len() == 8 && (c.len() == 3 || c.len() == 4):
-		end := c.to
-		if c.len() == 3 && end < len(s) && s[end]|0x20 == 'x' {
-			end++
+	if m.on(ID) {
+		for _, shape := range idShapes {
+			if _, end, ok := last.shaped(s, shape, true); ok {
+				if a := last.latest(len(shape) - 1); m.beginsGroup(s, a) && ends(s, end) && isID(joined(s, last, len(shape), end)) {
+					return Found{ID, a.from, end}, true
+				}
+			}
 		}
-		var digits [18]byte
-		if copy(digits[:], s[a.from:a.to])+copy(digits[6:], s[b.from:b.to])+copy(digits[14:], s[c.from:end]) != 18 {
-			return Found{}, false
+	}
+	if m.on(BankCard) {
+		for _, shape := range cardShapes {
+			if separator, end, ok := last.shaped(s, shape, false); ok {
+				a := last.latest(len(shape) - 1)
+				if m.beginsGroup(s, a) && ends(s, end) && alone(s, last.latest(len(shape)), a) && !continued(s, end, chain, separator) &&
+					isBankCard(joined(s, last, len(shape), end)) {
+					return Found{BankCard, a.from, end}, true
+				}
+			}
 		}
-		return Found{ID, a.from, end}, ends(s, end) && isID(string(digits[:]))
 	}
 	return Found{}, false
+}
+
+// shaped says that the last groups are of the lengths of a shape, with one separator
+// between them, and where they end: an X may be the last digit.
+func (l *groups) shaped(s string, shape []int, x bool) (separator string, end int, ok bool) {
+	g := l.latest(0)
+	end = g.to
+	if n := shape[len(shape)-1]; g.len() != n {
+		if !x || g.len() != n-1 || end == len(s) || s[end]|0x20 != 'x' {
+			return "", 0, false
+		}
+		end++
+	}
+	for after := 1; after < len(shape); after++ {
+		if l.latest(after).len() != shape[len(shape)-1-after] {
+			return "", 0, false
+		}
+	}
+	separator, ok = l.separator(s, len(shape))
+	return separator, end, ok
+}
+
+// joined is the number that the last n groups are, up to an end.
+func joined(s string, l *groups, n, end int) string {
+	digits := make([]byte, 0, 20)
+	for after := n - 1; after > 0; after-- {
+		g := l.latest(after)
+		digits = append(digits, s[g.from:g.to]...)
+	}
+	return string(append(digits, s[l.latest(0).from:end]...))
+}
+
+// beginsGroup says that a number in groups may begin with one.
+func (m *Masker) beginsGroup(s string, g group) bool {
+	return (g.clean || begins(s, g.from)) && m.mayBegin(s, g.from, g.clean)
 }
 
 // alone says that the groups from a on do not go on to the left, as those of a
 // table of numbers do. The prefix of the country may.
 func alone(s string, before, a group) bool {
-	if before.to == 0 || before.to+1 != a.from {
+	if before.to == 0 || s[before.to:a.from] != escapedBlank && before.to+1 != a.from {
 		return true
 	}
 	return before.len() >= fewestDigits || s[before.from:before.to] == "86" || s[before.from:before.to] == "0086"
@@ -280,18 +380,19 @@ func alone(s string, before, a group) bool {
 
 // continued says that a further short group follows, unless another number in
 // groups begins with it.
-func continued(s string, to, chain int, separator byte) bool {
-	if to+1 >= chain || s[to] != separator || !isDigit(s[to+1]) {
+func continued(s string, to, chain int, separator string) bool {
+	rest, ok := strings.CutPrefix(s[to:chain], separator)
+	if !ok || rest == "" || !isDigit(rest[0]) {
 		return false
 	}
-	if rest := s[to+1 : chain]; len(rest) >= len("138-0000-0000") && rest[3] == separator && rest[8] == separator && isMobile(rest) {
+	if k := len(separator); len(rest) >= 11+2*k && rest[3:3+k] == separator && rest[7+k:7+2*k] == separator && isMobile(rest) {
 		return false
 	}
-	n := to + 1
-	for n < chain && isDigit(s[n]) {
+	n := 0
+	for n < len(rest) && isDigit(rest[n]) {
 		n++
 	}
-	return n-to-1 < fewestDigits
+	return n < fewestDigits
 }
 
 // phoneIn is where in the digits a mobile number begins: they are one, or have

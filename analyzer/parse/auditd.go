@@ -21,11 +21,29 @@ func auditRecord(s string) bool {
 	return strings.Contains(s[:min(len(s), 512)], " msg=audit(")
 }
 
+// kernelAudit says whether a message of the kernel's is an audit record, which it
+// writes itself where no audit daemon runs:
+//
+//	audit: type=1400 audit(1735689600.123:77): apparmor="DENIED" operation="open" …
+func kernelAudit(s string) bool {
+	return strings.HasPrefix(s, "type=") && strings.Contains(s[:min(len(s), 64)], " audit(")
+}
+
+// auditTypes are the names of the types that the kernel writes by number: those of
+// linux/audit.h that are about access.
+var auditTypes = map[string]string{
+	"1300": "SYSCALL", "1302": "PATH", "1305": "CONFIG_CHANGE", "1307": "CWD", "1309": "EXECVE", "1320": "EOE", "1325": "NETFILTER_CFG", "1326": "SECCOMP",
+	"1327": "PROCTITLE", "1334": "BPF", "1400": "AVC", "1404": "MAC_STATUS", "1403": "MAC_POLICY_LOAD", "1700": "ANOM_PROMISCUOUS", "1701": "ANOM_ABEND",
+}
+
 // auditd keeps a record's fields under labels., as they are named there, and
 // says the best known of them in the catalogue's names, too. The names that
 // ENRICHED records add (SYSCALL=openat AUID="root") are fields like the others.
 func auditd(ev *schemas.Event, s string) {
-	head, rest, _ := strings.Cut(s, " msg=audit(")
+	head, rest, ok := strings.Cut(s, " msg=audit(")
+	if !ok {
+		head, rest, _ = strings.Cut(s, " audit(")
+	}
 	stamp, rest, ok := strings.Cut(rest, "):")
 	if !ok {
 		return
@@ -41,6 +59,7 @@ func auditd(ev *schemas.Event, s string) {
 	r := auditReader{ev: ev}
 	r.fields(head)
 	r.fields(rest)
+	r.apparmor()
 	if len(r.command) > 0 {
 		ev.SetString(schemas.FieldProcessCommandLine, strings.Join(r.command, " "))
 	}
@@ -50,7 +69,47 @@ type auditReader struct {
 	ev      *schemas.Event
 	kind    string   // type of the record
 	command []string // of EXECVE
+	confine confined
 	keys    int
+}
+
+// confined is what AppArmor says of an access by a program that it confines.
+type confined struct{ verdict, operation, profile, name, family string }
+
+var (
+	confinedFile    = what{"file", "denied", "apparmor_denied", "failure"}
+	confinedNetwork = what{"network", "denied", "apparmor_denied", "failure"}
+	confinedProcess = what{"process", "denied", "apparmor_denied", "failure"}
+	confinedAllowed = what{"process", "allowed", "apparmor_allowed", "success"} // the profile only complains
+	profileChanged  = what{"configuration", "change", "apparmor_profile_changed", ""}
+)
+
+func (r *auditReader) apparmor() {
+	c := &r.confine
+	if c.verdict == "" {
+		return
+	}
+	r.ev.SetString(schemas.FieldRuleName, c.profile)
+	switch {
+	case c.verdict == "STATUS": // name is that of a profile
+		if strings.HasPrefix(c.operation, "profile_") {
+			r.ev.SetString(schemas.FieldRuleName, c.name)
+			profileChanged.set(r.ev)
+		}
+		return
+	case c.verdict == "ALLOWED":
+		confinedAllowed.set(r.ev)
+	case c.verdict != "DENIED":
+	case c.family != "":
+		confinedNetwork.set(r.ev)
+	case strings.HasPrefix(c.name, "/") && c.operation != "exec":
+		confinedFile.set(r.ev)
+	default:
+		confinedProcess.set(r.ev)
+	}
+	if strings.HasPrefix(c.name, "/") {
+		r.ev.SetString(schemas.FieldFilePath, c.name)
+	}
 }
 
 // fields reads key=value, the value in quotes or not; msg='…' holds more of
@@ -105,7 +164,21 @@ func (r *auditReader) field(key, value string, quoted bool) {
 	}
 	label(r.ev, "labels."+key, value)
 	switch key {
+	case "apparmor":
+		r.confine.verdict = value
+	case "operation":
+		r.confine.operation = value
+	case "profile":
+		r.confine.profile = value
+	case "family":
+		r.confine.family = value
+	case "pid":
+		setWhole(r.ev, schemas.FieldProcessPID, value)
 	case "type":
+		if name, ok := auditTypes[value]; ok {
+			value = name
+			label(r.ev, "labels.type", name)
+		}
 		r.kind = value
 		r.ev.SetString(schemas.FieldEventAction, lower(value))
 	case "node":
@@ -117,7 +190,11 @@ func (r *auditReader) field(key, value string, quoted bool) {
 	case "cwd":
 		r.ev.SetString(schemas.FieldProcessWorkingDirectory, value)
 	case "name":
-		r.ev.SetString(schemas.FieldFilePath, value)
+		if r.confine.verdict != "" {
+			r.confine.name = value
+		} else {
+			r.ev.SetString(schemas.FieldFilePath, value)
+		}
 	case "acct":
 		r.ev.SetString(schemas.FieldUserName, value)
 	case "addr":

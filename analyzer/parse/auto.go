@@ -13,6 +13,8 @@ func recognise(ev *schemas.Event, line string, trace *Explanation) string {
 	switch {
 	case line[0] == '{':
 		return recogniseJSON(line, trace)
+	case line[0] == '<' && eventXML(line):
+		return "windows"
 	case strings.Contains(ev.Preamble, "#fields"):
 		return "zeek-tsv"
 	case strings.Contains(ev.Preamble, "#Software: Microsoft Internet Information Services"):

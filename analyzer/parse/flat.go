@@ -18,7 +18,8 @@ import (
 // that is there. The first two must be times; the rest may be something else.
 //
 // Where a shipper has wrapped a line of a log (Filebeat, Vector, Fluent Bit and
-// others), the line is recognised and parsed, and the event is what it says.
+// others), the line is recognised and parsed, and the event is what it says. So is
+// a Windows event in XML, under any key.
 func parseJSON(ev *schemas.Event, line string, trace *Explanation) error {
 	r := flatReaders.Get().(*flatReader)
 	defer r.release()
@@ -76,6 +77,10 @@ func (r *flatReader) visit(path []byte, v *jsonValue) {
 		}
 	}
 	if r.wrapped && v.kind == jsonString && r.shipper(string(path), v.text) {
+		return
+	}
+	if v.kind == jsonString && eventXML(v.text) { // under whatever key an agent has it
+		r.raw, r.whole, r.wrapped = v.text, true, true
 		return
 	}
 	if r.access {

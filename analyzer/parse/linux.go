@@ -327,6 +327,10 @@ func kernel(ev *schemas.Event, s string) {
 			s = rest
 		}
 	}
+	if record := strings.TrimPrefix(s, "audit: "); kernelAudit(record) {
+		auditd(ev, record)
+		return
+	}
 	switch {
 	case strings.Contains(s, "IN=") && strings.Contains(s, " SRC=") && strings.Contains(s, " DST="):
 		netfilter(ev, s)

@@ -83,7 +83,7 @@ func init() {
 		{"zeek-json", "Zeek 日志，JSON；内置流量传感器也用此格式", "Zeek logs, JSON; the built-in packet sensor writes it too", parseZeekJSON, nil, false},
 		{"suricata", "Suricata EVE JSON", "Suricata EVE JSON", parseSuricata, nil, false},
 		{"flow", "网络流（NetFlow、IPFIX、sFlow），采集器的 flow 输入所写", "Flows (NetFlow, IPFIX, sFlow), as the collector's flow input writes them", parseFlow, nil, false},
-		{"windows", "Windows 事件，平铺 JSON", "Windows events, flat JSON", parseWindows, nil, true},
+		{"windows", "Windows 事件，JSON 或 XML", "Windows events, JSON or XML", parseWindows, nil, true},
 		{"json", "其它 JSON，字段名即 ECS 名", "Other JSON, keys being ECS names", nil, parseJSON, true},
 	}
 	for i := range formats {

@@ -74,14 +74,17 @@ func syslogLine(ev *schemas.Event, line string, d *device, trace *Explanation) e
 }
 
 // record reads a message that is a record of JSON, as NXLog sends Windows's events
-// by syslog and others those of Zeek and Suricata. What the header says of a
+// by syslog and others those of Zeek and Suricata, or a Windows event in XML. What the header says of a
 // program is the sender's then, not the record's.
 func (h *header) record(ev *schemas.Event) {
 	text := strings.TrimPrefix(noSpaces(h.message), "@cee: ")
-	if !strings.HasPrefix(text, "{") {
-		return
+	var parse func(ev *schemas.Event, line string) error
+	switch {
+	case strings.HasPrefix(text, "{"):
+		parse = embedded[recogniseJSON(text, nil)]
+	case eventXML(text):
+		parse = parseWindows
 	}
-	parse := embedded[recogniseJSON(text, nil)]
 	if parse == nil {
 		return
 	}
@@ -463,7 +466,7 @@ func (h *header) timestamp(s string, received time.Time) (rest string, err error
 	}
 	t, n, err := bsd(starred, received)
 	if n == 0 && err == nil {
-		t, n, err = iso(starred, received.Location())
+		t, n, err = isoNamed(starred, received.Location())
 	}
 	if err != nil {
 		return "", fmt.Errorf("time %q: %w", clip(s[:min(len(s), 32)]), err)

@@ -156,6 +156,19 @@ func iso(s string, loc *time.Location) (t time.Time, n int, err error) {
 	return t, n + z, err
 }
 
+// isoNamed is iso with a zone by name behind it or not.
+func isoNamed(s string, local *time.Location) (t time.Time, n int, err error) {
+	t, n, err = iso(s, local)
+	if n == 0 || err != nil {
+		return t, n, err
+	}
+	loc, z := zoneWord(s[n:], local)
+	if z > 0 && loc != local {
+		t, _, err = iso(s, loc)
+	}
+	return t, n + z, err
+}
+
 // zoneAfter is zone for what follows a time; behind a space only what has the
 // minutes is one, as "-05 degrees" is none.
 func zoneAfter(s string) (offset, n int, err error) {
@@ -269,7 +282,14 @@ func bsd(s string, received time.Time) (t time.Time, n int, err error) {
 	if i += k; err != nil {
 		return t, i, err
 	}
-	i += c.bsdYear(s[i:])
+	if y := c.bsdYear(s[i:]); y > 0 {
+		if i += y; k == 0 {
+			if loc, k, err = c.bsdZone(s[i:], received.Location()); err != nil {
+				return t, i + k, err
+			}
+			i += k
+		}
+	}
 	if c.year != 0 {
 		t, err = c.local(loc)
 		return t, i, err
@@ -362,28 +382,66 @@ func (c *civil) bsdYear(s string) int {
 	return 5
 }
 
-// bsdZone reads an offset or a name behind the clock. China's own names, and
+// bsdZone reads an offset or a zone's name behind the clock. China's own names, and
 // those that mean several zones, are the device's zone, as where there is none.
 func (c *civil) bsdZone(s string, local *time.Location) (loc *time.Location, n int, err error) {
-	if len(s) < 2 || s[0] == ':' || s[0] == ' ' && (s[1] < 'A' || s[1] > 'Z') && s[1] != '+' && s[1] != '-' {
+	if len(s) < 2 || s[0] == ':' || s[0] == ' ' && (s[1] < 'A' || s[1] > 'Z') && s[1] != '+' && s[1] != '-' { // names begin with a capital
 		return local, 0, nil // as nearly always
 	}
 	offset, n, err := zoneAfter(s)
 	if n > 0 || err != nil {
 		return fixed(offset), n, err
 	}
-	n = 1
-	for n < len(s) && s[n] >= 'A' && s[n] <= 'Z' {
-		n++
+	if loc, n = zoneWord(s, local); n > 0 {
+		return loc, n, nil
 	}
-	hours, known := zoneNames[s[1:n]]
-	if s[0] != ' ' || !known || n < len(s) && s[n] != ' ' && s[n] != ':' {
-		return local, 0, nil
+	return local, 0, nil
+}
+
+// zoneWord reads the name of a zone behind a blank, with an offset from it or not:
+// " UTC", " CST", " UTC+8", " GMT+08:00". A name that is not known is one where a
+// whole offset follows it: " Beijing+08:00".
+func zoneWord(s string, local *time.Location) (loc *time.Location, n int) {
+	if len(s) < 4 || s[0] != ' ' || (s[1]|0x20)-'a' > 25 {
+		return local, 0
 	}
-	if hours == ownZone {
-		return local, n, nil
+	n = zoneName(s)
+	name := s[1:n]
+	hours, known := zoneNames[name]
+	offset, d := 0, 0
+	if n < len(s) && (s[n] == '+' || s[n] == '-') {
+		offset, d = offsetFrom(s[n:])
 	}
-	return fixed(hours * 3600), n, nil
+	end := n + d
+	if end < len(s) && s[end] != ' ' && s[end] != ':' {
+		return local, 0
+	}
+	switch {
+	case known && d > 0 && hours == ownZone && (offset == 8*3600 || offset == -8*3600): // POSIX's CST-8 is China's too
+		return fixed(8 * 3600), end
+	case known && d > 0, !known && d == len("+08:00") && s[n] == '+':
+		return fixed(offset), end
+	case !known || d > 0:
+		return local, 0
+	case hours == ownZone:
+		return local, end
+	}
+	return fixed(hours * 3600), end
+}
+
+// offsetFrom reads +8, +08, +0800 or +08:00, in seconds; n is 0 where it is none.
+func offsetFrom(s string) (offset, n int) {
+	if h, d := number(s[1:]); d == 1 {
+		if offset = int(h) * 3600; s[0] == '-' {
+			offset = -offset
+		}
+		return offset, 2
+	}
+	offset, n, err := zone(s)
+	if err != nil || offset > 14*3600 || offset < -14*3600 {
+		return 0, 0
+	}
+	return offset, n
 }
 
 const ownZone = 99

@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 	"strings"
@@ -12,7 +13,8 @@ import (
 
 // parseWindows reads a Windows event as one JSON object: flat, as most tools
 // write it (NXLog, Logstash, hayabusa), or nested as winlogbeat does, or with
-// EventData as JSON in a string (Azure). Every key is kept as logged under
+// EventData as JSON in a string (Azure); or as XML, as Windows renders it (wevtutil,
+// NXLog's to_xml, Windows Event Forwarding), which comes to the same fields. Every key is kept as logged under
 // winlog.event_data., since Sigma's rules name those; keys that are names of the
 // catalogue keep their names. What winlogbeat says beside the event's own data is
 // kept under labels.
@@ -20,6 +22,12 @@ func parseWindows(ev *schemas.Event, line string) error {
 	r := windowsReaders.Get().(*windowsReader)
 	defer r.release()
 	r.ev = ev
+	if eventXML(line) {
+		if err := r.xml.walk(line, r); err != nil {
+			return err
+		}
+		return r.end()
+	}
 	r.beat = ofWinlogbeat(line)
 	if err := r.walker.walk(line, r); err != nil {
 		return err
@@ -160,6 +168,7 @@ var windowsPrefixes = [...]string{"winlog.event_data.", "Event.EventData.", "Eve
 type windowsReader struct {
 	ev     *schemas.Event
 	walker jsonWalker
+	xml    xmlWalker
 	data   names
 	labels names
 	beat   bool // winlogbeat wrote it
@@ -173,6 +182,7 @@ var windowsReaders = sync.Pool{New: func() any {
 func (r *windowsReader) release() {
 	r.ev, r.values, r.beat = nil, [wKeys]string{}, false
 	r.walker.forget()
+	r.xml = xmlWalker{path: r.xml.path[:0]}
 	windowsReaders.Put(r)
 }
 
@@ -185,6 +195,10 @@ func (r *windowsReader) visit(path []byte, v *jsonValue) {
 	if !known {
 		if r.beat {
 			data = &r.labels
+		}
+		if rendered, ok := bytes.CutPrefix(path, renderingInfo); ok { // in the words of the host's language
+			r.rendered(rendered, v)
+			return
 		}
 		for _, prefix := range windowsPrefixes {
 			if len(path) > len(prefix) && string(path[:len(prefix)]) == prefix {
@@ -208,6 +222,21 @@ func (r *windowsReader) visit(path []byte, v *jsonValue) {
 		return
 	}
 	keep(r.ev, data.of(path), v)
+}
+
+// renderingInfo holds what an event's numbers mean, in words, where whoever forwards
+// the event has looked them up.
+var renderingInfo = []byte("Event.RenderingInfo.")
+
+func (r *windowsReader) rendered(path []byte, v *jsonValue) {
+	if string(path) == "Message" && v.kind == jsonString {
+		r.values[wMessage] = v.text
+		return
+	}
+	name := r.labels.of(path)
+	again := *v
+	again.many = v.many || !r.ev.Lookup(name).IsNone()
+	keep(r.ev, name, &again)
 }
 
 // get is a key's value; Windows writes "-" where it has none.

@@ -1,6 +1,9 @@
 package parse
 
 import (
+	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +16,9 @@ func TestWindowsShippers(t *testing.T) {
 	f := func(line, at, action, outcome, user, source string) {
 		t.Helper()
 		for _, format := range []string{"windows", "auto"} {
+			if format == "windows" && line[0] == '<' && line[1] != 'E' && line[1] != '?' {
+				continue // in a syslog header
+			}
 			ev := sampleEvent(format, line)
 			if err := Parse(ev); err != nil {
 				t.Errorf("%s: %v: %.120s", format, err, line)
@@ -48,4 +54,83 @@ func TestWindowsShippers(t *testing.T) {
 		"2026-12-10T05:55:46.1Z", "process_created", "success", "alice", "")
 	f(`{"@timestamp":"2026-12-10T05:55:47.123Z","event":{"code":"4732","provider":"Microsoft-Windows-Security-Auditing"},"winlog":{"channel":"Security","event_id":4732,"computer_name":"DC1","keywords":["审核成功"],"event_data":{"TargetUserName":"Administrators","MemberName":"CN=bob","SubjectUserName":"admin"}}}`,
 		"2026-12-10T05:55:47.123Z", "group_member_added", "success", "admin", "")
+
+	const xml = `<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider Name='Microsoft-Windows-Security-Auditing' Guid='{54849625-5478-4994-a5ba-3e3b0328c30d}'/><EventID>4625</EventID><Version>0</Version><Level>0</Level><Task>12544</Task><Opcode>0</Opcode><Keywords>0x8010000000000000</Keywords><TimeCreated SystemTime='2026-12-10T05:55:48.1234567Z'/><EventRecordID>128</EventRecordID><Correlation/><Execution ProcessID='588' ThreadID='632'/><Channel>Security</Channel><Computer>DC1.example.edu.cn</Computer><Security/></System><EventData><Data Name='TargetUserName'>a&amp;b</Data><Data Name='LogonType'>3</Data><Data Name='IpAddress'>203.0.113.99</Data><Data Name='SubjectUserName'>-</Data><Data Name='ProcessName'></Data></EventData></Event>`
+	failed := func(line string) {
+		t.Helper()
+		f(line, "2026-12-10T05:55:48.1234567Z", "logon", "failure", "a&b", "203.0.113.99")
+	}
+	failed(xml)
+	failed("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n" + strings.ReplaceAll(xml, "><", ">\r\n  <"))
+	failed(strings.ReplaceAll(xml, "'", `"`))
+	failed("<13>Dec 10 13:55:48 dc1 Microsoft-Windows-Security-Auditing[588]: " + xml)
+	failed("<13>1 2026-12-10T13:55:48+08:00 dc1 Security 588 - - " + xml)
+	failed("<13>1 2026-12-10T13:55:48+08:00 dc1 Security 588 - - " + strings.ReplaceAll(xml, "><", ">\n<"))
+	quoted, err := json.Marshal(xml)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrapped := range []string{
+		`{"@timestamp":"2026-12-10T05:55:49Z","@version":"1","message":%s,"host":"dc1"}`,
+		`{"message":%s,"source_type":"file","timestamp":"2026-12-10T05:55:49Z","host":"dc1"}`,
+		`{"System":%s,"Message":"An account failed to log on."}`, // Fluent Bit, render_event_as_xml
+		`{"raw_event":%s}`, `{"EventXML":%s,"Hostname":"dc1"}`,
+	} {
+		ev := sampleEvent("auto", fmt.Sprintf(wrapped, quoted))
+		if err := Parse(ev); err != nil || ev.Str(schemas.FieldEventAction) != "logon" || ev.Str(schemas.FieldUserName) != "a&b" || ev.Str(schemas.FieldEventDataset) != "windows.security" {
+			t.Errorf("%v: %s\n%s", err, wrapped, ev.AppendJSON(nil))
+		}
+	}
+}
+
+// TestWindowsXML: what a Windows event in XML holds besides is kept by its name, and
+// what is no event says where.
+func TestWindowsXML(t *testing.T) {
+	event := func(inner string) string {
+		return `<Event><System><EventID Qualifiers="0">400</EventID><TimeCreated SystemTime="2026-12-10T05:55:50Z"/><Channel>Windows PowerShell</Channel><Computer>PC7</Computer></System>` + inner + `</Event>`
+	}
+	f := func(inner, name, want string) {
+		t.Helper()
+		ev := sampleEvent("auto", event(inner))
+		if err := Parse(ev); err != nil {
+			t.Errorf("%s: %v", inner, err)
+			return
+		}
+		got := ev.Lookup(name).Text()
+		if id, ok := schemas.LookupField(name); ok {
+			got = ev.Get(id.ID).Text()
+		}
+		if got != want {
+			t.Errorf("%s: %s is %q, want %q", inner, name, got, want)
+		}
+	}
+	f(`<EventData><Data>one</Data><Data>two &lt;2&gt;&#13;&#x4e2d;</Data></EventData>`, "winlog.event_data.Data", "one, two <2>\r中")
+	f(`<EventData><Data Name="ScriptBlockText"><![CDATA[if ($a -lt 1 -and <b>) {}]]></Data></EventData>`, "winlog.event_data.ScriptBlockText", "if ($a -lt 1 -and <b>) {}")
+	f(`<EventData><Data Name="A">x<!-- no -->y</Data></EventData>`, "winlog.event_data.A", "xy")
+	f(`<EventData><Binary>00ff</Binary></EventData>`, "winlog.event_data.Binary", "00ff")
+	f(`<UserData><E:EventXML xmlns:E="urn:x"><Param1>p</Param1></E:EventXML></UserData>`, "winlog.event_data.EventXML.Param1", "p")
+	f(`<RenderingInfo Culture="zh-CN"><Message>引擎状态更改。</Message><Level>信息</Level><Keywords><Keyword>经典</Keyword><Keyword>二</Keyword></Keywords></RenderingInfo>`, "message", "引擎状态更改。")
+	f(`<RenderingInfo Culture="zh-CN"><Level>信息</Level></RenderingInfo>`, "labels.Level", "信息")
+	f(`<RenderingInfo><Keywords><Keyword>经典</Keyword><Keyword>二</Keyword></Keywords></RenderingInfo>`, "labels.Keywords.Keyword", "经典, 二")
+	f(``, "winlog.computer_name", "PC7")
+
+	refused := func(line, why string) {
+		t.Helper()
+		err := Parse(sampleEvent("windows", line))
+		if err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%.200s: %v, want %q", line, err, why)
+		}
+	}
+	whole := event("")
+	refused(whole[:len(whole)-1], "ends too early")
+	refused(whole[:60], "ends too early")
+	refused(whole+whole, "follows the event")
+	refused(event("<a></b>"), "another element than a ends")
+	refused(event("<a x=1/>"), "unexpected")
+	refused(event("<a>&nbsp;</a>"), "entity")
+	refused(event("<a>&#0;</a>"), "entity")
+	refused(`<Event><System/></Event>`, "no EventID")
+	refused(event(strings.Repeat("<a>", 40)), "nested deeper")
+	refused(event(strings.Repeat("<a/>", 1100)), "more than 1024 elements")
+	refused(event("<a>"+strings.Repeat("x<!---->", 300)+"</a>"), "pieces")
 }

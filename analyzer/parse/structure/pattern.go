@@ -84,6 +84,7 @@ type op struct {
 	name     string // of a capture; "" keeps nothing
 	stops    []string
 	toEnd    bool // a capture may end at the end of the text
+	port     bool // an address's port follows, after a colon
 	parts    [][]op
 }
 
@@ -237,6 +238,7 @@ func settle(ops []op, after follow) error {
 				}
 				o.stops, o.toEnd = after.stops, after.end
 			}
+			o.port = o.class == ip && i+2 < len(ops) && ops[i+1].kind == literal && ops[i+1].lit == ":" && ops[i+2].kind == capture && ops[i+2].class == port
 			if o.class == rest && (len(after.stops) > 0 || after.other) {
 				return fmt.Errorf("%%{rest:%s} is not the end", o.name)
 			}
@@ -382,6 +384,8 @@ func (o *op) take(s string, i int) (from, to, next int, ok bool) {
 			return 0, 0, 0, false
 		}
 		return i + 1, i + 1 + n, i + n + 2, true
+	case ip:
+		return o.address(s, i)
 	default:
 		end += scan(o.class, s[i:])
 		if end == i {
@@ -389,6 +393,21 @@ func (o *op) take(s string, i int) (from, to, next int, ok bool) {
 		}
 	}
 	return i, end, end, true
+}
+
+// address takes an address, in brackets or not. What stands after the last colon
+// of an IPv6 address without brackets is its port where the pattern asks for one.
+func (o *op) address(s string, i int) (from, to, next int, ok bool) {
+	if i < len(s) && s[i] == '[' {
+		n := scanIP(s[i+1:])
+		end := i + 1 + n
+		return i + 1, end, end + 1, n > 0 && end < len(s) && s[end] == ']'
+	}
+	n := scanIP(s[i:])
+	if last := strings.LastIndexByte(s[i:i+n], ':'); o.port && last > 0 {
+		n = last
+	}
+	return i, i + n, i + n, n > 0
 }
 
 // until is where an open capture that begins at i ends, or -1.

@@ -13,7 +13,8 @@ import (
 //
 // Octet counting is "LENGTH SP MESSAGE" with a message that begins with "<", or
 // with anything once the connection has used octet counting before. Everything
-// else ends at a newline.
+// else ends at a newline, or at a NUL that another message's priority follows, as
+// some firewalls end their messages.
 type framer struct {
 	maxLine int
 	// grow asks for more memory than base for a message and is asked again for
@@ -123,18 +124,46 @@ func (f *framer) octetHeader(b []byte) (length, head int, ok bool) {
 }
 
 func (f *framer) untilNewline(b []byte) bool {
-	end := bytes.IndexByte(b[f.scanned:], '\n')
+	end, next := endOfLine(b, f.scanned)
 	if end >= 0 {
-		end += f.scanned
 		f.scanned = 0
-		f.add(trimCR(b[:end]), end+1)
+		f.add(trimCR(b[:end]), next)
 		return true
 	}
-	f.scanned = len(b)
+	f.scanned = next
 	if len(b) < cap(f.buf) {
 		return false
 	}
 	return f.needs(0, -1)
+}
+
+// endOfLine is where a line ends, of which so many bytes are known, and where the
+// next begins. Where it does not end, end is -1, and next says how many bytes are
+// known now.
+func endOfLine(b []byte, known int) (end, next int) {
+	end = bytes.IndexByte(b[known:], '\n')
+	line := b
+	if end >= 0 {
+		end += known
+		line = b[:end]
+	}
+	for at := known; ; at++ {
+		n := bytes.IndexByte(line[at:], 0)
+		if n < 0 {
+			break
+		}
+		at += n
+		if end < 0 && at+2 >= len(b) { // what follows it must tell
+			return -1, at
+		}
+		if at+2 < len(line) && line[at+1] == '<' && line[at+2]-'0' <= 9 {
+			return at, at + 1
+		}
+	}
+	if end < 0 {
+		return -1, len(b)
+	}
+	return end, end + 1
 }
 
 func trimCR(b []byte) []byte { return bytes.TrimSuffix(b, []byte("\r")) }

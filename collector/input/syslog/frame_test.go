@@ -72,6 +72,9 @@ func TestFraming(t *testing.T) {
 	f("12345678901 <1>a\n", "12345678901 <1>a")
 	f("123", "123")
 	f("10 <1>a", "<1>a !4 of 10 bytes: the connection ended")
+	f("<1>a\x00<2>b\x00<3>c\x00", "<1>a", "<2>b", "<3>c\x00")
+	f("<1>a\x00<b\x00\x00<2>c\n4 <3>d", "<1>a\x00<b\x00", "<2>c", "<3>d")
+	f("<1>a\x00\n<2>b\x00<", "<1>a\x00", "<2>b\x00<")
 	f("\xff\x00\xfe\n<1>\n", "\xff\x00\xfe", "<1>")
 	f("x"+strings.Repeat("y", 1000)+"\n<1>a\n", "x"+strings.Repeat("y", 1000)+" !message of 1001 bytes: longer than 1000", "<1>a")
 }
