@@ -48,7 +48,7 @@ func (r *reader) correlation(n *yaml.Node) *Correlation {
 		case "aliases":
 			c.Aliases = r.aliases(value)
 		default:
-			r.fail(at, "correlation: unknown key %q", key)
+			r.fail(at, "correlation: unknown key %q; there are type, rules, group-by, timespan, condition, aliases and generate", key)
 		}
 	})
 	switch {
@@ -131,7 +131,7 @@ func (r *reader) condition(c *Correlation, n *yaml.Node) {
 		case "percentile":
 			c.Percentile = r.percentile(c.Type, value)
 		default:
-			r.fail(at, "correlation: condition: unknown key %q", key)
+			r.fail(at, "correlation: condition: unknown key %q; there are gt, gte, lt, lte, eq, neq, field and percentile", key)
 		}
 	})
 	countsValues := c.Type == schemas.ValueCount || c.Type.IsNumeric()

@@ -38,10 +38,18 @@ func LoadDir(name string) ([]*Rule, []*Error) {
 	if err != nil {
 		return nil, []*Error{{File: name, Line: 1, Reason: err.Error()}}
 	}
+	dir, root := name, "."
 	if !info.IsDir() {
-		return Load(os.DirFS(filepath.Dir(name)), filepath.Base(name), filepath.Dir(name)+"/")
+		dir, root = filepath.Dir(name), filepath.Base(name)
 	}
-	return Load(os.DirFS(name), ".", filepath.Clean(name)+"/")
+	if !info.IsDir() && !isRuleFile(name) {
+		return nil, []*Error{{File: name, Line: 1, Reason: "not read: a file of rules ends in .yml or .yaml"}}
+	}
+	rs, errs := Load(os.DirFS(dir), root, filepath.Clean(dir)+"/")
+	if len(rs)+len(errs) == 0 { // which looks as if all were well
+		errs = append(errs, &Error{File: name, Line: 1, Reason: "no rule is there, in no file that ends in .yml or .yaml"})
+	}
+	return rs, errs
 }
 
 // Load reads every .yml and .yaml file of a tree, but for hidden ones. Files are
@@ -65,7 +73,7 @@ func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 			}
 			return nil
 		}
-		if ext := path.Ext(name); d.IsDir() || ext != ".yml" && ext != ".yaml" {
+		if d.IsDir() || !isRuleFile(name) {
 			return nil
 		}
 		data, err := readBounded(fsys, name)
@@ -91,11 +99,19 @@ func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 	return rs, errs
 }
 
+func isRuleFile(name string) bool {
+	ext := path.Ext(name)
+	return ext == ".yml" || ext == ".yaml"
+}
+
 // readBounded reads no file that Parse would refuse for its size.
 func readBounded(fsys fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe would be waited for, a device may have no end
+		return nil, fmt.Errorf("%s is no regular file", name)
 	}
 	if info.Size() > MaxFileBytes {
 		return nil, fmt.Errorf("%d bytes, more than the %d that a rule file may have", info.Size(), MaxFileBytes)

@@ -22,6 +22,7 @@ import (
 const (
 	MaxFileBytes = 1 << 20
 	MaxDocuments = 1000
+	MaxTimespan  = 10 * 366 * 24 * time.Hour // sums of times stay within 64 bits of nanoseconds
 )
 
 // Parse reads a file of one or more YAML documents. A broken document costs
@@ -43,7 +44,8 @@ func Parse(file string, data []byte) ([]*Rule, []*Error) {
 			err = fmt.Errorf("more than %d documents", MaxDocuments)
 		}
 		if err != nil { // the decoder cannot find the next document after it
-			return rs, append(errs, &Error{File: file, Line: yamlErrorLine(err), Reason: err.Error()})
+			line := yamlErrorLine(err)
+			return rs, append(errs, &Error{File: file, Line: line, Reason: err.Error() + yamlHint(err, data, line)})
 		}
 		if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
 			continue
@@ -66,6 +68,23 @@ func yamlErrorLine(err error) int {
 		}
 	}
 	return 1
+}
+
+// yamlHint says what is behind the usual mistakes, which YAML names by what it
+// was about to read. The line it gives may be the one after.
+func yamlHint(err error, data []byte, line int) string {
+	if strings.Contains(err.Error(), "UTF-8") {
+		return "; save the file as UTF-8"
+	}
+	lines := bytes.Split(data, []byte("\n"))
+	near := bytes.Join(lines[min(max(0, line-2), len(lines)):min(line, len(lines))], []byte("\n"))
+	switch {
+	case bytes.Contains(near, []byte("：")):
+		return "; “：” is an input method's, “: ” is meant"
+	case strings.Contains(err.Error(), "cannot start any token") && bytes.Contains(near, []byte("\t")):
+		return "; indent by blanks, not by tabs"
+	}
+	return ""
 }
 
 // reader collects the first error of a document, so that reading it is a list
@@ -216,7 +235,7 @@ func (r *reader) search(d *Detection, key string, at, value *yaml.Node) {
 	case "timeframe":
 		r.fail(at, "detection: timeframe (Sigma 1's aggregation) is not supported; write a correlation")
 	default:
-		d.Selections = append(d.Selections, Selection{Name: key, Node: value})
+		d.Selections = append(d.Selections, Selection{Name: key, Node: value, Line: at.Line})
 	}
 }
 
@@ -260,7 +279,7 @@ func (r *reader) related(n *yaml.Node) []Related {
 			case "type":
 				one.Type = r.oneOf(value, "derived", "obsolete", "merged", "renamed", "similar")
 			default:
-				r.fail(at, "related: unknown key %q", key)
+				r.fail(at, "related: unknown key %q; there are id and type", key)
 			}
 		})
 		if one.Rule == "" || one.Type == "" {
@@ -286,7 +305,7 @@ func (r *reader) alerting(n *yaml.Node) Alerting {
 		case "quiet":
 			a.Quiet = r.timespan(value)
 		default:
-			r.fail(at, "fengsui: unknown key %q", key)
+			r.fail(at, "fengsui: unknown key %q; there are group and quiet", key)
 		}
 	})
 	return a
@@ -306,6 +325,10 @@ func (r *reader) timespan(n *yaml.Node) time.Duration {
 		r.fail(n, "%q: %v", n.Value, err)
 	}
 	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
+	if time.Duration(count) > MaxTimespan/unit {
+		r.fail(n, "%q is longer than %dd", n.Value, MaxTimespan/(24*time.Hour))
+		return 0
+	}
 	return time.Duration(count) * unit
 }
 

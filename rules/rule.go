@@ -91,6 +91,7 @@ type Related struct {
 type Selection struct {
 	Name string
 	Node *yaml.Node
+	Line int // of the name
 }
 
 // Condition is the text that combines selections.

@@ -2,7 +2,10 @@ package rules
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -48,7 +51,7 @@ generate: true
 		{
 			File: "a.yml", Line: 2, ID: "b1", Name: "base_rule", Title: "base", Level: schemas.Low, Tags: []string{"attack.t1110"},
 			LogSource: LogSource{Product: "linux", Service: "sshd", Line: 7},
-			Detection: &Detection{Selections: []Selection{{Name: "two"}, {Name: "one"}}, Conditions: []Condition{{"one and two", 11}}},
+			Detection: &Detection{Selections: []Selection{{Name: "two", Line: 9}, {Name: "one", Line: 10}}, Conditions: []Condition{{"one and two", 11}}},
 			Alerting:  Alerting{Group: []string{"host.name"}, Quiet: 2 * time.Hour},
 		},
 		{
@@ -137,6 +140,10 @@ func TestParseErrors(t *testing.T) {
 	f("title: t\nid: r\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s, timeframe: 5m}\n", "a.yml:4: rule r: detection: timeframe (Sigma 1's aggregation) is not supported; write a correlation")
 	f(corr, "a.yml:4: rule r: correlation: condition is missing")
 	f("a: [\n", "a.yml:1: yaml: line 1: did not find expected node content")
+	// The usual mistakes are told as what they are.
+	f("title：t\nid: r\n", "a.yml:2: yaml: line 2: mapping values are not allowed in this context; “：” is an input method's, “: ” is meant")
+	f("title: t\nlogsource:\n\tproduct: x\n", "a.yml:3: yaml: line 3: found character that cannot start any token; indent by blanks, not by tabs")
+	f("title: \xb9\xe6\xd4\xf2\n", "a.yml:1: yaml: invalid leading UTF-8 octet; save the file as UTF-8") // GB18030
 	f(strings.Repeat("#", MaxFileBytes+1), "a.yml:1: 1048577 bytes, more than the 1048576 that a rule file may have")
 }
 
@@ -249,4 +256,27 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is asked for by name and is no rule must not look as if all were well.
+func TestLoadNothing(t *testing.T) {
+	f := func(name, want string) {
+		t.Helper()
+		rs, errs := LoadDir(name)
+		if len(rs) != 0 || len(errs) != 1 || errs[0].Reason != want {
+			t.Errorf("%s: %d rules and %v, want %s", name, len(rs), errs, want)
+		}
+	}
+	dir := t.TempDir()
+	f(dir, "no rule is there, in no file that ends in .yml or .yaml")
+	text := filepath.Join(dir, "rule.txt")
+	if err := os.WriteFile(text, []byte("title: t\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(text, "not read: a file of rules ends in .yml or .yaml")
+	// Nobody writes into the pipe: to open it would be to wait for ever.
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.yml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(dir, "reading: pipe.yml is no regular file")
 }

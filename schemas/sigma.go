@@ -45,6 +45,25 @@ func LookupSigma(product, category, service string) (*SigmaSource, bool) {
 	return s, ok
 }
 
+// NearSigma is the log source that one which is not known was most likely meant
+// for: by a slip or two, or by a category that is a service; nil if there is none.
+func NearSigma(product, category, service string) *SigmaSource {
+	if s, ok := LookupSigma(product, service, category); ok {
+		return s
+	}
+	asked := product + "/" + category + "/" + service
+	var best *SigmaSource
+	bestDistance := min(3, len(asked)/3)
+	for _, s := range sigmaSources {
+		name := s.Product + "/" + s.Category + "/" + s.Service
+		d := editDistance(asked, name)
+		if d < bestDistance || d == bestDistance && best != nil && name < best.Product+"/"+best.Category+"/"+best.Service {
+			best, bestDistance = s, d
+		}
+	}
+	return best
+}
+
 // SigmaSources are all log sources known, in no order.
 func SigmaSources() []*SigmaSource {
 	all := make([]*SigmaSource, 0, len(sigmaSources))

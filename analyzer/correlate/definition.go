@@ -11,9 +11,6 @@ import (
 	"fengsui/schemas"
 )
 
-// maxTimespan keeps sums of times within what 64 bits of nanoseconds hold.
-const maxTimespan = 10 * 366 * 24 * time.Hour
-
 // definition is a correlation made ready for counting.
 type definition struct {
 	*schemas.Correlation
@@ -55,7 +52,7 @@ type comparison struct {
 // define refuses what no rule of ours can say: the topic may hold anything.
 func define(c *schemas.Correlation, lateness time.Duration) (*definition, error) {
 	d := &definition{Correlation: c, span: int64(c.Timespan), keep: int64(c.Timespan + lateness)}
-	if c.Timespan <= 0 || c.Timespan > maxTimespan {
+	if c.Timespan <= 0 || c.Timespan > rules.MaxTimespan {
 		return nil, fmt.Errorf("a timespan of %s", c.Timespan)
 	}
 	if len(c.Rules) == 0 || len(c.Rules) > rules.MaxBaseRules {

@@ -2,7 +2,6 @@ package match
 
 import (
 	"fmt"
-	"path"
 	"strings"
 )
 
@@ -30,6 +29,14 @@ func parseCondition(text string, names []string, selections map[string]*node) (*
 		text = strings.ReplaceAll(text, sep, " "+sep+" ")
 	}
 	c := &condition{tokens: strings.Fields(text), names: names, selections: selections}
+	n, err := c.whole()
+	if err != nil && strings.ContainsAny(text, "（）｜") {
+		err = fmt.Errorf("%w; （ ） ｜ are an input method's, ( ) | are meant", err)
+	}
+	return n, err
+}
+
+func (c *condition) whole() (*node, error) {
 	n, err := c.or()
 	if err != nil {
 		return nil, err
@@ -114,7 +121,16 @@ func (c *condition) primary() (*node, error) {
 	if s := c.selections[t]; s != nil {
 		return s, nil
 	}
-	return nil, fmt.Errorf("condition: no selection is named %q", t)
+	return nil, fmt.Errorf("condition: no selection is named %q, only %s", t, c.known())
+}
+
+// known are the selections' names, for people.
+func (c *condition) known() string {
+	const enough = 8
+	if len(c.names) > enough {
+		return strings.Join(c.names[:enough], ", ") + ", …"
+	}
+	return strings.Join(c.names, ", ")
 }
 
 // quantity reads what follows "1 of" and "all of".
@@ -128,7 +144,7 @@ func (c *condition) quantity(count string) (*node, error) {
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("condition: %s of %s: no selection has such a name", count, what)
+		return nil, fmt.Errorf("condition: %s of %s: no selection has such a name, there are only %s", count, what, c.known())
 	}
 	switch strings.ToLower(count) {
 	case "1", "any":
@@ -145,9 +161,17 @@ func (c *condition) chosen(what, name string) bool {
 	if strings.EqualFold(what, "them") {
 		return !strings.HasPrefix(name, "_")
 	}
-	if strings.ContainsAny(what, `?[\`) { // only * is a wildcard here
-		return what == name
+	return starMatch(what, name)
+}
+
+// starMatch says whether the name fits a pattern in which * alone is a wildcard.
+func starMatch(what, name string) bool {
+	var p pattern
+	for i, part := range strings.Split(what, "*") {
+		if i > 0 {
+			p = append(p, elem{kind: many})
+		}
+		p = append(p, literal(part)...)
 	}
-	ok, err := path.Match(what, name)
-	return err == nil && ok
+	return p.normal().match(name)
 }

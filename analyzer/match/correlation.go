@@ -182,7 +182,7 @@ func (l *linker) waysTo(r *rules.Rule, done *link) []way {
 			}
 			known[base.ID], known[base.Name] = true, true
 		} else {
-			l.fail(r, ref.Line, "it refers to %q, which is no rule that is loaded", ref.Rule)
+			l.fail(r, ref.Line, "it refers to %q, which is no rule that is loaded%s", ref.Rule, l.titled(ref.Rule))
 			return nil
 		}
 		known[ref.Rule] = true
@@ -219,6 +219,16 @@ func (l *linker) waysTo(r *rules.Rule, done *link) []way {
 		}
 	}
 	return ways
+}
+
+// titled says whose title a reference is, which refers to nothing.
+func (l *linker) titled(title string) string {
+	for _, d := range l.rules {
+		if d.Rule.Title == title {
+			return fmt.Sprintf("; that is a title: its id is %s", d.Rule.ID)
+		}
+	}
+	return ""
 }
 
 // fields are names of group-by or of the condition as fields of the detection's
@@ -372,7 +382,7 @@ func (c *counted) fill(m *schemas.Match, ev *schemas.Event) {
 		m.Group = make([]schemas.GroupValue, len(c.group))
 	}
 	for i, f := range c.group { // a missing value is a group of its own
-		m.Group[i] = schemas.GroupValue{Field: f.name, Value: cut(firstText(ev, f.fields), maxValue)}
+		m.Group[i] = schemas.GroupValue{Field: f.name, Value: distinctText(firstText(ev, f.fields))}
 	}
 	switch {
 	case c.def.Type == schemas.ValueCount:

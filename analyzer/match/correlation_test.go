@@ -194,3 +194,31 @@ func TestMatchIsSelfContained(t *testing.T) {
 		}
 	}
 }
+
+// Two values are two groups, however long they are and however late they differ.
+func TestLongGroups(t *testing.T) {
+	e, problems := Compile(parseRules(t, `title: t
+id: r1
+name: base
+logsource: {product: fengsui}
+detection: {s: {url.path|startswith: /}, condition: s}
+fengsui: {group: [url.path]}
+---
+title: c
+id: c
+correlation: {type: event_count, rules: [base], group-by: [url.path], timespan: 1m, condition: {gte: 2}, generate: true}
+`), Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	groups := map[string]bool{}
+	for _, end := range []string{"a", "b"} {
+		e.Match(event(t, `{"url.path":"/`+strings.Repeat("x", 2*maxValue)+end+`"}`), func(h Hit) {
+			m := h.ToMatch(event(t, `{"url.path":"/`+strings.Repeat("x", 2*maxValue)+end+`"}`))
+			groups[m.Rule.ID+m.Group[0].Value] = true
+		})
+	}
+	if len(groups) != 4 {
+		t.Errorf("two paths are %d groups of two rules, want 4", len(groups))
+	}
+}

@@ -132,7 +132,11 @@ func (b *builder) fail(r *rules.Rule, line int, format string, args ...any) {
 func (b *builder) detection(r *rules.Rule) {
 	source, ok := schemas.LookupSigma(r.LogSource.Product, r.LogSource.Category, r.LogSource.Service)
 	if !ok {
-		b.fail(r, r.LogSource.Line, "log source %s is not mapped", r.LogSource)
+		hint := ""
+		if near := schemas.NearSigma(r.LogSource.Product, r.LogSource.Category, r.LogSource.Service); near != nil {
+			hint = fmt.Sprintf("; did you mean %s?", rules.LogSource{Product: near.Product, Category: near.Category, Service: near.Service})
+		}
+		b.fail(r, r.LogSource.Line, "log source %s is not mapped%s", r.LogSource, hint)
 		return
 	}
 	tree := b.read(r, source)

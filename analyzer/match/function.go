@@ -93,6 +93,21 @@ func (f function) check(want string) error {
 	return nil
 }
 
+// sameForm writes a number that check let pass as the function makes it: 8 for 08.
+func (f function) sameForm(want string) string {
+	if _, most := f.numbers(); most == 0 {
+		return want
+	}
+	x, err := strconv.ParseFloat(want, 64)
+	if err != nil { // cannot happen: check reads it, too
+		return want
+	}
+	if x == math.Trunc(x) {
+		return strconv.FormatInt(int64(x), 10)
+	}
+	return strconv.FormatFloat(x, 'g', -1, 64)
+}
+
 // appendOf appends what the function makes of the text, and says whether it
 // makes anything of it. Times are in the zone given.
 func (f function) appendOf(dst []byte, text string, zone *time.Location) ([]byte, bool) {

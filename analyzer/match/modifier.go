@@ -75,9 +75,21 @@ func (r *reader) modify(it *item, mod string) error {
 			return []pattern{literal(utf16Text(text, mod))}, err
 		})
 	default:
+		if meant := slips[strings.ToLower(mod)]; meant != "" {
+			return fmt.Errorf("modifier %s is none of Sigma 2.1; did you mean %s?", mod, meant)
+		}
+		if small := strings.ToLower(mod); small != mod && r.modify(&item{}, small) == nil {
+			return fmt.Errorf("modifier %s is none of Sigma 2.1; did you mean %s?", mod, small)
+		}
 		return fmt.Errorf("modifier %s is none of Sigma 2.1", mod)
 	}
 	return nil
+}
+
+// slips are other languages' names of modifiers.
+var slips = map[string]string{
+	"regex": "re", "regexp": "re", "contain": "contains", "startwith": "startswith", "starts_with": "startswith", "beginswith": "startswith",
+	"endwith": "endswith", "ends_with": "endswith", "not": "neq", "ne": "neq", "subnet": "cidr", "network": "cidr", "nocase": "re|i", "ge": "gte", "le": "lte",
 }
 
 // become makes the item one that takes its values as they are.
@@ -107,8 +119,7 @@ func (it *item) each(f func(pattern) ([]pattern, error)) error {
 	var out []value
 	for _, v := range it.values {
 		if v.null {
-			out = append(out, v)
-			continue
+			return fmt.Errorf("null has no text that a modifier could change; is an item of the list blank?")
 		}
 		ps, err := f(v.text)
 		if err != nil {
@@ -199,8 +210,12 @@ func windash(p pattern) ([]pattern, error) {
 	for _, e := range p {
 		from := 0
 		for i := 0; e.kind == lit && i < len(e.text); i++ {
-			flag := (e.text[i] == '-' || e.text[i] == '/') && (i == 0 || !word(e.text[i-1])) && i+1 < len(e.text) && word(e.text[i+1])
-			if !flag {
+			dash := slices.IndexFunc(dashes, func(d elem) bool { return strings.HasPrefix(e.text[i:], d.text) })
+			if dash < 0 {
+				continue
+			}
+			end := i + len(dashes[dash].text)
+			if i > 0 && word(e.text[i-1]) || end == len(e.text) || !word(e.text[end]) {
 				continue
 			}
 			if err := extend(elem{lit, e.text[from:i]}); err != nil {
@@ -209,7 +224,7 @@ func windash(p pattern) ([]pattern, error) {
 			if err := extend(dashes...); err != nil {
 				return nil, err
 			}
-			from = i + 1
+			from = end
 		}
 		rest := e
 		if e.kind == lit {

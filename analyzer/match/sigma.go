@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -74,7 +75,17 @@ func (r *reader) tree(d *rules.Detection) *node {
 		}
 		alternatives = append(alternatives, n)
 	}
-	return or(alternatives...)
+	tree := or(alternatives...)
+	for _, s := range d.Selections {
+		if !tree.has(selections[s.Name]) {
+			r.warn(s.Line, "the condition does not use %q", s.Name)
+		}
+	}
+	return tree
+}
+
+func (n *node) has(other *node) bool {
+	return n == other || slices.ContainsFunc(n.kids, func(k *node) bool { return k.has(other) })
 }
 
 // search reads one search of the detection: an expression or a selection.
@@ -182,8 +193,10 @@ const (
 type value struct {
 	from int // place among the rule's values: modifiers make several of one
 	null bool
-	raw  string  // as the rule has it
+	raw  string  // as the rule has it; a number as events have it
 	text pattern // what modifiers made of it
+
+	written string // of a number that no modifier changed, as the rule has it: 1.0, 0x16, 007
 }
 
 // item reads one field with its modifiers and values; an empty name searches
@@ -205,8 +218,12 @@ func (r *reader) item(line int, key string, nodes []*yaml.Node) *node {
 			return nil
 		}
 		v := value{from: len(it.values), null: n.Tag == "!!null", raw: scalarText(n)}
-		v.text = parsePattern(v.raw)
-		if n.Tag != "!!str" { // a number has no wildcards
+		switch n.Tag {
+		case "!!str":
+			v.text = parsePattern(v.raw)
+		case "!!int", "!!float": // a number has no wildcards
+			v.text, v.written = literal(n.Value), n.Value
+		default:
 			v.text = literal(v.raw)
 		}
 		it.values = append(it.values, v)
@@ -227,6 +244,11 @@ func (r *reader) item(line int, key string, nodes []*yaml.Node) *node {
 	if err != nil {
 		r.fail(line, "%s: %v", key, err)
 		return nil
+	}
+	for _, v := range nodes {
+		if v = rules.Resolve(v); v.Tag == "!!null" && v.Value == "" {
+			r.warn(v.Line, "%s: nothing is written here, which asks for events without the field; write null if that is meant", key)
+		}
 	}
 	return n
 }
@@ -357,12 +379,21 @@ func (r *reader) tests(it *item, field []string) ([][]*node, error) {
 				add(o)
 				continue
 			}
-			if o == opIs && it.fn == asIs {
-				*want = r.sameForm(it.line, field, *want)
+			switch {
+			case o != opIs:
+				add(o, *want)
+			case it.fn != asIs:
+				add(o, it.fn.sameForm(v.raw))
+			default:
+				for _, w := range v.forms(typeOf(field)) {
+					add(o, r.sameForm(it.line, field, w))
+				}
 			}
-			add(o, *want)
 		case reItem:
 			re := v.raw
+			if v.written != "" {
+				re = v.written
+			}
 			if it.flags != "" {
 				re = "(?" + it.flags + ")" + re
 			}
@@ -417,11 +448,42 @@ func (r *reader) tests(it *item, field []string) ([][]*node, error) {
 	return out, nil
 }
 
+// forms are the texts that a value stands for in a field of the type. A number
+// may stand in a text as the rule writes it (a version 1.0, a status 0xC000006D, a
+// student's number 007) or as numbers are written.
+func (v *value) forms(kind schemas.Type) []string {
+	plain, _ := v.text.plain()
+	if v.written == "" || v.written == v.raw {
+		return []string{plain}
+	}
+	if kind == schemas.Long || kind == schemas.Double {
+		return []string{v.raw}
+	}
+	return []string{v.written, v.raw}
+}
+
+// typeOf is the type of the fields if they have one in common.
+func typeOf(field []string) (kind schemas.Type) {
+	for _, name := range field {
+		f, ok := schemas.LookupField(name)
+		if !ok || kind != "" && f.Type != kind {
+			return ""
+		}
+		kind = f.Type
+	}
+	return kind
+}
+
+var lookAround = regexp.MustCompile(`\(\?<?[=!]`)
+
 // check says whether the text can be wanted by the op.
 func (o op) check(want string) error {
 	switch o {
 	case opRe, opWordRe:
 		if _, err := regexp.Compile(want); err != nil {
+			if lookAround.MatchString(want) {
+				return fmt.Errorf("look-around is not supported (expressions are RE2's): %w", err)
+			}
 			return fmt.Errorf("not a regular expression of RE2: %w", err)
 		}
 	case opCIDR:
@@ -429,7 +491,7 @@ func (o op) check(want string) error {
 			return fmt.Errorf("not a network: %q", want)
 		}
 	case opGt, opGte, opLt, opLte:
-		if _, err := strconv.ParseFloat(want, 64); err != nil {
+		if x, err := strconv.ParseFloat(want, 64); err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
 			return fmt.Errorf("not a number: %q", want)
 		}
 	}
@@ -439,20 +501,15 @@ func (o op) check(want string) error {
 // sameForm writes a text as events of the field's type hold it: an address may
 // be written in many ways. A text that no value of the type can be is warned of.
 func (r *reader) sameForm(line int, field []string, want string) string {
-	var kind schemas.Type
-	for _, name := range field {
-		f, ok := schemas.LookupField(name)
-		if !ok || kind != "" && f.Type != kind {
-			return want
-		}
-		kind = f.Type
-	}
-	ok := true
+	kind, ok, hint := typeOf(field), true, ""
 	switch kind {
 	case schemas.IP:
 		a, err := netip.ParseAddr(want)
 		if ok = err == nil; ok {
 			return schemas.Addr(a).Str()
+		}
+		if _, err := netip.ParsePrefix(want); err == nil {
+			hint = "; a network needs the modifier cidr"
 		}
 	case schemas.Long:
 		n, err := strconv.ParseInt(want, 10, 64)
@@ -461,7 +518,7 @@ func (r *reader) sameForm(line int, field []string, want string) string {
 		ok = strings.EqualFold(want, "true") || strings.EqualFold(want, "false")
 	}
 	if !ok {
-		r.warn(line, "%s holds values of type %s, and never %q", field[0], kind, want)
+		r.warn(line, "%s holds values of type %s, and never %q%s", field[0], kind, want, hint)
 	}
 	return want
 }

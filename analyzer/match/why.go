@@ -229,7 +229,7 @@ func (r *CompiledRule) groupOf(ev *schemas.Event) []schemas.GroupValue {
 	var out []schemas.GroupValue
 	for _, f := range fields {
 		if v := firstText(ev, f.fields); v != "" || named {
-			out = append(out, schemas.GroupValue{Field: f.name, Value: cut(v, maxValue)})
+			out = append(out, schemas.GroupValue{Field: f.name, Value: distinctText(v)})
 		}
 	}
 	if len(out) == 0 && !named && ev.Source != "" {

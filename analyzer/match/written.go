@@ -36,7 +36,7 @@ var privateNets = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100
 
 // expression reads an expression. Its problems name the line within the text.
 func (r *reader) expression(n *yaml.Node) *node {
-	w := &writer{reader: r, text: n.Value}
+	w := &writer{reader: r, text: n.Value, first: n.Line}
 	tree, err := w.parse()
 	var out *node
 	if err == nil {
@@ -56,7 +56,8 @@ func (r *reader) expression(n *yaml.Node) *node {
 // writer reads one expression.
 type writer struct {
 	*reader
-	text string
+	text  string
+	first int // line that it begins at
 }
 
 func (w *writer) parse() (ast.Node, error) {
@@ -251,8 +252,12 @@ func (w *writer) tested(o op, cased bool, of operand, want ...string) (*node, er
 				return nil, err
 			}
 		}
-		if o == opIs && of.fn == asIs {
-			want[i] = w.sameForm(w.rule.Line, of.field, want[i])
+		switch {
+		case o != opIs:
+		case of.fn == asIs:
+			want[i] = w.sameForm(w.first, of.field, want[i])
+		default:
+			want[i] = of.fn.sameForm(want[i])
 		}
 	}
 	t := w.test(o, of, want...)
@@ -360,7 +365,7 @@ func (w *writer) fields(n ast.Node) ([]string, error) {
 		if err != nil {
 			return nil, w.at(n, err)
 		}
-		w.meant(w.rule.Line, name)
+		w.meant(w.first, name)
 		out = append(out, fields...)
 	}
 	return out, nil

@@ -123,6 +123,7 @@ func TestWritten(t *testing.T) {
 	f(`hour() in 8..18 and weekday() <= 5`, `{"@timestamp":"2025-03-03T04:00:00Z"}`, true)
 	f(`weekday() == 7`, `{"@timestamp":"2025-03-01T17:00:00Z"}`, true) // already Sunday
 	f(`year(tls.server.not_after) < 2024`, `{"tls.server.not_after":"2023-06-01T00:00:00Z"}`, true)
+	f(`hour() == "08"`, `{"@timestamp":"2025-03-01T00:30:00Z"}`, true)
 	f(`hour() >= 0`, `{}`, false)
 
 	// Lists of the configuration.

@@ -166,14 +166,18 @@ func walk(dir string, unread func(string, error), f func(path string)) {
 
 // readFile reads a file, and no more of it than shows that it is too large.
 func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // looked at before it is opened: to open a pipe is to wait for its writer
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, cmp.Or(err, fmt.Errorf("%s is no regular file", path))
-	}
 	return io.ReadAll(io.LimitReader(f, max(rules.MaxFileBytes, tuning.MaxFileBytes)+1))
 }
 

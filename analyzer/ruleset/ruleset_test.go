@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -301,6 +302,14 @@ func TestBroken(t *testing.T) {
 	if h.set.Reload() {
 		t.Error("nothing has changed, and it was compiled again")
 	}
+	// A pipe into which nobody writes holds nothing up.
+	if err := syscall.Mkfifo(h.path("rules/pipe.yml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.write("rules/a.yml", rule("test-a", "alma"))
+	h.set.Reload()
+	h.is("beside a pipe", 0, map[string]string{"alma": "test-a"})
+	h.remove("rules/pipe.yml")
 	// Two files that need one another.
 	base := strings.Replace(rule("test-base", "carl"), "id: test-base", "id: test-base\nname: base", 1)
 	many := "title: many\nid: test-many\ncorrelation: {type: event_count, rules: [base], group-by: [user.name], timespan: 1m, condition: {gte: 5}}\n"

@@ -29,11 +29,15 @@ func TestDir(name string, opt match.Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	dir, root := name, "."
 	if !info.IsDir() {
-		dir := filepath.Dir(name)
-		return TestFS(os.DirFS(dir), filepath.Base(name), dir+"/", opt), nil
+		dir, root = filepath.Dir(name), filepath.Base(name)
 	}
-	return TestFS(os.DirFS(name), ".", filepath.Clean(name)+"/", opt), nil
+	report := TestFS(os.DirFS(dir), root, filepath.Clean(dir)+"/", opt)
+	if report.Files == 0 && len(report.Failures) == 0 {
+		return report, fmt.Errorf("%s: no rule is there, in no file that ends in .yml or .yaml", name)
+	}
+	return report, nil
 }
 
 // TestFS runs the samples beside every rule of a tree, which rules.Load reads.

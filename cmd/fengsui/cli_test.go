@@ -266,6 +266,20 @@ filter: {rules: [sshd_login_failed], scanner: {source.ip: 10.9.9.9}, condition: 
 	if out, code = cli(t, "", "rules", "match", "--rules", filepath.Join(dir, "none"), "--events", events); code != 1 || !strings.Contains(out.err, "no such file") {
 		t.Errorf("match without rules: %d %s%s", code, out.out, out.err)
 	}
+	empty := t.TempDir()
+	for _, args := range [][]string{{"match", "--events", events, "--rules", empty}, {"bench", "--events", events, "--rules", empty}, {"check", empty}} {
+		if out, code = cli(t, "", append([]string{"rules"}, args...)...); code != 3 {
+			t.Errorf("%s of a folder without rules: %d %s%s", args[0], code, out.out, out.err)
+		}
+	}
+	if out, code = cli(t, "", "rules", "test", empty); code != 1 || !strings.Contains(out.err, "no rule is there") {
+		t.Errorf("test of a folder without rules: %d %s%s", code, out.out, out.err)
+	}
+	long := filepath.Join(dir, "long.jsonl")
+	write(t, long, "{}\n"+strings.Repeat("x", maxLine+1)+"\n")
+	if out, code = cli(t, "", "rules", "match", "--events", long, "--rules", dir); code != 1 || !strings.Contains(out.err, "long.jsonl: line 2 is longer than 16 MiB") {
+		t.Errorf("match of a line without end: %d %s%s", code, out.out, out.err)
+	}
 	out, code = cli(t, "", "rules", "bench", "--json", "--rules", dir, "--events", events, "--format", "windows")
 	if m := jsonLines(t, out.out); code != 0 || len(m) != 1 || m[0]["rules"] != 1.0 {
 		t.Errorf("bench: %d %s%s", code, out.out, out.err)

@@ -175,10 +175,24 @@ func (f *eventFlags) open() (io.ReadCloser, parse.Parser, error) {
 	return r, parser, err
 }
 
+// maxLine is the longest line of a file of events, in bytes.
+const maxLine = 16 << 20
+
 func scanLines(r io.Reader) *bufio.Scanner {
 	sc := bufio.NewScanner(r)
-	sc.Buffer(make([]byte, 64<<10), 16<<20)
+	sc.Buffer(make([]byte, 64<<10), maxLine)
 	return sc
+}
+
+// readError says where a file of events could not be read on.
+func readError(name string, line int, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("reading %s: line %d is longer than %d MiB", name, line, maxLine>>20)
+	}
+	return fmt.Errorf("reading %s: line %d: %w", name, line, err)
 }
 
 // matchLine is one line of `fengsui rules match`.
@@ -240,11 +254,14 @@ whether their conditions are met, rules test and rules backtest say.`,
 					fmt.Fprintln(cmd.ErrOrStderr(), p.String())
 				}
 			}
+			if len(engine.Rules()) == 0 { // no match would look as if nothing were there
+				return findingError{errors.New("there is no rule that can be used")}
+			}
 			enricher, err := enricherOf(cmd, flags)
 			if err != nil {
 				return err
 			}
-			return matchFile(cmd, r, parser, enricher, engine, countedBy)
+			return matchFile(cmd, f.events, r, parser, enricher, engine, countedBy)
 		},
 	}
 	f.add(cmd)
@@ -268,13 +285,14 @@ func enricherOf(cmd *cobra.Command, flags *globalFlags) (*enrich.Enricher, error
 	return e, nil
 }
 
-func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, enricher *enrich.Enricher, engine *match.Engine, countedBy map[string][]string) error {
+func matchFile(cmd *cobra.Command, name string, r io.Reader, parser parse.Parser, enricher *enrich.Enricher, engine *match.Engine, countedBy map[string][]string) error {
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	enc := json.NewEncoder(w)
 	lines := scanLines(r)
 	var ev schemas.Event
 	var writeErr error
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		ev.Reset()
 		ev.Original, ev.Received = lines.Text(), time.Now()
 		if err := parser(&ev); err != nil {
@@ -289,7 +307,7 @@ func matchFile(cmd *cobra.Command, r io.Reader, parser parse.Parser, enricher *e
 			}
 		})
 	}
-	return errors.Join(writeErr, lines.Err(), w.Flush())
+	return errors.Join(writeErr, readError(name, n, lines.Err()), w.Flush())
 }
 
 func newRulesBench(flags *globalFlags) *cobra.Command {
@@ -312,13 +330,16 @@ func newRulesBench(flags *globalFlags) *cobra.Command {
 			for sc.Scan() {
 				lines = append(lines, append([]byte(nil), sc.Bytes()...))
 			}
-			if err := sc.Err(); err != nil {
-				return fmt.Errorf("reading %s: %w", f.events, err)
+			if err := readError(f.events, len(lines)+1, sc.Err()); err != nil {
+				return err
 			}
 			if cpus > 0 {
 				runtime.GOMAXPROCS(cpus)
 			}
-			rs, _ := readRules(f.rules)
+			rs, problems := readRules(f.rules)
+			if len(rs) == 0 {
+				return findingError{fmt.Errorf("there is no rule to measure: %v", problems)}
+			}
 			bench := match.Bench{Rules: rs, Lines: lines, Parse: parser, Passes: passes, Workers: cpus}
 			if f.format == "windows" {
 				bench.Layout = parse.Windows()

@@ -296,7 +296,12 @@ func (p *parser) span(n *yaml.Node) time.Duration {
 		return 0
 	}
 	count, _ := strconv.Atoi(m[1]) // at most seven digits
-	return time.Duration(count) * map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
+	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
+	if time.Duration(count) > rules.MaxTimespan/unit {
+		p.fail(n, "%q is longer than %dd", n.Value, rules.MaxTimespan/(24*time.Hour))
+		return 0
+	}
+	return time.Duration(count) * unit
 }
 
 func (p *parser) number(n *yaml.Node) int {

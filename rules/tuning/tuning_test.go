@@ -59,6 +59,7 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	const good = "- {rule: a, who: li, why: x}\n"
+	f("throttle: [{rule: a, at_most: 3, per: 200000d, who: w, why: y}]", `a.yml:1: "200000d" is longer than 3660d`, 0)
 	f("exceptions:\n"+good+"- {rule: a, why: x}\n"+good, "a.yml:3: exception: who is missing", 2)
 	f("exceptions:\n"+good+"- {rule: a, who: x}\n", "a.yml:3: exception: why is missing", 1)
 	f("exceptions:\n- {who: li, why: x}\n", "a.yml:2: exception: it names no rule", 0)
