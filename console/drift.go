@@ -93,7 +93,7 @@ type DriftDecided struct {
 func (c *Console) postDriftDecision(ctx context.Context, in *driftDecisionInput) (*bodyOf[DriftDecided], error) {
 	v := viewerOf(ctx)
 	if v.Role == registry.RoleAuditor {
-		return nil, problem(http.StatusForbidden, codeForbidden, "an auditor changes nothing")
+		return nil, auditing()
 	}
 	d, p := c.drift(ctx, in.Body.ID)
 	if p != nil {

@@ -33,7 +33,7 @@ func (in *MomentInput) moment(now time.Time) (time.Time, *Problem) {
 	}
 	at, err := time.Parse(time.RFC3339, in.At)
 	if err != nil {
-		return at, problem(http.StatusUnprocessableEntity, codeInvalid, "at: write a time such as 2026-09-01T08:00:00+08:00, or an age such as 30m, 12h or 7d")
+		return at, mistake("at", "应为时间（如 2026-09-01T08:00:00+08:00）或多久以前（如 30m、12h、7d）", "write a time such as 2026-09-01T08:00:00+08:00, or an age such as 30m, 12h or 7d").problem()
 	}
 	return at, nil
 }

@@ -58,6 +58,9 @@ func mistakesIn(body reflect.Type, err error) Mistakes {
 	if m := missing.FindStringSubmatch(d.Message); m != nil {
 		return Mistakes{{fieldOf(body, append(path, m[1])), "缺少", "is missing"}}
 	}
+	if absent.MatchString(d.Message) {
+		return Mistakes{{fieldOf(body, path), "缺少", "is missing"}}
+	}
 	return Mistakes{{fieldOf(body, path), inChinese(d.Message), d.Message}}
 }
 
@@ -201,6 +204,9 @@ func noPrefix(text string) (zh, en string) {
 
 // missing is what huma says of a field that is not there.
 var missing = worded(strings.Replace(validation.MsgExpectedRequiredProperty, "%s", "%v", 1))
+
+// absent is what huma says of a parameter that is not there, and has no name for.
+var absent = worded("required %s parameter is missing")
 
 // inChinese is what huma says of a value, in Chinese.
 func inChinese(said string) string {

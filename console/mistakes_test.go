@@ -48,6 +48,12 @@ func TestMistypedValues(t *testing.T) {
 		f(root, "PUT", path, with(of, name, value), name, zh, en)
 	}
 
+	// What is asked for in the address.
+	f(root, "GET", "asset", nil, "key", "缺少", "is missing")
+	f(root, "GET", "graph?depth=1", nil, "around", "缺少", "is missing")
+	f(root, "GET", "graph?around=unit/c1&at=x", nil, "at", "应为时间", "write a time such as")
+	f(root, "GET", "whitelist?within=x", nil, "within", "应为多久以内", "write a time such as 30d")
+
 	// Address blocks.
 	put("networks", network, "prefix", "300.0.0.0/24", `"300.0.0.0/24" 不是网段：300.0.0.0 不是地址`, "300.0.0.0 is no address")
 	put("networks", network, "prefix", "192.0.2.0/33", "前缀长度应在 0 至 32 之间", "not 0 to 32")

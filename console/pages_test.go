@@ -636,7 +636,7 @@ func TestRegistryForms(t *testing.T) {
 	}
 	press(t, ctx, "#networks tbody tr.ant-table-row", "192.0.2.0/24")
 	press(t, ctx, ".ant-drawer-open button", "修改")
-	says(t, ctx, `document.querySelector(".ant-modal #prefix").disabled + document.querySelector(".ant-modal #exclude").value`, "true192.0.2.7")
+	says(t, ctx, `document.querySelector(".ant-modal #prefix")?.disabled + document.querySelector(".ant-modal #exclude")?.value`, "true192.0.2.7")
 	fill("#rate", "500", "#name", "实验楼")
 	send()
 	closed()

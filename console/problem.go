@@ -86,6 +86,11 @@ func forbidden(err error) *Problem {
 	return p
 }
 
+// auditing is that an auditor only looks.
+func auditing() *Problem {
+	return forbidden(mistake("", "审计员不作修改", "an auditor changes nothing"))
+}
+
 // Error implements error.
 func (p *Problem) Error() string { return p.Detail }
 

@@ -320,7 +320,7 @@ type askInput struct {
 func (c *Console) postRequest(ctx context.Context, in *askInput) (*bodyOf[registry.Request], error) {
 	v := viewerOf(ctx)
 	if v.Role == registry.RoleAuditor {
-		return nil, problem(http.StatusForbidden, codeForbidden, "an auditor changes nothing")
+		return nil, auditing()
 	}
 	content := &registry.Content{Whitelist: []schemas.WhitelistEntry{in.Body.Entry}}
 	if err := registry.Check(content); err != nil { // what is mistyped is nobody's
@@ -372,7 +372,7 @@ func (c *Console) postDecision(ctx context.Context, in *decideInput) (*bodyOf[re
 func within(s string) (time.Duration, *Problem) {
 	d, err := config.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return 0, problem(http.StatusUnprocessableEntity, codeInvalid, "within: write a time such as 30d")
+		return 0, mistake("within", "应为多久以内（如 30d）", "write a time such as 30d").problem()
 	}
 	return d, nil
 }

@@ -185,7 +185,7 @@ func (c *Console) authorise(hc huma.Context, next func(huma.Context)) {
 	case v.OneTime && need != forOneTime:
 		p = problem(http.StatusForbidden, codeOneTime, "change the one-time password first")
 	case need == forAdmins && v.Role != registry.RoleAdmin:
-		p = problem(http.StatusForbidden, codeForbidden, "only an administrator may do this")
+		p = forbidden(mistake("", "仅管理员可以", "only an administrator may do this"))
 	}
 	if p != nil {
 		_ = huma.WriteErr(c.api, hc, p.Status, p.Detail, p) // huma has said so itself

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,29 +22,55 @@ const maxAccepted = 366 * 24 * time.Hour
 // decides nothing, and to accept is for administrators. No decision closes a drift:
 // the analyzer does, when it is seen no more.
 func (r *Registry) DecideDrift(ctx context.Context, by User, d *schemas.Drift, work schemas.DriftWork) (*schemas.DriftDecision, error) {
-	decision := &schemas.DriftDecision{Drift: d.ID, Unit: d.Unit, DriftWork: work}
-	decision.By, decision.At, decision.Note, decision.Assignee = by.Name, now(), strings.TrimSpace(work.Note), strings.TrimSpace(work.Assignee)
-	if err := checkDecision(by, d, decision); err != nil {
-		return nil, fmt.Errorf("deciding about a drift: %w", err)
+	decision, err := decisionOf(by, d, work)
+	if err == nil {
+		err = r.write(ctx, func(ctx context.Context, tx bun.Tx) error { return putDecision(ctx, tx, by, decision) })
 	}
-	err := r.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		parent, err := unitsOf(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if by.Unit != "" && !below(parent, d.Unit, by.Unit) {
-			return classified{bad("", "the unit is not one of yours", "不是您的单位或其下属"), ErrForbidden}
-		}
-		rec, err := (&stored{Decision: decision}).record()
-		if err != nil {
-			return err
-		}
-		return put(ctx, tx, by.Name, []record{rec})
-	})
 	if err != nil {
 		return nil, fmt.Errorf("deciding about a drift: %w", err)
 	}
 	return decision, nil
+}
+
+// decisionOf is what a user wants to decide, once it is one that they may make.
+func decisionOf(by User, d *schemas.Drift, work schemas.DriftWork) (*schemas.DriftDecision, error) {
+	decision := &schemas.DriftDecision{Drift: d.ID, Unit: d.Unit, DriftWork: work}
+	decision.By, decision.At, decision.Note, decision.Assignee = by.Name, now(), strings.TrimSpace(work.Note), strings.TrimSpace(work.Assignee)
+	return decision, checkDecision(by, d, decision)
+}
+
+// putDecision writes a decision over the one before. Its time is later than that
+// one's, whoever has come first and whatever the clocks say: the analyzer takes the
+// latest.
+func putDecision(ctx context.Context, tx bun.Tx, by User, decision *schemas.DriftDecision) error {
+	parent, err := unitsOf(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if by.Unit != "" && !below(parent, decision.Unit, by.Unit) {
+		return classified{bad("", "the unit is not one of yours", "不是您的单位或其下属"), ErrForbidden}
+	}
+	rec, err := (&stored{Decision: decision}).record()
+	if err != nil {
+		return err
+	}
+	there, err := valuesOf(ctx, tx, []string{rec.key})
+	if err != nil {
+		return err
+	}
+	if text := there[rec.key]; text != "" {
+		var before stored
+		if err := json.Unmarshal([]byte(text), &before); err != nil || before.Decision == nil {
+			return fmt.Errorf("record %s is no decision: %w", rec.key, err)
+		}
+		if last := before.Decision.At; !decision.At.After(last) {
+			decision.At = last.Add(time.Microsecond)
+			if rec, err = (&stored{Decision: decision}).record(); err != nil {
+				return err
+			}
+		}
+	}
+	return put(ctx, tx, by.Name, []record{rec})
 }
 
 func checkDecision(by User, d *schemas.Drift, decision *schemas.DriftDecision) error {
@@ -71,7 +98,7 @@ func checkDecision(by User, d *schemas.Drift, decision *schemas.DriftDecision) e
 		return invalid("state", "%q is no decision: acknowledged, fixed, accepted or requested", "%q 不是签收、已整改、接受、已申请之一", decision.State)
 	}
 	if by.Role != RoleAdmin {
-		return classified{bad("state", "only an administrator may accept", "只有管理员可以接受"), ErrForbidden}
+		return onlyAdministrators()
 	}
 	if d.Kind.IsChange() {
 		decision.Until = time.Time{} // what a service has become is accepted for good
@@ -111,23 +138,52 @@ func (r *Registry) Officer(ctx context.Context, unit string) (Contact, bool, err
 
 // HandleDrift is DecideDrift, but that to accept what an entry of the whitelist
 // could allow is to ask for that entry: another person approves it, and then the
-// drift closes by itself.
+// drift closes by itself. What is asked for already is not asked for again.
 func (r *Registry) HandleDrift(ctx context.Context, by User, d *schemas.Drift, work schemas.DriftWork) (*schemas.DriftDecision, *Request, error) {
 	entry, can := d.Entry()
 	if work.State != schemas.WorkAccepted || !can {
 		decision, err := r.DecideDrift(ctx, by, d, work)
 		return decision, nil, err
 	}
+	entry.Reason, entry.Until = strings.TrimSpace(work.Note), work.Until
 	work.State = schemas.WorkRequested
-	if err := checkDecision(by, d, &schemas.DriftDecision{Drift: d.ID, DriftWork: work}); err != nil { // before anything is asked for
+	decision, err := decisionOf(by, d, work)
+	if err == nil {
+		err = mayRequest(by, decision, entry.Until)
+	}
+	var request *Request
+	if err == nil {
+		request, err = newRequest(by.Name, entry, false)
+	}
+	if err == nil {
+		decision.Note = strings.TrimSpace(request.ID + " " + decision.Note)
+		err = r.write(ctx, func(ctx context.Context, tx bun.Tx) error { // both, or neither
+			if err := request.notAsked(ctx, tx); err != nil {
+				return err
+			}
+			if err := request.file(ctx, tx); err != nil {
+				return err
+			}
+			return putDecision(ctx, tx, by, decision)
+		})
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("deciding about a drift: %w", err)
 	}
-	entry.Reason, entry.Until = strings.TrimSpace(work.Note), work.Until
-	request, err := r.Ask(ctx, by.Name, entry, false)
-	if err != nil {
-		return nil, nil, err
+	return decision, request, nil
+}
+
+// mayRequest refuses what an accepted drift cannot ask for.
+func mayRequest(by User, decision *schemas.DriftDecision, until time.Time) error {
+	if by.Role != RoleAdmin {
+		return onlyAdministrators()
 	}
-	work.Note = strings.TrimSpace(request.ID + " " + work.Note)
-	decision, err := r.DecideDrift(ctx, by, d, work)
-	return decision, request, err
+	if !until.IsZero() && !until.After(decision.At) {
+		return classified{bad("until", "the time is past", "时间已过"), ErrInvalid}
+	}
+	return nil
+}
+
+func onlyAdministrators() error {
+	return classified{bad("state", "only an administrator may accept", "只有管理员可以接受"), ErrForbidden}
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/uptrace/bun"
 
 	"fengsui/internal/directory"
 	"fengsui/internal/directory/follow"
@@ -96,6 +99,99 @@ func testDriftDecisions(t *testing.T, at backend) {
 		d, _ := dir.Snapshot().Decision("d1")
 		return d.State == schemas.WorkFixed
 	})
+}
+
+func TestAcceptAsksOnce(t *testing.T) { everywhere(t, testAcceptAsksOnce) }
+
+func testAcceptAsksOnce(t *testing.T, at backend) {
+	ctx := context.Background()
+	r := at.open(t)
+	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
+		t.Fatal(err)
+	}
+	d := &schemas.Drift{ID: "d1", Kind: schemas.UnlistedPort, Asset: "service/192.0.2.20/tcp/8080", Observed: "http", Status: schemas.DriftOpen, Unit: "10001"}
+	admin := User{Name: "a", Role: RoleAdmin, Unit: "10001"}
+	pending := func(want int) {
+		t.Helper()
+		if got, err := r.Requests(ctx, RequestPending); err != nil || len(got) != want {
+			t.Errorf("%d requests wait, not %d: %v", len(got), want, err)
+		}
+	}
+	refused := func(by User, work schemas.DriftWork, want error, zh string) {
+		t.Helper()
+		if _, _, err := r.HandleDrift(ctx, by, d, work); !errors.Is(err, want) || !strings.Contains(err.Error(), zh) {
+			t.Errorf("%v, not %v with %s", err, want, zh)
+		}
+	}
+	accept := schemas.DriftWork{State: schemas.WorkAccepted, Note: strings.Repeat("x", maxNote)}
+
+	// Who may not, and what cannot be, leaves no request behind.
+	refused(User{Name: "b", Role: RoleAnalyst, Unit: "10001"}, accept, ErrForbidden, "只有管理员可以接受")
+	refused(User{Name: "c", Role: RoleAdmin, Unit: "4101"}, accept, ErrForbidden, "不是您的单位或其下属")
+	refused(admin, schemas.DriftWork{State: schemas.WorkAccepted, Until: time.Now().Add(-time.Hour)}, ErrInvalid, "时间已过")
+	pending(0)
+
+	// Of many at once one asks; a note may be as long as any.
+	var all sync.WaitGroup
+	var asked atomic.Int32
+	for range 5 {
+		all.Go(func() {
+			if _, _, err := r.HandleDrift(ctx, admin, d, accept); err == nil {
+				asked.Add(1)
+			} else if !errors.Is(err, ErrInvalid) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	pending(1)
+	if asked.Load() != 1 {
+		t.Errorf("%d have asked", asked.Load())
+	}
+	refused(admin, accept, ErrInvalid, "尚待审批")
+	waiting, err := r.Requests(ctx, RequestPending)
+	if err != nil || len(waiting) != 1 {
+		t.Fatal(waiting, err)
+	}
+
+	// What was refused may be asked for again.
+	if _, err := r.Decide(ctx, User{Name: "boss", Role: RoleAdmin}, waiting[0].ID, RequestRefused, ""); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := r.HandleDrift(ctx, admin, d, accept); err != nil {
+		t.Error(err)
+	}
+	pending(1)
+}
+
+// The analyzer takes the latest decision: one that was made by a clock behind is
+// no older than the one that it replaces.
+func TestDecisionsFollowOneAnother(t *testing.T) { everywhere(t, testDecisionsFollowOneAnother) }
+
+func testDecisionsFollowOneAnother(t *testing.T, at backend) {
+	ctx := context.Background()
+	r := at.open(t)
+	if _, err := r.Put(ctx, "me", read(t, "a.yaml", province)); err != nil {
+		t.Fatal(err)
+	}
+	d := &schemas.Drift{ID: "d1", Kind: schemas.Exposed, Status: schemas.DriftOpen, Unit: "10001"}
+	by := User{Name: "a", Role: RoleAdmin}
+	ahead, err := decisionOf(by, d, schemas.DriftWork{State: schemas.WorkAcknowledged})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead.At = ahead.At.Add(time.Hour)
+	if err := r.write(ctx, func(ctx context.Context, tx bun.Tx) error { return putDecision(ctx, tx, by, ahead) }); err != nil {
+		t.Fatal(err)
+	}
+	next, err := r.DecideDrift(ctx, by, d, schemas.DriftWork{State: schemas.WorkFixed})
+	if err != nil || !next.At.After(ahead.At) {
+		t.Errorf("%+v is not after %v: %v", next, ahead.At, err)
+	}
+	history, err := r.History(ctx, "decision/d1")
+	if err != nil || len(history) != 2 || !strings.Contains(string(history[0].After), next.At.Format(time.RFC3339Nano)) {
+		t.Errorf("%+v %v", history, err)
+	}
 }
 
 func TestOfficer(t *testing.T) {

@@ -50,32 +50,57 @@ const maxNote = 4096
 // Ask files a request in the name of who. The entry is checked as if it were
 // written now.
 func (r *Registry) Ask(ctx context.Context, who string, entry schemas.WhitelistEntry, remove bool) (*Request, error) {
+	q, err := newRequest(who, entry, remove)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.write(ctx, q.file); err != nil {
+		return nil, fmt.Errorf("asking for a whitelist entry: %w", err)
+	}
+	return q, nil
+}
+
+func newRequest(who string, entry schemas.WhitelistEntry, remove bool) (*Request, error) {
 	c := &Content{Whitelist: []schemas.WhitelistEntry{entry}}
 	if err := Check(c); err != nil {
 		return nil, err
 	}
 	q := &Request{ID: rand.Text(), Entry: c.Whitelist[0], Remove: remove, State: RequestPending, AskedBy: who, Asked: now()}
 	q.Entry.AskedBy, q.Entry.ApprovedBy = who, ""
-	err := r.write(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := errors.Join(checkReferences(ctx, tx, c), checkSystems(ctx, tx, c)); err != nil {
+	return q, nil
+}
+
+// file writes a new request, once what it names is there.
+func (q *Request) file(ctx context.Context, tx bun.Tx) error {
+	c := &Content{Whitelist: []schemas.WhitelistEntry{q.Entry}}
+	if err := errors.Join(checkReferences(ctx, tx, c), checkSystems(ctx, tx, c)); err != nil {
+		return err
+	}
+	if q.Remove {
+		key := "whitelist/" + q.Entry.Key()
+		there, err := valuesOf(ctx, tx, []string{key})
+		if err != nil {
 			return err
 		}
-		if remove {
-			key := "whitelist/" + q.Entry.Key()
-			there, err := valuesOf(ctx, tx, []string{key})
-			if err != nil {
-				return err
-			}
-			if there[key] == "" {
-				return classified{fmt.Errorf("%s is not in the registry", key), ErrNotFound}
-			}
+		if there[key] == "" {
+			return classified{fmt.Errorf("%s is not in the registry", key), ErrNotFound}
 		}
-		return putRequest(ctx, tx, who, q)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("asking for a whitelist entry: %w", err)
 	}
-	return q, nil
+	return putRequest(ctx, tx, q.AskedBy, q)
+}
+
+// notAsked refuses what another request asks for that waits for a decision.
+func (q *Request) notAsked(ctx context.Context, tx bun.Tx) error {
+	waiting, err := requests(ctx, tx, RequestPending)
+	if err != nil {
+		return err
+	}
+	for _, other := range waiting {
+		if !other.Remove && other.Entry.Key() == q.Entry.Key() {
+			return classified{bad("", "%[2]s has asked for it already: request %[1]s waits for a decision", "%[2]s 已提出申请 %[1]s，尚待审批", other.ID, other.AskedBy), ErrInvalid}
+		}
+	}
+	return nil
 }
 
 // now is the time to the microsecond: PostgreSQL keeps no more.
@@ -91,8 +116,12 @@ func putRequest(ctx context.Context, tx bun.Tx, who string, q *Request) error {
 
 // Requests are those in a state, or all with "", the oldest first.
 func (r *Registry) Requests(ctx context.Context, state RequestState) ([]Request, error) {
+	return requests(ctx, r.db, state)
+}
+
+func requests(ctx context.Context, db bun.IDB, state RequestState) ([]Request, error) {
 	var rows []recordRow
-	if err := r.db.NewSelect().Model(&rows).Column("key", "value").Where("kind = ?", "request").Scan(ctx); err != nil {
+	if err := db.NewSelect().Model(&rows).Column("key", "value").Where("kind = ?", "request").Scan(ctx); err != nil {
 		return nil, fmt.Errorf("reading requests: %w", err)
 	}
 	var out []Request
@@ -176,7 +205,7 @@ func (q *Request) mayDecide(by User, to RequestState, parent map[string]string) 
 	forbid := func(en, zh string) error { return classified{bad("", en, zh), ErrForbidden} }
 	switch {
 	case q.State != RequestPending:
-		return classified{bad("", "request %s is already %s", "申请 %s 已是 %s", q.ID, q.State), ErrInvalid}
+		return classified{bad("", "request %[1]s is already %[2]s", "申请 %[1]s %[3]s", q.ID, q.State, settledInChinese[q.State]), ErrInvalid}
 	case to == RequestWithdrawn:
 		if by.Name != q.AskedBy {
 			return forbid("only who has asked may withdraw", "只有申请人可以撤回")
@@ -193,6 +222,8 @@ func (q *Request) mayDecide(by User, to RequestState, parent map[string]string) 
 	}
 	return nil
 }
+
+var settledInChinese = map[RequestState]string{RequestApproved: "已批准", RequestRefused: "已驳回", RequestWithdrawn: "已撤回"}
 
 // mayReplace refuses that what was asked for would change or remove an entry that is
 // of another unit by now.

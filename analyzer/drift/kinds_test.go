@@ -459,6 +459,38 @@ func TestZombies(t *testing.T) {
 	}
 }
 
+// A drift that is said to be fixed before anybody has looked a second time is sent
+// back by a look that finds it, as any other.
+func TestFixedWhileSuspected(t *testing.T) {
+	f := func(restart bool, at int, finds, want string, work schemas.DriftWorkState, steps string) {
+		t.Helper()
+		w := newWorld(t, portEntry("10.0.0.1", 22, "", time.Time{}))
+		w.see("1", 1, "10.0.0.1:80 http")
+		d := w.only(schemas.UnlistedPort)
+		w.put(schemas.RegistryRecord{Decision: &schemas.DriftDecision{Drift: d.ID, Unit: "U", DriftWork: schemas.DriftWork{State: schemas.WorkFixed, By: "zhang", At: minute(5)}}})
+		w.judge(5)
+		if restart {
+			w.restart()
+		}
+		w.see("2", at, "10.0.0.1:80 "+finds).is("unlisted_port service/10.0.0.1/tcp/80 " + want)
+		row := w.rows[d.ID]
+		var got []string
+		for _, s := range row.History {
+			got = append(got, s.What)
+		}
+		if row.Work.State != work || strings.Join(got, " ") != steps {
+			t.Errorf("%s: %s", row.Work.State, got)
+		}
+		if at < 5 { // the look was on its way when it was said: one clean look closes
+			w.see("3", 9, "10.0.0.1:80 closed").is("unlisted_port service/10.0.0.1/tcp/80 closed gone")
+		}
+	}
+	f(false, 6, "http", "open", schemas.WorkAcknowledged, "suspected fixed open still_seen")
+	f(true, 6, "http", "open", schemas.WorkAcknowledged, "suspected fixed open still_seen")
+	f(false, 4, "http", "open", schemas.WorkFixed, "suspected fixed open")
+	f(false, 6, "closed", "closed not confirmed", schemas.WorkFixed, "suspected fixed closed")
+}
+
 func TestDecisions(t *testing.T) {
 	w := newWorld(t, portEntry("10.0.0.1", 22, "", time.Time{}))
 	w.see("1", 1, "10.0.0.1:80 http").see("2", 2, "10.0.0.1:80 http")

@@ -109,6 +109,7 @@ func (l *look) holds(f finding) *state {
 		s.Status, s.Confirmed, s.Look = schemas.DriftOpen, l.at, l.scanOf()
 		s.evidence(l.o.ID)
 		s.step(l.at, "", string(schemas.DriftOpen), l.o.Scanner)
+		l.opened(s)
 		l.write(s)
 	case s.Status == schemas.DriftSuspected:
 		l.ask(s)

@@ -124,11 +124,30 @@ func (s *state) stillSeen(l *look) bool {
 	if s.Work == nil || s.Work.State != schemas.WorkFixed || s.Doubt != doubtDecided || s.saidSince(l.at) {
 		return false
 	}
+	s.sendBack(l)
+	return true
+}
+
+// sendBack takes back a person's word that a drift is fixed: a scan has found it.
+func (s *state) sendBack(l *look) {
 	work := *s.Work
 	work.State = schemas.WorkAcknowledged
 	s.Work = &work
 	s.step(l.at, "", "still_seen", l.scanOf())
-	return true
+}
+
+// opened settles what a person has said of a drift while it was only suspected: the
+// look that opens it contradicts that it is fixed, or is older than that word, which
+// then is the first of the two looks that close.
+func (l *look) opened(s *state) {
+	switch {
+	case !l.scan || s.Work == nil || s.Work.State != schemas.WorkFixed:
+	case l.at.After(s.Work.At):
+		s.sendBack(l)
+	default:
+		s.Doubt, s.DoubtAt = doubtDecided, s.Work.At
+		l.askAnew(s)
+	}
 }
 
 // saidSince says whether a person has said at or after a time that a drift is

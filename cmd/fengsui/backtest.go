@@ -105,7 +105,7 @@ func moment(s string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return at, fmt.Errorf("%q is no age such as 7d, no date such as 2026-03-01 and no time such as 2026-03-01T08:00:00+08:00", s)
+		return at, fmt.Errorf("%[1]q 不是时间，应如 7d（以前）、2026-03-01 或 2026-03-01T08:00:00+08:00 / %[1]q is no age such as 7d, no date such as 2026-03-01 and no time such as 2026-03-01T08:00:00+08:00", s)
 	}
 	return at, nil
 }

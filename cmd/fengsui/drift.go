@@ -62,7 +62,7 @@ func loadDrift(ctx context.Context, flags *globalFlags, id string) (*Config, *sc
 		return nil, nil, err
 	}
 	if !found {
-		return nil, nil, usageError{fmt.Errorf("there is no drift %q; fengsui drift lists them", id)}
+		return nil, nil, usageError{fmt.Errorf("没有差异 %[1]q，可用 fengsui drift 查询 / there is no drift %[1]q; fengsui drift lists them", id)}
 	}
 	return cfg, &d, nil
 }

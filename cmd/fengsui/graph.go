@@ -55,7 +55,7 @@ func newAssetHistory(flags *globalFlags) *cobra.Command {
 		Args:    exactArgs(1, "an asset's key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if limit < 1 || limit > 10_000 {
-				return usageError{fmt.Errorf("--limit %d is not between 1 and 10000", limit)}
+				return usageError{fmt.Errorf("--limit 应为 1 至 10000 / --limit %d is not between 1 and 10000", limit)}
 			}
 			return withStore(cmd, flags, func(_ *Config, db *clickhouse.DB) error {
 				versions, err := db.AssetHistory(cmd.Context(), args[0], limit)
@@ -95,7 +95,7 @@ how often, first and last. With --past also what has ended.`,
 				return err
 			}
 			if q.Depth < 1 || q.Depth > graph.MaxDepth || q.MaxNodes < 1 || q.MaxNodes > graph.MaxNodes {
-				return usageError{fmt.Errorf("--depth is 1 to %d, --limit 1 to %d", graph.MaxDepth, graph.MaxNodes)}
+				return usageError{fmt.Errorf("--depth 应为 1 至 %[1]d，--limit 应为 1 至 %[2]d / --depth is 1 to %[1]d, --limit 1 to %[2]d", graph.MaxDepth, graph.MaxNodes)}
 			}
 			q.Key = args[0]
 			return withStore(cmd, flags, func(cfg *Config, db *clickhouse.DB) error {

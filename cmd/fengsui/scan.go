@@ -33,7 +33,7 @@ for in these domains, too, unless --discover=false.`,
 		Example: "  fengsui scan --unit 10001 --ports 22,80,443,1000-2000\n  fengsui scan --unit 10001 --only 10.1.2.0/24,www.example.edu.cn --wait 10m", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if req.Unit == "" {
-				return usageError{errors.New("--unit is missing: the code of the unit to scan")}
+				return usageError{errors.New("缺少 --unit（要扫描的单位代码） / --unit is missing: the code of the unit to scan")}
 			}
 			if background {
 				req.Class = schemas.ScanPeriodic
@@ -172,7 +172,7 @@ func waitForJob(ctx context.Context, cmd *cobra.Command, flags *globalFlags, p *
 		}
 		j, _ := view.job(job)
 		if j.Stopped != nil && j.Running == 0 {
-			return fmt.Errorf("job %s was stopped by %s %s: %d of %d shards are done", job, j.Stopped.By, j.Stopped.Reason, j.Done, shards)
+			return fmt.Errorf("任务已由 %[2]s 停止，分片完成 %[4]d/%[5]d / job %[1]s was stopped by %[2]s %[3]s: %[4]d of %[5]d shards are done", job, printable(j.Stopped.By), printable(j.Stopped.Reason), j.Done, shards)
 		}
 		show.line("分片 %d/%d，%.0f%%，约剩 %v / %d of %d shards, %v left", j.Done, shards, j.Percent, j.Left, j.Done, shards, j.Left)
 		select {
@@ -180,7 +180,7 @@ func waitForJob(ctx context.Context, cmd *cobra.Command, flags *globalFlags, p *
 			if err != nil {
 				return fmt.Errorf("waiting for job %s: %w", job, err)
 			}
-			return fmt.Errorf("job %s: %d of %d shards were done within %v", job, settled, shards, wait)
+			return fmt.Errorf("%[4]v 内分片完成 %[2]d/%[3]d，任务仍在继续 / job %[1]s: %[2]d of %[3]d shards were done within %[4]v; it goes on", job, settled, shards, wait)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}

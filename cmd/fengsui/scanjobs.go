@@ -182,7 +182,7 @@ and go on when it is resumed.`,
 func stopArgs(args []string, all bool) (job string, err error) {
 	switch {
 	case all == (len(args) > 0):
-		return "", usageError{errors.New("give a job, or --all")}
+		return "", usageError{errors.New("须给出任务，或 --all，二者之一 / give a job, or --all")}
 	case all:
 		return schemas.AllJobs, nil
 	}
@@ -220,7 +220,7 @@ func newScanResume(flags *globalFlags) *cobra.Command {
 					if ok {
 						return errors.New("一切扫描已停止；先 resume --all / all scanning is stopped; resume --all first")
 					}
-					return fmt.Errorf("没有停止过 / %s is not stopped", job)
+					return fmt.Errorf("任务没有停止 / %s is not stopped", job)
 				}
 				if err := sayScanState(cmd.Context(), p, (&schemas.ScanState{Stop: &stop}).Key(), nil); err != nil {
 					return err

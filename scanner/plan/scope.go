@@ -142,6 +142,12 @@ func (p *planner) unfound() error {
 }
 
 func (p *planner) whyNoBlock(b netip.Prefix) error {
+	if inside, ok := p.inside(b); ok {
+		if inside.Scan {
+			return p.whyNoBlock(inside.Prefix)
+		}
+		return out("%[1]s 中的网段 %[2]s 未授权扫描", "%[2]s, which is in %[1]s, is not authorised for scanning", b, inside.Prefix)
+	}
 	of, registered := p.snap.NetworkOf(b.Addr())
 	text := strings.TrimSuffix(strings.TrimSuffix(b.String(), "/32"), "/128")
 	var r *Refused
@@ -159,6 +165,24 @@ func (p *planner) whyNoBlock(b netip.Prefix) error {
 	default:
 		r = refuse("scope", "%s 中没有可扫描的地址", "no address of %s may be scanned", text)
 	}
+	r.Err = directory.ErrOutOfScope
+	return r
+}
+
+// inside is a network of the unit that is a part of a block: of several one that is
+// authorised, since that one has a reason of its own.
+func (p *planner) inside(b netip.Prefix) (found schemas.Network, ok bool) {
+	for _, n := range p.snap.Networks(p.request.Unit, true) {
+		if n.Prefix.Bits() > b.Bits() && n.Prefix.Overlaps(b) && (!ok || n.Scan) {
+			found, ok = n, true
+		}
+	}
+	return found, ok
+}
+
+// out is a Refused of what lies outside of the authorised scope.
+func out(zh, en string, args ...any) error {
+	r := refuse("scope", zh, en, args...)
 	r.Err = directory.ErrOutOfScope
 	return r
 }

@@ -118,6 +118,8 @@ func TestScopeRefuses(t *testing.T) {
 	f("a", "10.1.2.0/24", "scope", "not authorised", "未授权")
 	f("a", "10.1.3.4", "scope", "excluded", "排除")
 	f("a", "fd00:1::/64", "scope", "too large")
+	f("a", "::/0", "scope", "fd00:1::", "too large", "太大") // not: in no registered network
+	f("a1", "10.1.2.0/23", "scope", "10.1.2.0/24, which is in 10.1.2.0/23, is not authorised", "未授权")
 	f("a", "www.other.example", "scope", "below no registered domain")
 	f("a", "x.b.a.example", "scope", "is not of unit a")
 	f("a", "vpn.a.example", "scope", "excluded")
