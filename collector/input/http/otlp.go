@@ -31,7 +31,7 @@ var (
 )
 
 func (q *request) isJSON() bool {
-	return strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/json")
+	return strings.HasPrefix(strings.ToLower(q.r.Header.Get("Content-Type")), "application/json") // types have no case: RFC 9110, 8.3.1
 }
 
 func answerOTLP(q *request) {

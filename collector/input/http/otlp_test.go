@@ -76,11 +76,11 @@ func TestOTLP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := func(body []byte, contentType, wantAnswer string) {
+	f := func(body []byte, contentType, wantType, wantAnswer string) {
 		t.Helper()
 		before := len(s.sink.Lines())
 		status, answer, h := s.do("POST", "/v1/logs", body, "Content-Type", contentType)
-		if status != 200 || answer != wantAnswer || h.Get("Content-Type") != contentType {
+		if status != 200 || answer != wantAnswer || h.Get("Content-Type") != wantType {
 			t.Fatalf("%d %q %s", status, answer, h.Get("Content-Type"))
 		}
 		lines := s.sink.Lines()[before:]
@@ -100,8 +100,9 @@ func TestOTLP(t *testing.T) {
 			t.Errorf("%s", lines[1].Value)
 		}
 	}
-	f(body, "application/x-protobuf", "")
-	f([]byte(exportedJSON), "application/json", "{}")
+	f(body, "application/x-protobuf", "application/x-protobuf", "")
+	f([]byte(exportedJSON), "application/json", "application/json", "{}")
+	f([]byte(exportedJSON), "Application/JSON; charset=utf-8", "application/json", "{}")
 	g := func(body, contentType string) {
 		t.Helper()
 		before := len(s.sink.Lines())
