@@ -313,23 +313,30 @@ func (r *reader) alerting(n *yaml.Node) Alerting {
 
 var timespanForm = regexp.MustCompile(`^([1-9][0-9]{0,6})([smhd])$`)
 
-// timespan reads Sigma's number and letter: s, m, h or d.
-func (r *reader) timespan(n *yaml.Node) time.Duration {
-	m := timespanForm.FindStringSubmatch(n.Value)
+// ParseTimespan reads Sigma's number and letter: s, m, h or d. None is longer than
+// MaxTimespan.
+func ParseTimespan(text string) (time.Duration, error) {
+	m := timespanForm.FindStringSubmatch(text)
 	if m == nil {
-		r.fail(n, "%q is not a time span such as 30s, 5m, 1h or 7d", n.Value)
-		return 0
+		return 0, fmt.Errorf("%q is not a time span such as 30s, 5m, 1h or 7d", text)
 	}
 	count, err := strconv.Atoi(m[1])
 	if err != nil { // cannot happen: seven digits
-		r.fail(n, "%q: %v", n.Value, err)
+		return 0, fmt.Errorf("%q: %w", text, err)
 	}
 	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
 	if time.Duration(count) > MaxTimespan/unit {
-		r.fail(n, "%q is longer than %dd", n.Value, MaxTimespan/(24*time.Hour))
-		return 0
+		return 0, fmt.Errorf("%q is longer than %dd", text, MaxTimespan/(24*time.Hour))
 	}
-	return time.Duration(count) * unit
+	return time.Duration(count) * unit, nil
+}
+
+func (r *reader) timespan(n *yaml.Node) time.Duration {
+	d, err := ParseTimespan(n.Value)
+	if err != nil {
+		r.fail(n, "%v", err)
+	}
+	return d
 }
 
 // pairs calls f for each key of a map, in order. A repeated key is an error:

@@ -287,21 +287,12 @@ func (p *parser) until(n *yaml.Node) time.Time {
 	return at
 }
 
-var spanForm = regexp.MustCompile(`^([1-9][0-9]{0,6})([smhd])$`)
-
 func (p *parser) span(n *yaml.Node) time.Duration {
-	m := spanForm.FindStringSubmatch(p.text(n))
-	if m == nil {
-		p.fail(n, "%q is not a time span such as 30s, 5m, 1h or 7d", n.Value)
-		return 0
+	d, err := rules.ParseTimespan(p.text(n))
+	if err != nil {
+		p.fail(n, "%v", err)
 	}
-	count, _ := strconv.Atoi(m[1]) // at most seven digits
-	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
-	if time.Duration(count) > rules.MaxTimespan/unit {
-		p.fail(n, "%q is longer than %dd", n.Value, rules.MaxTimespan/(24*time.Hour))
-		return 0
-	}
-	return time.Duration(count) * unit
+	return d
 }
 
 func (p *parser) number(n *yaml.Node) int {
