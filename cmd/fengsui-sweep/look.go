@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +23,8 @@ const (
 	discoveryRate = 1000
 	// neighbourWait is until the kernel has given up a neighbour that it did not
 	// know: it asks three times, a second apart. One that it knew of old it trusts
-	// for five seconds more, until settleWait.
+	// for five seconds more before it asks, so that all is settled settleWait after
+	// the last connection was given up.
 	neighbourWait = 3500 * time.Millisecond
 	settleWait    = 9 * time.Second
 	// neighbours is how many of them are left to the kernel at once, whose table
@@ -256,7 +256,7 @@ func (l *looker) neighbours(ctx context.Context, hosts []netip.Addr) error {
 			answered[at.Addr()] = true
 		})
 	})
-	table, err := learned(hosts, done, time.Now().Add(settleWait))
+	table, err := learned(hosts, done)
 	asking.Wait()
 	if err := errors.Join(err, askErr); err != nil {
 		return err
@@ -284,37 +284,55 @@ func (l *looker) neighbours(ctx context.Context, hosts []netip.Addr) error {
 }
 
 // learned is what the kernel comes to know of the addresses: until they are
-// asked and it knows of each, but not longer than it would take. It is read all
-// the while, since a kernel whose table is full forgets at once who has not
-// answered: one that it was asking for and no longer knows has failed.
-func learned(hosts []netip.Addr, asked <-chan struct{}, until time.Time) (map[netip.Addr]live.Neighbour, error) {
+// asked and it knows of each, but not longer than it would take. The table is
+// read all the while, since what it says passes (see learn).
+func learned(hosts []netip.Addr, asked <-chan struct{}) (map[netip.Addr]live.Neighbour, error) {
 	known := make(map[netip.Addr]live.Neighbour, len(hosts))
 	every := time.NewTicker(200 * time.Millisecond)
 	defer every.Stop()
+	var until time.Time
 	for {
-		over := time.Now().After(until)
-		var all bool
 		select {
 		case <-asked:
-			all = true
+			if until.IsZero() {
+				until = time.Now().Add(settleWait)
+			}
 		default:
 		}
+		over := !until.IsZero() && time.Now().After(until)
 		table, err := live.Table()
 		if err != nil {
 			return nil, err
 		}
-		for _, ip := range hosts {
-			if n, ok := table[ip]; ok {
-				known[ip] = n
-			} else if n := known[ip]; n.Pending && n.MAC == "" {
-				known[ip] = live.Neighbour{Failed: true}
-			}
-		}
-		if over || all && !slices.ContainsFunc(hosts, func(ip netip.Addr) bool { return known[ip].Pending }) {
+		pending := learn(known, hosts, table)
+		if over || !until.IsZero() && !pending {
 			return known, nil
 		}
 		<-every.C // this process is ended from outside
 	}
+}
+
+// learn adds one reading of the kernel's table to what is known of the
+// addresses, and says whether the kernel is still to decide about any. A kernel
+// whose table is full forgets at once who has not answered: one that it was
+// asking for and no longer knows has failed. And one that answered a moment ago
+// stays reachable while the kernel only doubts it again, until it has failed.
+func learn(known map[netip.Addr]live.Neighbour, hosts []netip.Addr, table map[netip.Addr]live.Neighbour) (pending bool) {
+	for _, ip := range hosts {
+		was := known[ip]
+		n, ok := table[ip]
+		switch {
+		case ok && was.Reachable && !n.Failed && n.MAC == was.MAC:
+			n.Reachable, n.Pending = true, false
+		case !ok && was.Pending && was.MAC == "":
+			n = live.Neighbour{Failed: true}
+		case !ok:
+			n = was
+		}
+		known[ip] = n
+		pending = pending || n.Pending
+	}
+	return pending
 }
 
 // allNodes has every IPv6 host of a link show itself, where the link's whole
