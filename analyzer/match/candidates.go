@@ -16,7 +16,9 @@ type livePlan struct {
 	slots    []planSlot // whose values are looked at
 	watched  []trigger  // by slot, in place of the atom: rules that nothing triggers and the slot may rule out
 	turns    []uint32   // of each rule: the event that it was last tried for
-	version  uint32     // of triggers
+	starts   []int32    // of each rule: its first step
+	steps    []step
+	version  uint32 // of triggers
 
 	events   uint64
 	next     uint64 // the event at which to begin or end a sample
@@ -44,7 +46,7 @@ const (
 )
 
 func newLivePlan(e *Engine, p *plan) *livePlan {
-	l := &livePlan{plan: p, turns: make([]uint32, len(p.rules))}
+	l := &livePlan{plan: p, turns: make([]uint32, len(p.rules)), starts: slices.Repeat([]int32{unwritten}, len(p.rules))}
 	l.choose(e, func(a int32) float32 { return e.index.atoms[a].prior })
 	if len(p.rules) > fewRules {
 		l.sampling, l.next, l.samples = true, firstSample, 1
@@ -98,7 +100,7 @@ func (s *state) choose(l *livePlan, timed bool) {
 		}
 	}
 	for _, r := range s.tried {
-		if rule := &l.plan.rules[r]; timed && s.tryTimed(rule) || !timed && s.try(rule) {
+		if timed && s.tryTimed(l, r) || !timed && s.try(l, r) {
 			s.hits = append(s.hits, r)
 		}
 	}
@@ -110,38 +112,73 @@ func (s *state) choose(l *livePlan, timed bool) {
 
 // try says whether the rule holds: its formula, which is its program read once,
 // or the program itself where the formula is not all of it.
-func (s *state) try(r *planRule) bool {
-	if r.formula.kind == isProgram {
-		return s.holds(r.CompiledRule)
+func (s *state) try(l *livePlan, r int32) bool {
+	rule := &l.plan.rules[r]
+	if rule.formula.kind == isProgram {
+		return s.holds(rule.CompiledRule)
 	}
-	return s.truth(r.formula)
+	if l.starts[r] == unwritten {
+		l.starts[r] = l.write(s.engine, rule.formula, stepHolds, stepFails)
+	}
+	at := l.starts[r]
+	for at >= 0 {
+		if q := &l.steps[at]; s.answer(q) {
+			at = q.yes
+		} else {
+			at = q.no
+		}
+	}
+	return at == stepHolds
 }
 
-// truth answers a formula.
-func (s *state) truth(f *formula) bool {
+// step is a question of a formula, and where to go on by the answer. A rule's
+// questions stand together, the first at the end.
+type step struct {
+	slot    int32 // of the atom
+	id      int32 // of the atom; of a predicate if slot is noSlot
+	yes, no int32
+}
+
+// Where there are no more questions.
+const (
+	stepHolds = -1 - iota
+	stepFails
+	unwritten // not read yet
+)
+
+// write appends the questions of a formula and says which is the first.
+func (l *livePlan) write(e *Engine, f *formula, yes, no int32) int32 {
 	switch f.kind {
+	case isYes:
+		return yes
 	case isAtom:
-		return s.meets(s.entryOf(s.engine.index.atoms[f.id].slot), f.id)
+		l.steps = append(l.steps, step{e.index.atoms[f.id].slot, f.id, yes, no})
 	case isPredicate:
-		return s.p(int(f.id))
-	case isAnd:
-		for _, k := range f.kids {
-			if !s.truth(k) {
-				return false
-			}
-		}
-		return true
-	case isOr:
-		for _, k := range f.kids {
-			if s.truth(k) {
-				return true
-			}
-		}
-		return false
+		l.steps = append(l.steps, step{noSlot, f.id, yes, no})
 	case isNot:
-		return !s.truth(f.kids[0])
+		return l.write(e, f.kids[0], no, yes)
+	case isAnd:
+		for _, k := range slices.Backward(f.kids) {
+			yes = l.write(e, k, yes, no)
+		}
+		return yes
+	case isOr:
+		for _, k := range slices.Backward(f.kids) {
+			no = l.write(e, k, yes, no)
+		}
+		return no
+	default:
+		return no
 	}
-	return f.kind == isYes
+	return int32(len(l.steps) - 1) //nolint:gosec // bounded by the rules
+}
+
+func (s *state) answer(q *step) bool {
+	if q.slot == noSlot {
+		return s.p(int(q.id))
+	}
+	e := s.entryOf(q.slot)
+	return len(e.atoms)+len(e.maybe) > 0 && s.meets(e, q.slot, q.id)
 }
 
 // view is what the entry means to the plan.

@@ -35,9 +35,9 @@ func (e *Engine) Costs() ([]Cost, time.Duration) {
 }
 
 // tryTimed is try by the clock.
-func (s *state) tryTimed(r *planRule) bool {
+func (s *state) tryTimed(l *livePlan, r int32) bool {
 	start := time.Now()
-	holds := s.try(r)
-	r.spent.Add(int64(time.Since(start)))
+	holds := s.try(l, r)
+	l.plan.rules[r].spent.Add(int64(time.Since(start)))
 	return holds
 }

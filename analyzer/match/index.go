@@ -188,7 +188,19 @@ func combine(kind formulaKind, kids ...*formula) *formula {
 	case 1:
 		return out[0]
 	}
+	slices.SortStableFunc(out, func(x, y *formula) int { return x.dear() - y.dear() })
 	return &formula{kind: kind, kids: out}
+}
+
+// dear puts last what is not remembered for a value: comparing two fields.
+func (f *formula) dear() int {
+	switch f.kind {
+	case isPredicate:
+		return 1
+	case isNot:
+		return f.kids[0].dear()
+	}
+	return 0
 }
 
 // group finds atoms. What it returns is open while it may still become part of

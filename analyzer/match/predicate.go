@@ -165,7 +165,7 @@ func (p *predicate) compares(s *state) bool {
 		}
 		for _, other := range others {
 			if !p.test.cased {
-				text, other = fold(text), fold(other)
+				text, other = s.fold(text), s.fold(other)
 			}
 			if sameAs(p.test.op, text, other) {
 				return true

@@ -25,11 +25,11 @@ const (
 
 // entry is what a value makes true.
 type entry struct {
-	predicates []int32 // in order
-	atoms      []int32 // in order
-	later      []later
-	maybe      []int32 // atoms that wait for those
 	view       *view   // that was asked for last
+	atoms      []int32 // in order
+	maybe      []int32 // atoms that wait for later
+	predicates []int32 // in order
+	later      []later
 	views      []*view
 }
 
@@ -46,12 +46,12 @@ var nothing = &entry{}
 type view struct {
 	plan    *livePlan
 	version uint32
-	sample  uint32 // that uses were counted in
-	uses    uint32
-	entry   *entry
 	slot    int32
 	rules   []int32 // that may hold
 	holds   []int32 // that do hold: they ask for nothing else
+	entry   *entry
+	sample  uint32 // that uses were counted in
+	uses    uint32
 }
 
 // all are the atoms that hold or may hold.
@@ -91,17 +91,16 @@ func (s *state) predicateHolds(e *entry, slot, predicate int32) bool {
 	return false
 }
 
-// meets answers an atom.
-func (s *state) meets(e *entry, a int32) bool {
+// meets answers an atom of the slot.
+func (s *state) meets(e *entry, slot, a int32) bool {
 	if _, ok := slices.BinarySearch(e.atoms, a); ok {
 		return true
 	}
 	if len(e.maybe) == 0 || !slices.Contains(e.maybe, a) {
 		return false
 	}
-	at := &s.engine.index.atoms[a]
-	holds := partial(at.body, func(leaf *formula) truth {
-		if s.predicateHolds(e, at.slot, leaf.id) {
+	holds := partial(s.engine.index.atoms[a].body, func(leaf *formula) truth {
+		if s.predicateHolds(e, slot, leaf.id) {
 			return yes
 		}
 		return no
@@ -131,7 +130,8 @@ func (s *state) tryNow(slot, predicate int32) bool {
 // cache remembers the entries of one slot's values: a table of buckets, each of
 // which keeps what was asked for last. It grows when a bucket has to forget.
 type cache struct {
-	buckets []bucket // as many as a power of two
+	last    remembered // that was asked for: values come several times in a row
+	buckets []bucket   // as many as a power of two
 }
 
 type bucket struct {
@@ -153,16 +153,20 @@ func (c *cache) find(key []byte) (*bucket, uint32) {
 }
 
 func (c *cache) get(key []byte) *entry {
+	if c.last.key == string(key) && c.last.entry != nil {
+		return c.last.entry
+	}
 	if len(c.buckets) == 0 {
 		return nil
 	}
 	b, tag := c.find(key)
 	for i := range b.tags {
 		if r := &b.held[i]; b.tags[i] == tag && r.key == string(key) && r.entry != nil {
+			c.last = *r
 			if i > 0 {
-				b.put(i, tag, *r)
+				b.put(i, tag, c.last)
 			}
-			return b.held[0].entry
+			return c.last.entry
 		}
 	}
 	return nil

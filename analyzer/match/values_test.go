@@ -34,7 +34,11 @@ func TestCache(t *testing.T) {
 	often := &entry{}
 	c.put([]byte("often"), often)
 	for i := range 20 * maxBuckets {
-		c.put(fmt.Append(nil, "once ", i), &entry{})
+		once := fmt.Append(nil, "once ", i)
+		c.put(once, &entry{})
+		if c.get(once) == nil {
+			t.Fatalf("%s: forgotten at once", once)
+		}
 		if c.get([]byte("often")) != often {
 			t.Fatalf("what comes all the time was forgotten after %d values", i)
 		}
