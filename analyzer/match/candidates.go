@@ -183,10 +183,11 @@ func (s *state) answer(q *step) bool {
 
 // view is what the entry means to the plan.
 func (l *livePlan) view(e *Engine, of *entry, slot int32) *view {
-	v := of.view
-	if v == nil || v.plan != l {
-		v = l.find(of, slot)
-		of.view = v
+	v := &of.own
+	if v.plan != l {
+		if v = of.view; v == nil || v.plan != l {
+			v = l.find(of, slot)
+		}
 	}
 	if v.version != l.version {
 		l.look(e, v)
@@ -197,17 +198,22 @@ func (l *livePlan) view(e *Engine, of *entry, slot int32) *view {
 
 // find finds or makes the view, which is not looked at yet when it is new.
 func (l *livePlan) find(of *entry, slot int32) *view {
+	if of.own.plan == nil {
+		of.own = view{plan: l, entry: of, slot: slot}
+		return &of.own
+	}
 	for _, v := range of.views {
 		if v.plan == l {
+			of.view = v
 			return v
 		}
 	}
-	v := &view{plan: l, entry: of, slot: slot}
+	of.view = &view{plan: l, entry: of, slot: slot}
 	if len(of.views) >= maxViews { // of plans that are gone, or a sender who makes shapes up
 		of.views = of.views[:0]
 	}
-	of.views = append(of.views, v)
-	return v
+	of.views = append(of.views, of.view)
+	return of.view
 }
 
 func (l *livePlan) count(v *view) {

@@ -19,18 +19,20 @@ const (
 	maxBuckets     = 2048     // of a slot
 	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
 	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
-	entryBytes     = 256      // that an entry takes besides its value, roughly
+	entryBytes     = 320      // that an entry takes besides its value, roughly
 	maxViews       = 64       // of an entry
 )
 
-// entry is what a value makes true.
+// entry is what a value makes true. What is asked of nearly every one stands
+// first, so that it comes with one read of the memory.
 type entry struct {
-	view       *view   // that was asked for last
+	own        view    // of the first plan that asked
 	atoms      []int32 // in order
 	maybe      []int32 // atoms that wait for later
+	view       *view   // of the other plans, the one that asked last
+	views      []*view
 	predicates []int32 // in order
 	later      []later
-	views      []*view
 }
 
 // later is an expression that is tried when a rule asks for it.
@@ -117,8 +119,9 @@ func (e *entry) settle(a int32, holds bool) {
 		at, _ := slices.BinarySearch(e.atoms, a)
 		e.atoms = slices.Insert(e.atoms, at, a)
 	}
+	e.own.version = 0 // of no plan
 	for _, v := range e.views {
-		v.version = 0 // of no plan
+		v.version = 0
 	}
 }
 
