@@ -1,8 +1,11 @@
 package match
 
 import (
+	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +22,35 @@ func threadTime(b *testing.B) int64 {
 		b.Fatal(err)
 	}
 	return t.Nano()
+}
+
+// TestBench: every line is matched once by however many workers, and a line that
+// cannot be read is named by its number in the file.
+func TestBench(t *testing.T) {
+	rs, errs := rules.Parse("rule.yml", []byte("title: Even\nid: 00000000-0000-4000-8000-000000000001\nlogsource: {product: windows}\ndetection: {sel: {EventID: 2}, condition: sel}\n"))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	parser, err := parse.Lookup("windows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bench := Bench{Rules: rs, Parse: parser, Layout: parse.Windows()}
+	for i := range 1000 {
+		bench.Lines = append(bench.Lines, fmt.Appendf(nil, `{"Channel":"Security","EventID":%d,"SystemTime":"2026-01-01T00:00:00Z"}`, i%4))
+	}
+	for bench.Workers = 1; bench.Workers <= 5; bench.Workers++ {
+		res, err := bench.Run()
+		if err != nil || res.Events != 1000 || res.Hits != 250 {
+			t.Errorf("%d workers: %+v, %v", bench.Workers, res, err)
+		}
+		broken := bench
+		broken.Lines = slices.Clone(bench.Lines)
+		broken.Lines[699] = []byte("{")
+		if _, err := broken.Run(); err == nil || !strings.Contains(err.Error(), "event 700:") {
+			t.Errorf("%d workers: %v, want event 700", bench.Workers, err)
+		}
+	}
 }
 
 // BenchmarkWarm is what a record costs whose values were met before, with a
