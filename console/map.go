@@ -17,6 +17,9 @@ import (
 // maxVersions bounds what is shown of an asset's past.
 const maxVersions = 1000
 
+// clockSkew is how far a viewer's clock may be ahead of ours.
+const clockSkew = 5 * time.Minute
+
 // MomentInput asks for something as it was. It is exported because huma passes over
 // embedded structures that are not.
 type MomentInput struct {
@@ -34,6 +37,9 @@ func (in *MomentInput) moment(now time.Time) (time.Time, *Problem) {
 	at, err := time.Parse(time.RFC3339, in.At)
 	if err != nil {
 		return at, mistake("at", "应为时间（如 2026-09-01T08:00:00+08:00）或多久以前（如 30m、12h、7d）", "write a time such as 2026-09-01T08:00:00+08:00, or an age such as 30m, 12h or 7d").problem()
+	}
+	if at.After(now.Add(clockSkew)) {
+		return at, mistake("at", "尚未到来：只能查看过去的状态", "that is still to come: only the past can be shown").problem()
 	}
 	return at, nil
 }

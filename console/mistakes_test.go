@@ -52,6 +52,7 @@ func TestMistypedValues(t *testing.T) {
 	f(root, "GET", "asset", nil, "key", "缺少", "is missing")
 	f(root, "GET", "graph?depth=1", nil, "around", "缺少", "is missing")
 	f(root, "GET", "graph?around=unit/c1&at=x", nil, "at", "应为时间", "write a time such as")
+	f(root, "GET", "graph?around=unit/c1&at=2126-01-01T00:00:00Z", nil, "at", "尚未到来", "still to come")
 	f(root, "GET", "whitelist?within=x", nil, "within", "应为多久以内", "write a time such as 30d")
 
 	// Address blocks.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -42,7 +43,7 @@ func LoadDir(name string) ([]*Rule, []*Error) {
 	if !info.IsDir() {
 		dir, root = filepath.Dir(name), filepath.Base(name)
 	}
-	if !info.IsDir() && !isRuleFile(name) {
+	if !info.IsDir() && !IsFile(name) {
 		return nil, []*Error{{File: name, Line: 1, Reason: "not read: a file of rules ends in .yml or .yaml"}}
 	}
 	rs, errs := Load(os.DirFS(dir), root, filepath.Clean(dir)+"/")
@@ -52,7 +53,8 @@ func LoadDir(name string) ([]*Rule, []*Error) {
 	return rs, errs
 }
 
-// Load reads every .yml and .yaml file of a tree, but for hidden ones. Files are
+// Load reads every .yml and .yaml file of a tree, but for hidden ones. A link to a
+// folder is an error, so that no rule is missed in silence. Files are
 // named in rules and errors with the prefix before their path in the tree. Two
 // rules of one id are an error of the later.
 func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
@@ -73,7 +75,13 @@ func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 			}
 			return nil
 		}
-		if d.IsDir() || !isRuleFile(name) {
+		if d.Type()&fs.ModeSymlink != 0 {
+			if to, err := fs.Stat(fsys, name); err == nil && to.IsDir() {
+				fail(name, 1, "", "%v", ErrLinkedFolder)
+				return nil
+			}
+		}
+		if d.IsDir() || !IsFile(name) {
 			return nil
 		}
 		data, err := readBounded(fsys, name)
@@ -99,8 +107,13 @@ func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 	return rs, errs
 }
 
-func isRuleFile(name string) bool {
-	ext := path.Ext(name)
+// ErrLinkedFolder says that what stands among rules is a link to a folder: it may
+// lead in a circle.
+var ErrLinkedFolder = errors.New("a link to a folder, which is not followed: name that folder itself")
+
+// IsFile says whether a file is one of rules, by its name.
+func IsFile(name string) bool {
+	ext := strings.ToLower(path.Ext(name))
 	return ext == ".yml" || ext == ".yaml"
 }
 

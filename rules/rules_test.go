@@ -167,8 +167,8 @@ func TestLoad(t *testing.T) {
 	rule := func(id string) *fstest.MapFile {
 		return &fstest.MapFile{Data: []byte("title: t\nid: " + id + "\nlogsource: {product: x}\ndetection: {s: {a: b}, condition: s}\n")}
 	}
-	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "b/.3.yml": rule("r1"), "..data/1.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
-	if len(rs) != 2 || rs[0].File != "etc/a/1.yml" || rs[1].ID != "r2" {
+	rs, errs := Load(fstest.MapFS{"a/1.yml": rule("r1"), "b/2.yaml": rule("r2"), "b/3.yml": rule("r1"), "c/4.YML": rule("r4"), "b/.3.yml": rule("r1"), "..data/1.yml": rule("r1"), "b/README.md": {Data: []byte("x")}}, ".", "etc/")
+	if len(rs) != 3 || rs[0].File != "etc/a/1.yml" || rs[1].ID != "r2" || rs[2].ID != "r4" {
 		t.Errorf("rules %v", rs)
 	}
 	if len(errs) != 1 || errs[0].Error() != "etc/b/3.yml:1: rule r1: the id is taken by etc/a/1.yml:1" {
@@ -279,4 +279,9 @@ func TestLoadNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	f(dir, "reading: pipe.yml is no regular file")
+	linked := t.TempDir()
+	if err := os.Symlink(dir, filepath.Join(linked, "more")); err != nil {
+		t.Fatal(err)
+	}
+	f(linked, "a link to a folder, which is not followed: name that folder itself")
 }

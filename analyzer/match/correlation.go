@@ -204,6 +204,7 @@ func (l *linker) waysTo(r *rules.Rule, done *link) []way {
 				return nil
 			}
 			l.meant(c, r, d)
+			l.numbers(r, w.at.values)
 			if ways = append(ways, w); len(ways) > maxPaths {
 				l.fail(r, c.Line, "detections get to it in more than %d ways", maxPaths)
 				return nil
@@ -260,6 +261,22 @@ func (l *linker) meant(c *rules.Correlation, r *rules.Rule, d *CompiledRule) {
 		p := Problem{File: r.File, Line: c.Line, RuleID: r.ID, Warning: true, Reason: fmt.Sprintf(meantText, name, known)}
 		if !slices.Contains(l.problems, p) { // once, however many rules it counts
 			l.problems = append(l.problems, p)
+		}
+	}
+}
+
+// numbers warns of a field that a correlation computes with and that holds none.
+func (l *linker) numbers(r *rules.Rule, values []groupField) {
+	for _, v := range values {
+		for _, name := range v.fields {
+			f, ok := schemas.LookupField(name)
+			if !ok || !r.Correlation.Type.IsNumeric() || f.Type == schemas.Long || f.Type == schemas.Double {
+				continue
+			}
+			p := Problem{File: r.File, Line: r.Correlation.FieldLine, RuleID: r.ID, Warning: true, Reason: fmt.Sprintf("%s of %s, which is of the type %s: what is no number counts nothing", r.Correlation.Type, v.name, f.Type)}
+			if !slices.Contains(l.problems, p) {
+				l.problems = append(l.problems, p)
+			}
 		}
 	}
 }

@@ -91,7 +91,7 @@ func TestCorrelation(t *testing.T) {
 	f(base("b")+correlation("c", fmt.Sprintf(value, "host.name")), b, `c source.ip=10.0.0.1 value_count 0/1`)
 	f(base("b")+correlation("c", fmt.Sprintf(value, "dns.answers.data")), `{"event.action":"b","dns.answers.data":["x","y"]}`, `c source.ip= value_count 0/1 "x" "y"`)
 	f(base("b")+correlation("c", strings.Replace(fmt.Sprintf(value, "destination.bytes"), "value_count", "value_sum", 1)), b, `c source.ip=10.0.0.1 value_sum 0/1 7`)
-	f(base("b")+correlation("c", strings.Replace(fmt.Sprintf(value, "user.name"), "value_count", "value_avg", 1)), b, `c source.ip=10.0.0.1 value_avg 0/1`)
+	f(base("b")+correlation("c", strings.Replace(fmt.Sprintf(value, "winlog.event_data.Size"), "value_count", "value_avg", 1)), `{"event.action":"b","source.ip":"10.0.0.1","winlog.event_data.Size":"u"}`, `c source.ip=10.0.0.1 value_avg 0/1`)
 
 	// One event that several base rules match counts once, but for the types that
 	// ask which of them were met. An alias gives each its own field.
@@ -134,6 +134,10 @@ func TestCorrelationProblems(t *testing.T) {
 	f(base("a")+correlation("c", count("[a]", "\ngroup-by: [sorce.ip]")), `false r.yml:12: rule id-c: group-by: unknown field "sorce.ip"; did you mean "source.ip"?`)
 	f(base("a")+correlation("c", "type: value_count\nrules: [a]\ntimespan: 5m\ncondition:\n  field: user.nam\n  gte: 10"),
 		`false r.yml:16: rule id-c: condition: field: unknown field "user.nam"; did you mean "user.name"?`)
+	sum := "type: value_sum\nrules: [a]\ntimespan: 5m\ncondition:\n  field: %s\n  gte: 10"
+	f(base("a")+correlation("c", fmt.Sprintf(sum, "user.name")), `true r.yml:16: rule id-c: value_sum of user.name, which is of the type keyword: what is no number counts nothing`)
+	f(base("a") + correlation("c", fmt.Sprintf(sum, "network.bytes")))
+	f(base("a") + correlation("c", fmt.Sprintf(sum, "winlog.event_data.Size"))) // which may be one
 	f(base("a")+base("b")+correlation("c", count("[a, b]", "\ngroup-by: [x]\naliases: {x: {a: user.name}}")), `false r.yml:18: rule id-c: group-by: the alias x says no field for the rule "b"`)
 	f(base("a")+correlation("c", count("[a]", "\naliases: {x: {b: user.name}}")), `false r.yml:12: rule id-c: aliases: x says a field for "b", which is none of the rules`)
 	f(base("a")+correlation("a", count("[a]", "")), `false r.yml:8: rule id-a: the id or name "id-a" is that of the rule at r.yml:2, too`)

@@ -75,7 +75,7 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 			}
 			p.res = append(p.res, re)
 		case opCIDR:
-			n, err := parseNet(w)
+			n, err := ParseNet(w)
 			if err != nil {
 				return nil, fmt.Errorf("not a network: %w", err)
 			}
@@ -235,12 +235,12 @@ func (p *predicate) holds(text string) bool {
 			}
 		}
 	case opCIDR:
-		a, err := netip.ParseAddr(text)
+		a, err := ParseAddr(text)
 		if err != nil {
 			return false
 		}
 		for _, n := range p.nets {
-			if n.Contains(a.Unmap().WithZone("")) { // fe80::1%12 is how Windows writes it
+			if n.Contains(a) {
 				return true
 			}
 		}
@@ -256,6 +256,13 @@ func (p *predicate) holds(text string) bool {
 		}
 	}
 	return false
+}
+
+// ParseAddr reads an address as networks are asked for it: without its zone
+// (fe80::1%12 is how Windows writes it), and IPv4's as such.
+func ParseAddr(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	return a.Unmap().WithZone(""), err
 }
 
 func sameAs(o op, text, other string) bool {

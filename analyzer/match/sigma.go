@@ -487,7 +487,7 @@ func (o op) check(want string) error {
 			return fmt.Errorf("not a regular expression of RE2: %w", err)
 		}
 	case opCIDR:
-		if _, err := parseNet(want); err != nil {
+		if _, err := ParseNet(want); err != nil {
 			return fmt.Errorf("not a network: %q", want)
 		}
 	case opGt, opGte, opLt, opLte:

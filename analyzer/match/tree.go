@@ -228,7 +228,7 @@ func (t *test) meets(text string, want [][]letter) bool {
 
 func (t *test) measures(text, want string) bool {
 	if t.op == opCIDR {
-		net, err1 := parseNet(want)
+		net, err1 := ParseNet(want)
 		a, err2 := netip.ParseAddr(text)
 		return err1 == nil && err2 == nil && net.Contains(a.Unmap().WithZone(""))
 	}
@@ -250,10 +250,10 @@ func compare(o op, a, b float64) bool {
 	}
 }
 
-// parseNet reads a network, or an address as the network of it alone. One of
+// ParseNet reads a network, or an address as the network of it alone. One of
 // IPv4 addresses written as IPv6's (::ffff:10.0.0.0/104) is that of IPv4, as
 // addresses are.
-func parseNet(s string) (netip.Prefix, error) {
+func ParseNet(s string) (netip.Prefix, error) {
 	if !strings.Contains(s, "/") {
 		a, err := netip.ParseAddr(s)
 		if err != nil {

@@ -151,13 +151,17 @@ func walk(dir string, unread func(string, error), f func(path string)) {
 			}
 			return nil
 		}
-		if d.Type()&fs.ModeSymlink != 0 && path == dir { // a folder that is a link
+		if d.Type()&fs.ModeSymlink != 0 {
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
-				walk(path+string(filepath.Separator), unread, f)
+				if path == dir {
+					walk(path+string(filepath.Separator), unread, f)
+				} else {
+					unread(path, rules.ErrLinkedFolder)
+				}
 				return nil
 			}
 		}
-		if ext := filepath.Ext(path); !d.IsDir() && (ext == ".yml" || ext == ".yaml") {
+		if !d.IsDir() && rules.IsFile(path) {
 			f(path)
 		}
 		return nil

@@ -310,6 +310,18 @@ func TestBroken(t *testing.T) {
 	h.set.Reload()
 	h.is("beside a pipe", 0, map[string]string{"alma": "test-a"})
 	h.remove("rules/pipe.yml")
+	// A link to a folder is said, and keeps nothing else from being read.
+	h.write("elsewhere/far.yml", rule("test-far", "fay"))
+	if err := os.Symlink(h.path("elsewhere"), h.path("rules/more")); err != nil {
+		t.Fatal(err)
+	}
+	h.write("rules/c.YML", rule("test-c", "cora"))
+	h.set.Reload()
+	h.is("beside a link", 0, map[string]string{"fay": "", "cora": "test-c"})
+	if !strings.Contains(h.log.String(), "a link to a folder, which is not followed") {
+		t.Errorf("the link is not spoken of:\n%s", h.log)
+	}
+	h.remove("rules/more")
 	// Two files that need one another.
 	base := strings.Replace(rule("test-base", "carl"), "id: test-base", "id: test-base\nname: base", 1)
 	many := "title: many\nid: test-many\ncorrelation: {type: event_count, rules: [base], group-by: [user.name], timespan: 1m, condition: {gte: 5}}\n"

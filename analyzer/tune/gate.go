@@ -46,7 +46,7 @@ func NewGate() *Gate { return &Gate{spans: map[string]*span{}} }
 func (g *Gate) Seed(t *Tuner, alerts []schemas.Alert) {
 	for i := range alerts {
 		a := alerts[i]
-		if x := t.throttleOf(a.Rule.ID); x != nil && a.Kind == schemas.AlertRule {
+		if x := t.throttleOf(a.Rule.ID, a.First); x != nil && a.Kind == schemas.AlertRule {
 			s := g.span(throttleKey(x, a.Rule.ID, a.Unit, a.Group), a.First, x.Per)
 			p := &passed{suppressed: a.Suppressed, offset: a.Offset}
 			p.keep(&a)
@@ -62,8 +62,8 @@ func (g *Gate) Pass(t *Tuner, a *schemas.Alert, units Units) (out *schemas.Alert
 	if a.Kind != schemas.AlertRule {
 		return a, nil
 	}
-	x := t.throttleOf(a.Rule.ID)
-	if x == nil || x.Ended(a.First) {
+	x := t.throttleOf(a.Rule.ID, a.First)
+	if x == nil {
 		return t.written(a, units), nil
 	}
 	s := g.span(throttleKey(x, a.Rule.ID, a.Unit, a.Group), a.First, x.Per)

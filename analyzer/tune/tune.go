@@ -32,8 +32,8 @@ type Tuner struct {
 	named      map[string][]*exception // those that name the rule itself
 	when       *match.Engine           // the exceptions' conditions
 	severities map[string][]*tuning.Severity
-	throttles  map[string]*tuning.Throttle
-	levels     map[string]schemas.Level // of the rules themselves
+	throttles  map[string][]*tuning.Throttle // of each, all but the last have an end
+	levels     map[string]schemas.Level      // of the rules themselves
 	entries    []*tuning.Entry
 }
 
@@ -49,7 +49,7 @@ func Compile(t *tuning.Tuning, rs []*rules.Rule, engine *match.Engine, opt match
 	b := &builder{
 		tuner: &Tuner{
 			exceptions: map[string][]*exception{}, named: map[string][]*exception{},
-			severities: map[string][]*tuning.Severity{}, throttles: map[string]*tuning.Throttle{},
+			severities: map[string][]*tuning.Severity{}, throttles: map[string][]*tuning.Throttle{},
 			levels: map[string]schemas.Level{},
 		},
 		rules: rs, engine: engine, byName: map[string][]*rules.Rule{},
@@ -125,10 +125,8 @@ func (b *builder) chosen(e *tuning.Entry, levels []schemas.Level) []*rules.Rule 
 func (b *builder) exception(x *tuning.Exception) {
 	e := &exception{Exception: x}
 	for _, h := range x.Hosts {
-		if net, err := netip.ParsePrefix(h); err == nil {
-			e.nets = append(e.nets, net.Masked())
-		} else if ip, err := netip.ParseAddr(h); err == nil {
-			e.nets = append(e.nets, netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen()))
+		if net, err := match.ParseNet(h); err == nil {
+			e.nets = append(e.nets, net)
 		} else if _, err := path.Match(h, ""); err != nil || strings.ContainsAny(h, `[]\/`) {
 			b.problem(&x.Entry, false, "host: %q is no name, address or network", h)
 			return
@@ -251,11 +249,13 @@ func (b *builder) throttle(x *tuning.Throttle) {
 				return
 			}
 		}
-		if other := b.tuner.throttles[r.ID]; other != nil {
-			b.problem(&x.Entry, false, "the rule %s is throttled at %s:%d already", r.ID, other.File, other.Line)
-			return
+		for _, other := range b.tuner.throttles[r.ID] {
+			if other.Until.IsZero() {
+				b.problem(&x.Entry, false, "the rule %s is throttled at %s:%d already, without an end", r.ID, other.File, other.Line)
+				return
+			}
 		}
-		b.tuner.throttles[r.ID] = x
+		b.tuner.throttles[r.ID] = append(b.tuner.throttles[r.ID], x)
 	}
 }
 
@@ -322,7 +322,7 @@ func (x *exception) onHost(m *schemas.Match, ev *schemas.Event) bool {
 		texts = append(texts, v.Text())
 	}
 	for _, text := range texts {
-		if ip, err := netip.ParseAddr(text); err == nil && slices.ContainsFunc(x.nets, func(n netip.Prefix) bool { return n.Contains(ip.Unmap()) }) {
+		if ip, err := match.ParseAddr(text); err == nil && slices.ContainsFunc(x.nets, func(n netip.Prefix) bool { return n.Contains(ip) }) {
 			return true
 		}
 	}
@@ -363,7 +363,7 @@ func (t *Tuner) Level(r *schemas.Rule, unit string, at time.Time, units Units) s
 // rule is throttled, a coarser one, so that all alerts that one bound counts are
 // raised in one partition.
 func (t *Tuner) RecordKey(m *schemas.Match) string {
-	x := t.throttleOf(m.Rule.ID)
+	x := t.throttleOf(m.Rule.ID, m.Time)
 	if x == nil || m.Kind != schemas.MatchRule {
 		return m.Key()
 	}
@@ -376,18 +376,27 @@ func (t *Tuner) Throttled() (rules []string, longest time.Duration) {
 	if t == nil {
 		return nil, 0
 	}
-	for id, x := range t.throttles {
-		rules, longest = append(rules, id), max(longest, x.Per)
+	for id, all := range t.throttles {
+		rules = append(rules, id)
+		for _, x := range all {
+			longest = max(longest, x.Per)
+		}
 	}
 	slices.Sort(rules)
 	return rules, longest
 }
 
-func (t *Tuner) throttleOf(rule string) *tuning.Throttle {
+// throttleOf is the first of a rule's bounds that has not ended at a time, or nil.
+func (t *Tuner) throttleOf(rule string, at time.Time) *tuning.Throttle {
 	if t == nil {
 		return nil
 	}
-	return t.throttles[rule]
+	for _, x := range t.throttles[rule] {
+		if !x.Ended(at) {
+			return x
+		}
+	}
+	return nil
 }
 
 // unitField is part of every detection's group, named or not.

@@ -148,6 +148,7 @@ func TestExceptions(t *testing.T) {
 	f("rule: root, host: db-*", "many", "root")
 	f("rule: root, host: 10.1.2.3", "many")
 	f("rule: root, host: 10.1.0.0/16", "many")
+	f("rule: root, host: '::ffff:10.1.0.0/112'", "many")
 	f("rule: root, host: 192.0.2.0/24", "many", "root") // who attacked is not where it happened
 	// Field values, in Sigma's words.
 	f("rule: root, when: {source.ip: 192.0.2.7}", "many")
@@ -189,7 +190,7 @@ func TestProblems(t *testing.T) {
 	f("exceptions:\n- {rule: root, host: 'a/b'"+signed, `problem t.yml:2: host: "a/b" is no name`)
 	f("exceptions:\n- {rule: chain"+signed, "problem t.yml:2: the rule chain counts the correlation many, not events")
 	f("throttle:\n- {rule: many, fields: [user.name], at_most: 1, per: 1h"+signed, `problem t.yml:2: "user.name" is not of what alerts of the rule many are grouped by: source.ip, host.name`)
-	f("throttle:\n- {rule: many, at_most: 1, per: 1h"+signed+"\n- {rule: many, at_most: 2, per: 1h"+signed, "problem t.yml:3: the rule many is throttled at t.yml:2 already")
+	f("throttle:\n- {rule: many, at_most: 1, per: 1h"+signed+"\n- {rule: many, at_most: 2, per: 1h"+signed, "problem t.yml:3: the rule many is throttled at t.yml:2 already, without an end")
 	f("severity:\n- {rule: gone, level: low"+signed, `warning t.yml:2: no rule that is loaded has the id or name "gone"`)
 
 	_, tuner, _ := compile(t, "exceptions:\n- {rule: root, until: 2026-03-01"+signed+"\n- {rule: root"+signed)
@@ -284,6 +285,38 @@ func TestThrottle(t *testing.T) {
 	}
 	if out := f(alert("a", "6", 31), "a2", 3); out.Version <= joined.Version {
 		t.Errorf("version %d after %d", out.Version, joined.Version)
+	}
+}
+
+// TestThrottleEnds: a bound that has ended makes room for the next one.
+func TestThrottleEnds(t *testing.T) {
+	_, tuner, said := compile(t, "throttle:\n- {rule: many, at_most: 1, per: 1h, until: '2026-03-01T08:00:00Z', who: li, why: x}\n- {rule: many, fields: [source.ip], at_most: 2, per: 1h, who: li, why: x}")
+	if len(said) > 0 {
+		t.Fatal(said)
+	}
+	gate := NewGate()
+	f := func(id, at string, passes bool) {
+		t.Helper()
+		first, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &schemas.Alert{ID: id, Version: 1, Kind: schemas.AlertRule, Rule: schemas.Rule{ID: "many", Level: schemas.High}, Group: []schemas.GroupValue{{Field: "source.ip", Value: "a"}}, First: first, Count: 1}
+		if out, _ := gate.Pass(tuner, a, units); (out != nil && out.ID == id) != passes {
+			t.Errorf("%s: %+v", id, out)
+		}
+	}
+	f("1", "2026-03-01T07:30:00Z", true)
+	f("2", "2026-03-01T07:40:00Z", false)
+	f("3", "2026-03-01T08:00:00Z", true)
+	f("4", "2026-03-01T08:01:00Z", true)
+	f("5", "2026-03-01T08:02:00Z", false)
+	key := func(at time.Time) string {
+		return tuner.RecordKey(&schemas.Match{Kind: schemas.MatchRule, Rule: schemas.Rule{ID: "many"}, Time: at, Group: []schemas.GroupValue{{Field: "source.ip", Value: "a"}}})
+	}
+	end := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	if before, after := key(end.Add(-1)), key(end); before != "many" || after != "many\x1fa" {
+		t.Errorf("keys %q and %q", before, after)
 	}
 }
 
