@@ -30,8 +30,12 @@ var (
 	errProto      = errors.New("no ExportLogsServiceRequest in protobuf")
 )
 
-func (q *request) isJSON() bool {
-	return strings.HasPrefix(strings.ToLower(q.r.Header.Get("Content-Type")), "application/json") // types have no case: RFC 9110, 8.3.1
+func (q *request) isJSON() bool { return q.isOf("application/json") }
+
+// isOf says whether the body is said to be of a type. Types have no case: RFC 9110,
+// 8.3.1.
+func (q *request) isOf(mediaType string) bool {
+	return strings.HasPrefix(strings.ToLower(q.r.Header.Get("Content-Type")), mediaType)
 }
 
 func answerOTLP(q *request) {
@@ -76,6 +80,8 @@ func (q *request) frameOTLP() *failure {
 			return malformed("the body is no JSON")
 		}
 		read = readOTLPJSON
+	} else if !q.isOf("application/x-protobuf") && q.r.Header.Get("Content-Type") != "" {
+		return &failure{status: http.StatusUnsupportedMediaType, result: "malformed", text: "the body must be application/x-protobuf or application/json"}
 	}
 	var failed *failure
 	e := encoder{seen: make(map[string]bool), take: func(line []byte, reject string) bool {

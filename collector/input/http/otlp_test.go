@@ -103,15 +103,17 @@ func TestOTLP(t *testing.T) {
 	f(body, "application/x-protobuf", "application/x-protobuf", "")
 	f([]byte(exportedJSON), "application/json", "application/json", "{}")
 	f([]byte(exportedJSON), "Application/JSON; charset=utf-8", "application/json", "{}")
-	g := func(body, contentType string) {
+	g := func(body, contentType string, want int) {
 		t.Helper()
 		before := len(s.sink.Lines())
-		if status, answer, _ := s.do("POST", "/v1/logs", []byte(body), "Content-Type", contentType); status != 400 || len(s.sink.Lines()) != before {
-			t.Errorf("%q: %d %s", body, status, answer)
+		if status, answer, _ := s.do("POST", "/v1/logs", []byte(body), "Content-Type", contentType); status != want || len(s.sink.Lines()) != before {
+			t.Errorf("%q: %d %s, want %d", body, status, answer, want)
 		}
 	}
-	g("{", "application/json")
-	g("\x0a\x7fnonsense", "application/x-protobuf")
+	g("{", "application/json", 400)
+	g("\x0a\x7fnonsense", "application/x-protobuf", 400)
+	g(exportedJSON, "text/plain", 415)
+	f(body, "", "application/x-protobuf", "")
 	s.balanced()
 }
 
