@@ -58,8 +58,8 @@ func auditd(ev *schemas.Event, s string) {
 	label(ev, "labels.audit_id", serial)
 	r := auditReader{ev: ev}
 	r.fields(head)
-	r.fields(rest)
-	r.apparmor()
+	r.fields(r.selinux(rest))
+	r.confined()
 	if len(r.command) > 0 {
 		ev.SetString(schemas.FieldProcessCommandLine, strings.Join(r.command, " "))
 	}
@@ -69,46 +69,65 @@ type auditReader struct {
 	ev      *schemas.Event
 	kind    string   // type of the record
 	command []string // of EXECVE
-	confine confined
+	confine confinement
 	keys    int
 }
 
-// confined is what AppArmor says of an access by a program that it confines.
-type confined struct{ verdict, operation, profile, name, family string }
+// confinement is what AppArmor or SELinux says of an access by a program that it
+// confines.
+type confinement struct{ by, verdict, operation, profile, name, path, family string }
 
-var (
-	confinedFile    = what{"file", "denied", "apparmor_denied", "failure"}
-	confinedNetwork = what{"network", "denied", "apparmor_denied", "failure"}
-	confinedProcess = what{"process", "denied", "apparmor_denied", "failure"}
-	confinedAllowed = what{"process", "allowed", "apparmor_allowed", "success"} // the profile only complains
-	profileChanged  = what{"configuration", "change", "apparmor_profile_changed", ""}
-)
+// selinux reads the words of a record of SELinux's, and returns the fields behind
+// them:
+//
+//	avc:  denied  { read open } for  pid=1234 comm="httpd" name="shadow" …
+func (r *auditReader) selinux(s string) string {
+	words, ok := strings.CutPrefix(strings.TrimLeft(s, " "), "avc:")
+	if !ok {
+		return s
+	}
+	verdict, rest, ok := strings.Cut(words, "{")
+	operation, rest, closed := strings.Cut(rest, "}")
+	if verdict = strings.TrimSpace(verdict); !ok || !closed || verdict != "denied" && verdict != "granted" {
+		return s
+	}
+	r.confine.by, r.confine.verdict, r.confine.operation = "selinux", verdict, strings.TrimSpace(operation)
+	label(r.ev, "labels.operation", r.confine.operation)
+	return rest
+}
 
-func (r *auditReader) apparmor() {
+func (r *auditReader) confined() {
 	c := &r.confine
 	if c.verdict == "" {
 		return
 	}
-	r.ev.SetString(schemas.FieldRuleName, c.profile)
-	switch {
-	case c.verdict == "STATUS": // name is that of a profile
+	if c.profile != "" {
+		r.ev.SetString(schemas.FieldRuleName, c.profile)
+	}
+	file := c.path
+	if file == "" {
+		file = c.name
+	}
+	switch c.verdict {
+	case "STATUS": // of AppArmor; name is that of a profile
 		if strings.HasPrefix(c.operation, "profile_") {
 			r.ev.SetString(schemas.FieldRuleName, c.name)
-			profileChanged.set(r.ev)
+			what{"configuration", "change", "apparmor_profile_changed", ""}.set(r.ev)
 		}
 		return
-	case c.verdict == "ALLOWED":
-		confinedAllowed.set(r.ev)
-	case c.verdict != "DENIED":
-	case c.family != "":
-		confinedNetwork.set(r.ev)
-	case strings.HasPrefix(c.name, "/") && c.operation != "exec":
-		confinedFile.set(r.ev)
-	default:
-		confinedProcess.set(r.ev)
+	case "ALLOWED", "granted", "permissive": // the profile only complains
+		what{"process", "allowed", c.by + "_allowed", "success"}.set(r.ev)
+	case "DENIED", "denied":
+		category := "process"
+		if c.family != "" {
+			category = "network"
+		} else if c.by == "selinux" && file != "" || strings.HasPrefix(file, "/") && c.operation != "exec" {
+			category = "file"
+		}
+		what{category, "denied", c.by + "_denied", "failure"}.set(r.ev)
 	}
-	if strings.HasPrefix(c.name, "/") {
-		r.ev.SetString(schemas.FieldFilePath, c.name)
+	if strings.HasPrefix(file, "/") {
+		r.ev.SetString(schemas.FieldFilePath, file)
 	}
 }
 
@@ -165,13 +184,23 @@ func (r *auditReader) field(key, value string, quoted bool) {
 	label(r.ev, "labels."+key, value)
 	switch key {
 	case "apparmor":
-		r.confine.verdict = value
+		r.confine.by, r.confine.verdict = key, value
 	case "operation":
 		r.confine.operation = value
 	case "profile":
 		r.confine.profile = value
 	case "family":
 		r.confine.family = value
+	case "tclass":
+		if strings.HasSuffix(value, "_socket") {
+			r.confine.family = value
+		}
+	case "permissive":
+		if value == "1" && r.confine.verdict == "denied" {
+			r.confine.verdict = key
+		}
+	case "path":
+		r.confine.path = value
 	case "pid":
 		setWhole(r.ev, schemas.FieldProcessPID, value)
 	case "type":
