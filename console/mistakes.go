@@ -104,15 +104,27 @@ func fieldsOf(t reflect.Type) (out []field) {
 // undecodable is what of a body cannot be what it stands for: encoding/json tells the
 // first of it alone, and not where it is.
 func undecodable(body reflect.Type, raw []byte, why string) (out Mistakes) {
+	more := 0
 	misread(body, raw, nil, func(path []string, zh, en string) {
-		if len(out) < maxMistakes {
-			out = append(out, Mistake{fieldOf(body, path), zh, en})
+		if len(out) == maxMistakes {
+			more++
+			return
 		}
+		out = append(out, Mistake{fieldOf(body, path), zh, en})
 	})
+	out = append(out, andMore(more)...)
 	if len(out) == 0 {
 		out = Mistakes{{"", "请求无法读取：" + why, "the request cannot be read: " + why}}
 	}
 	return out
+}
+
+// andMore says how many mistakes are not told.
+func andMore(n int) Mistakes {
+	if n == 0 {
+		return nil
+	}
+	return mistake("", fmt.Sprintf("另有 %d 处错误", n), fmt.Sprintf("and %d more", n))
 }
 
 // misread walks through a value and its type together, down to what cannot be decoded

@@ -125,14 +125,22 @@ func init() {
 // refusal is what huma says of a request, whose body is of a type if it has one.
 func refusal(body reflect.Type, status int, detail string, errs []error) *Problem {
 	p := problem(status, codeOf(status), detail)
+	more := 0
 	for _, err := range errs {
 		if given := new(Problem); errors.As(err, &given) {
 			return given
 		}
-		if err == nil || status >= http.StatusInternalServerError || len(p.Errors) == maxMistakes {
+		if err == nil || status >= http.StatusInternalServerError {
+			continue
+		}
+		if len(p.Errors) == maxMistakes {
+			more++
 			continue
 		}
 		p.Errors, p.Fields = append(p.Errors, err.Error()), append(p.Fields, mistakesIn(body, err)...)
+	}
+	if rest := andMore(more); rest != nil {
+		p.Errors, p.Fields = append(p.Errors, rest.Error()), append(p.Fields, rest...)
 	}
 	if len(p.Fields) > 0 {
 		p.Detail = p.Fields.Error()
