@@ -74,9 +74,7 @@ func (s *state) match(l *livePlan, found func(*CompiledRule)) {
 // choose finds the rules that the event meets.
 func (s *state) choose(l *livePlan, timed bool) {
 	s.live = l
-	if len(s.fired) > 0 {
-		clear(s.fired)
-	}
+	s.fired = s.fired[:0]
 	s.tried = append(s.tried[:0], l.always...)
 	s.hits = s.hits[:0]
 	for i := range l.slots {

@@ -231,7 +231,7 @@ func (e *Engine) match(ev *schemas.Event, emit func(Hit)) int {
 		h.common = &s.common
 		emit(h)
 	}
-	s.match(s.planOf(), func(r *CompiledRule) { r.report(s.fired, share) })
+	s.match(s.planOf(), func(r *CompiledRule) { r.report(&s.fired, share) })
 	s.ev, s.common = nil, common{}
 	return len(s.tried)
 }
@@ -259,14 +259,14 @@ func (e *Engine) wordSlot() int32 { return int32(len(e.slots)) } //nolint:gosec 
 
 // MatchPlain is Match by the oracle: every rule's tree, evaluated plainly.
 func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
-	fired := map[*CompiledRule]struct{}{}
+	var fired []*CompiledRule
 	for _, route := range e.routes {
 		if !route.takes(ev) {
 			continue
 		}
 		for _, r := range route.rules {
 			if r.tree.eval(ev) {
-				r.report(fired, emit)
+				r.report(&fired, emit)
 			}
 		}
 	}
@@ -274,26 +274,23 @@ func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
 
 // report emits what the program's match is reported as. A correlation of which
 // several base rules hold for one event counts it once.
-func (r *CompiledRule) report(fired map[*CompiledRule]struct{}, emit func(Hit)) {
+func (r *CompiledRule) report(fired *[]*CompiledRule, emit func(Hit)) {
 	for _, as := range r.raises {
-		if as.alreadyIn(fired) {
-			continue
+		if as.Rule.Correlation != nil {
+			if as.alreadyIn(*fired) {
+				continue
+			}
+			*fired = append(*fired, as)
 		}
-		fired[as] = struct{}{}
 		emit(Hit{Rule: as})
 	}
 }
 
-func (r *CompiledRule) alreadyIn(fired map[*CompiledRule]struct{}) bool {
-	if r.Rule.Correlation == nil {
-		return false
-	}
-	for f := range fired {
-		if f.Rule == r.Rule && (f.counts.base == r.counts.base || !r.Rule.Correlation.Type.IsTemporal()) {
-			return true
-		}
-	}
-	return false
+// alreadyIn is of a correlation.
+func (r *CompiledRule) alreadyIn(fired []*CompiledRule) bool {
+	return slices.ContainsFunc(fired, func(f *CompiledRule) bool {
+		return f.Rule == r.Rule && (f.counts.base == r.counts.base || !r.Rule.Correlation.Type.IsTemporal())
+	})
 }
 
 // quiet is the rule's own time during which further matches join an alert.

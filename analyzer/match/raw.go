@@ -138,7 +138,7 @@ func (r *Raw) Match(line []byte, emit func(Hit)) error {
 	s := r.state
 	r.line, r.err = line, nil
 	s.begin(nil)
-	report := func(c *CompiledRule) { c.report(s.fired, emit) }
+	report := func(c *CompiledRule) { c.report(&s.fired, emit) }
 	if !r.usable || !r.walk() || r.unsettled() {
 		if err := r.parse(); err != nil {
 			return err

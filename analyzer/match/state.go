@@ -26,9 +26,9 @@ type state struct {
 	buf   []byte   // and the memory of those that had to be made
 	event words    // all texts of the event
 	key   []byte
-	tried []int32 // rules of the plan that this event may meet
-	hits  []int32 // and those of which the formula holds
-	fired map[*CompiledRule]struct{}
+	tried []int32         // rules of the plan that this event may meet
+	hits  []int32         // and those of which the formula holds
+	fired []*CompiledRule // correlations that it counts for
 
 	common common // what matches of this event repeat
 
@@ -68,7 +68,6 @@ func newState(e *Engine) *state {
 		values:  make([]slotValues, len(e.slots)),
 		finding: newFinding(e),
 		plans:   map[string]*livePlan{},
-		fired:   map[*CompiledRule]struct{}{},
 		counts:  make([]uint32, len(e.index.atoms)),
 	}
 	for i := range e.slots {
