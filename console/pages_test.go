@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"fengsui/internal/hours"
 	"fengsui/registry"
 	"fengsui/schemas"
 )
@@ -325,7 +326,7 @@ func TestDriftPage(t *testing.T) {
 		return chromedp.Evaluate(`(() => { const e = document.querySelector(".decide input[type=date]");
 			Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(e, "`+day+`"); e.dispatchEvent(new Event("input", { bubbles: true })) })()`, nil)
 	}
-	until := time.Now().AddDate(0, 1, 0).Format(time.DateOnly)
+	until := time.Now().In(hours.Zone).AddDate(0, 1, 0).Format(time.DateOnly)
 	do(t, ctx, fill(until))
 	says(t, ctx, `String(document.querySelector("#until-mistake"))`, "null")
 	press(t, ctx, ".decide button", "提交")
@@ -451,7 +452,7 @@ func TestRegistryPage(t *testing.T) {
 		return err == nil && len(pending) == 1 && pending[0].Remove
 	})
 	shut()
-	yesterday := time.Now().AddDate(0, 0, -1).Format(time.DateOnly)
+	yesterday := time.Now().In(hours.Zone).AddDate(0, 0, -1).Format(time.DateOnly)
 	do(t, ctx, chromedp.Evaluate(`location.hash = "#/registry?tab=whitelist&at=`+yesterday+`"`, nil))
 	shows(t, ctx, "#registry", "显示的是 "+yesterday)
 	shows(t, ctx, "#whitelist", "没有登记")
@@ -669,7 +670,7 @@ func TestRegistryForms(t *testing.T) {
 	do(t, ctx, chromedp.EmulateViewport(1440, 1000))
 
 	// The past is not changed.
-	do(t, ctx, chromedp.Evaluate(`location.hash = "#/registry?tab=domains&at=`+time.Now().Format(time.DateOnly)+`"`, nil))
+	do(t, ctx, chromedp.Evaluate(`location.hash = "#/registry?tab=domains&at=`+time.Now().In(hours.Zone).Format(time.DateOnly)+`"`, nil))
 	shows(t, ctx, "#domains", "campus.example.edu.cn")
 	says(t, ctx, `document.querySelectorAll("#domains button").length`, "0")
 	leave(t, ctx)

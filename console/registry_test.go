@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"fengsui/internal/hours"
 	"fengsui/registry"
 )
 
@@ -91,10 +92,10 @@ func TestRegistryOfAUnit(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	city.refused("GET", "/api/v1/history?key=system/other", nil, 404, codeNotFound)
-	if yesterday := time.Now().AddDate(0, 0, -1).Format(time.DateOnly); len(root.items("systems?at="+yesterday)) != 0 || len(root.items("whitelist?at="+yesterday)) != 0 {
+	if yesterday := time.Now().In(hours.Zone).AddDate(0, 0, -1).Format(time.DateOnly); len(root.items("systems?at="+yesterday)) != 0 || len(root.items("whitelist?at="+yesterday)) != 0 {
 		t.Error("yesterday there was something")
 	}
-	if today := time.Now().Format(time.DateOnly); len(root.items("systems?at="+today)) != 2 || len(root.items("whitelist?at="+today)) != 2 {
+	if today := time.Now().In(hours.Zone).Format(time.DateOnly); len(root.items("systems?at="+today)) != 2 || len(root.items("whitelist?at="+today)) != 2 {
 		t.Error("today there is nothing")
 	}
 	root.refused("GET", "/api/v1/units?at=yesterday", nil, 422, codeInvalid)
