@@ -54,9 +54,9 @@ func LoadDir(name string) ([]*Rule, []*Error) {
 }
 
 // Load reads every .yml and .yaml file of a tree, but for hidden ones. A link to a
-// folder is an error, so that no rule is missed in silence. Files are
-// named in rules and errors with the prefix before their path in the tree. Two
-// rules of one id are an error of the later.
+// folder is an error, so that no rule is missed in silence. Files are named in rules
+// and errors with the prefix before their path in the tree. Two rules of one id are
+// an error of the later.
 func Load(fsys fs.FS, root, prefix string) ([]*Rule, []*Error) {
 	var rs []*Rule
 	var errs []*Error

@@ -258,24 +258,28 @@ func (l *linker) meant(c *rules.Correlation, r *rules.Rule, d *CompiledRule) {
 		if _, alias := c.Aliases[name]; alias || known == "" {
 			continue
 		}
-		p := Problem{File: r.File, Line: c.Line, RuleID: r.ID, Warning: true, Reason: fmt.Sprintf(meantText, name, known)}
-		if !slices.Contains(l.problems, p) { // once, however many rules it counts
-			l.problems = append(l.problems, p)
-		}
+		l.warn(r, c.Line, meantText, name, known)
+	}
+}
+
+// warn says something of a correlation once, however many rules it counts.
+func (l *linker) warn(r *rules.Rule, line int, format string, args ...any) {
+	p := Problem{File: r.File, Line: line, RuleID: r.ID, Warning: true, Reason: fmt.Sprintf(format, args...)}
+	if !slices.Contains(l.problems, p) {
+		l.problems = append(l.problems, p)
 	}
 }
 
 // numbers warns of a field that a correlation computes with and that holds none.
 func (l *linker) numbers(r *rules.Rule, values []groupField) {
+	c := r.Correlation
+	if !c.Type.IsNumeric() {
+		return
+	}
 	for _, v := range values {
 		for _, name := range v.fields {
-			f, ok := schemas.LookupField(name)
-			if !ok || !r.Correlation.Type.IsNumeric() || f.Type == schemas.Long || f.Type == schemas.Double {
-				continue
-			}
-			p := Problem{File: r.File, Line: r.Correlation.FieldLine, RuleID: r.ID, Warning: true, Reason: fmt.Sprintf("%s of %s, which is of the type %s: what is no number counts nothing", r.Correlation.Type, v.name, f.Type)}
-			if !slices.Contains(l.problems, p) {
-				l.problems = append(l.problems, p)
+			if f, ok := schemas.LookupField(name); ok && f.Type != schemas.Long && f.Type != schemas.Double {
+				l.warn(r, c.FieldLine, "%s of %s, which is of the type %s: what is no number counts nothing", c.Type, v.name, f.Type)
 			}
 		}
 	}
@@ -330,7 +334,7 @@ func (l *linker) finish(rs []*rules.Rule) {
 			{holdsAtOnce(r.Correlation), fmt.Sprintf("its condition (%s) holds with the first event of every group; a window is looked at when an event comes", done.def.Text())},
 		} {
 			if warning.when {
-				l.problems = append(l.problems, Problem{File: r.File, Line: r.Correlation.Line, RuleID: r.ID, Warning: true, Reason: warning.text})
+				l.warn(r, r.Correlation.Line, "%s", warning.text)
 			}
 		}
 	}

@@ -362,3 +362,19 @@ func testQueries(t *testing.T, s *system) {
 	f(0, "", "migrate", "--json")
 	f(2, "is not registered", "scan", "--json", "--unit", "99999")
 }
+
+// TestPastMoment: only the past can be asked for.
+func TestPastMoment(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		_, err := pastMoment(text)
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	f("", "")
+	f("7d", "")
+	f("2026-03-01T08:00:00+08:00", "")
+	f("2126-03-01T08:00:00+08:00", "is still to come")
+	f("yesterday", "no time such as")
+}

@@ -137,6 +137,9 @@ func pastMoment(text string) (time.Time, error) {
 	if err != nil {
 		return at, usageError{fmt.Errorf("--at: %w", err)}
 	}
+	if at.After(time.Now()) {
+		return at, usageError{fmt.Errorf("--at: %s 尚未到来，只能查看过去的状态 / %[1]s is still to come: only the past can be shown", text)}
+	}
 	return at, nil
 }
 
