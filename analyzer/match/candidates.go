@@ -78,11 +78,14 @@ func (s *state) choose(l *livePlan, timed bool) {
 	s.tried = append(s.tried[:0], l.always...)
 	s.hits = s.hits[:0]
 	for i := range l.slots {
-		e, v := s.entryOf(l.slots[i].slot), l.slots[i].none
-		if len(e.atoms)+len(e.maybe) > 0 {
-			v = l.view(s.engine, e, l.slots[i].slot)
-		} else if v == nil {
-			continue
+		e := s.entryOf(l.slots[i].slot)
+		v := &e.own
+		if v.plan != l || v.version != l.version || l.sampling {
+			if v = l.slots[i].none; len(e.atoms)+len(e.maybe) > 0 {
+				v = l.view(s.engine, e, l.slots[i].slot)
+			} else if v == nil {
+				continue
+			}
 		}
 		for _, r := range v.rules {
 			if l.turns[r] != s.turn {
@@ -102,7 +105,9 @@ func (s *state) choose(l *livePlan, timed bool) {
 			s.hits = append(s.hits, r)
 		}
 	}
-	slices.Sort(s.hits)
+	if len(s.hits) > 1 {
+		slices.Sort(s.hits)
+	}
 	if l.events++; l.events == l.next {
 		l.sample(s)
 	}
@@ -111,12 +116,8 @@ func (s *state) choose(l *livePlan, timed bool) {
 // try says whether the rule holds: its formula, which is its program read once,
 // or the program itself where the formula is not all of it.
 func (s *state) try(l *livePlan, r int32) bool {
-	rule := &l.plan.rules[r]
-	if rule.formula.kind == isProgram {
-		return s.holds(rule.CompiledRule)
-	}
 	if l.starts[r] == unwritten {
-		l.starts[r] = l.write(s.engine, rule.formula, stepHolds, stepFails)
+		l.starts[r] = l.write(s.engine, l.plan.rules[r].formula, stepHolds, stepFails)
 	}
 	at := l.starts[r]
 	for at >= 0 {
@@ -126,7 +127,7 @@ func (s *state) try(l *livePlan, r int32) bool {
 			at = q.no
 		}
 	}
-	return at == stepHolds
+	return at == stepHolds || at == stepProgram && s.holds(l.plan.rules[r].CompiledRule)
 }
 
 // step is a question of a formula, and where to go on by the answer. A rule's
@@ -141,12 +142,15 @@ type step struct {
 const (
 	stepHolds = -1 - iota
 	stepFails
-	unwritten // not read yet
+	stepProgram // of a rule whose formula is not all of it
+	unwritten   // not read yet
 )
 
 // write appends the questions of a formula and says which is the first.
 func (l *livePlan) write(e *Engine, f *formula, yes, no int32) int32 {
 	switch f.kind {
+	case isProgram:
+		return stepProgram
 	case isYes:
 		return yes
 	case isAtom:

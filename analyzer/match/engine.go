@@ -46,6 +46,7 @@ func ProblemOf(e *rules.Error) Problem {
 type CompiledRule struct {
 	Rule   *rules.Rule // whose identity a match carries
 	Base   *rules.Rule // whose condition held: Rule itself, or a base rule of the correlation
+	alone  bool        // a match is reported as this rule and nothing else
 	Source string      // text of the expr program
 
 	program *vm.Program
@@ -104,6 +105,9 @@ func Compile(rs []*rules.Rule, opt Options) (*Engine, []Problem) {
 	}
 	b.correlations(rs)
 	b.checkReferences(rs)
+	for _, c := range b.rules {
+		c.alone = len(c.raises) == 1 && c.raises[0] == c
+	}
 	e := &Engine{rules: b.rules, predicates: b.compiler.predicates, plans: map[string]*plan{}, words: map[string]*slotIndex{}}
 	e.addRoutes(b)
 	e.slots = b.compiler.slots
@@ -275,6 +279,10 @@ func (e *Engine) MatchPlain(ev *schemas.Event, emit func(Hit)) {
 // report emits what the program's match is reported as. A correlation of which
 // several base rules hold for one event counts it once.
 func (r *CompiledRule) report(fired *[]*CompiledRule, emit func(Hit)) {
+	if r.alone {
+		emit(Hit{Rule: r})
+		return
+	}
 	for _, as := range r.raises {
 		if as.Rule.Correlation != nil {
 			if as.alreadyIn(*fired) {
