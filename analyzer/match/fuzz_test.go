@@ -242,14 +242,26 @@ func FuzzPattern(f *testing.F) {
 	f.Add(`a*b?c`, "aXXbYc")
 	f.Add(`*\\*`, `x\y`)
 	f.Add("*\xff?", "a\xff文")
+	f.Add("\xc3*", "Î")
 	f.Fuzz(func(t *testing.T, want, text string) {
 		p := parsePattern(want)
 		if again := parsePattern(p.source()); fmt.Sprint(again) != fmt.Sprint(p) {
 			t.Fatalf("%q is written %q", want, p.source())
 		}
-		test := &test{op: opLike}
-		if len(want) < 100 && p.folded().match(fold(text)) != fits(test.lettersOf(want), letters(text, false)) {
-			t.Fatalf("%q on %q: matchers differ", want, text)
+		if len(want) >= 100 {
+			return
+		}
+		for _, o := range []op{opLike, opIs, opHas, opStarts, opEnds} {
+			for _, cased := range []bool{false, true} {
+				test := &test{op: o, field: []string{"message"}, want: []string{want}, cased: cased}
+				fast, err := (&compiler{byText: map[string]int{}, slotOf: map[string]int{}}).prepare(test)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := fast.meets(text, fold(text)); got != fits(test.lettersOf(want), letters(text, cased)) {
+					t.Fatalf("%s, cased %v: %q on %q: matchers differ, the fast one says %v", o, cased, want, text, got)
+				}
+			}
 		}
 	})
 }

@@ -435,6 +435,8 @@ func (x *slotIndex) texts() []string {
 // predicate, and what it means that one is; nil if there are none such.
 func (p *predicate) keys() ([]string, op) {
 	switch {
+	case p.letters != nil:
+		return nil, opLike
 	case p.test.op == opRe || p.test.op == opWordRe:
 		return p.required, opLike
 	case p.test.op == opLike || p.test.op == opWordLike:

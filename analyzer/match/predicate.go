@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"fengsui/schemas"
 )
@@ -24,6 +25,7 @@ type predicate struct {
 	needs    []needs  // and of each, what must be there
 	nets     []netip.Prefix
 	nums     []float64
+	letters  [][]letter // what is wanted, if some of it is not UTF-8: half a character is in no whole one
 }
 
 // manyTexts is from how many texts on a set is quicker than looking through.
@@ -91,6 +93,11 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 				w = fold(w)
 			}
 			p.texts = append(p.texts, w)
+		}
+	}
+	if t.op.folds() && slices.ContainsFunc(t.want, func(w string) bool { return !utf8.ValidString(w) }) {
+		for _, w := range t.want {
+			p.letters = append(p.letters, t.lettersOf(w))
 		}
 	}
 	if t.op == opRe || t.op == opWordRe {
@@ -164,6 +171,12 @@ func (p *predicate) compares(s *state) bool {
 			text = string(made)
 		}
 		for _, other := range others {
+			if !utf8.ValidString(other) && p.test.op != opSame {
+				if fits(p.test.lettersOf(other), letters(text, p.test.cased)) {
+					return true
+				}
+				continue
+			}
 			if !p.test.cased {
 				text, other = s.fold(text), s.fold(other)
 			}
@@ -185,11 +198,10 @@ func (p *predicate) meets(text, folded string) bool {
 		text = string(made)
 		folded = fold(text)
 	}
-	switch p.test.op {
-	case opRe, opWordRe, opCIDR, opGt, opGte, opLt, opLte:
-		return p.holds(text)
-	}
-	if p.test.cased {
+	switch {
+	case p.letters != nil:
+		return p.test.meets(text, p.letters)
+	case p.test.cased || !p.test.op.folds():
 		return p.holds(text)
 	}
 	return p.holds(folded)

@@ -90,6 +90,8 @@ func TestWritten(t *testing.T) {
 	f(`has_cased(message, "b")`, `{"message":"xBx"}`, false)
 	f(`like(message, "a*z")`, `{"message":"AbcZ"}`, true)
 	f(`starts(message, "a") and ends(message, "c") and is(message, "abc")`, `{"message":"ABC"}`, true)
+	f(`like(message, "\xc3*") or starts(message, "\xc3") or has(message, "\x8e") or ends(message, "\x8e")`, `{"message":"Î"}`, false) // half a character
+	f(`like(message, "*Î?") and has(message, "\u00ce")`, `{"message":"xÎy"}`, true)
 	f(`re(message, "a.c")`, `{"message":"xabcx"}`, true)
 	f(`exists(message) and null(user.name)`, `{"message":"m"}`, true)
 	f(`gt(source.port, 21) && lte(source.port, 22)`, `{"source.port":22}`, true)
