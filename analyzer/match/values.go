@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"iter"
+	"math/bits"
 	"slices"
 	"unsafe"
 )
@@ -14,9 +15,9 @@ import (
 
 // Limits of what one goroutine remembers.
 const (
-	bucketSize     = 4
+	bucketSize     = 7
 	minBuckets     = 16
-	maxBuckets     = 2048     // of a slot
+	maxBuckets     = 1024     // of a slot
 	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
 	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
 	entryBytes     = 320      // that an entry takes besides its value, roughly
@@ -130,58 +131,82 @@ func (s *state) tryNow(slot, predicate int32) bool {
 	return slices.ContainsFunc(s.slotTexts(int(slot)), s.engine.predicates[predicate].holds)
 }
 
-// cache remembers the entries of one slot's values: a table of buckets, each of
-// which keeps what was asked for last. It grows when a bucket has to forget.
+// cache remembers the entries of one slot's values: a table of buckets. It grows
+// when a bucket has to forget; one that cannot forgets what was asked for longest
+// ago. Most of what a look-up costs is waiting for memory, so a bucket is one line
+// of it, and a value with what belongs to it another.
 type cache struct {
-	last    remembered // that was asked for: values come several times in a row
-	buckets []bucket   // as many as a power of two
+	last    *remembered // that was asked for: values come several times in a row
+	buckets []bucket    // as many as a power of two
 }
 
 type bucket struct {
-	tags [bucketSize]uint32 // of the keys' hashes
-	held [bucketSize]remembered
+	tags uint64 // a byte of each key's hash, the first place's lowest; the eighth is of none
+	held [bucketSize]*remembered
 }
 
 type remembered struct {
 	*entry
-	key string
+	key   string
+	short [shortKey]byte // the key itself, if it has room here
 }
+
+// shortKey is what is left of a line of memory.
+const shortKey = 40 // bytes
 
 var seed = maphash.MakeSeed()
 
+func newRemembered(key []byte, e *entry) *remembered {
+	r := &remembered{entry: e}
+	if len(key) > shortKey {
+		r.key = string(key)
+	} else {
+		r.key = stringOf(r.short[:copy(r.short[:], key)])
+	}
+	return r
+}
+
 // find is the bucket of a key and what it is told by there.
-func (c *cache) find(key []byte) (*bucket, uint32) {
+func (c *cache) find(key []byte) (b *bucket, tag uint64) {
 	h := maphash.Bytes(seed, key)
-	return &c.buckets[h&uint64(len(c.buckets)-1)], uint32(h >> 32)
+	return &c.buckets[h&uint64(len(c.buckets)-1)], h >> 56
 }
 
 func (c *cache) get(key []byte) *entry {
-	if c.last.key == string(key) && c.last.entry != nil {
-		return c.last.entry
+	if r := c.last; r != nil && r.key == string(key) {
+		return r.entry
 	}
 	if len(c.buckets) == 0 {
 		return nil
 	}
 	b, tag := c.find(key)
-	for i := range b.tags {
-		if r := &b.held[i]; b.tags[i] == tag && r.key == string(key) && r.entry != nil {
-			c.last = *r
-			if i > 0 {
-				b.put(i, tag, c.last)
+	for m := b.places(tag); m != 0; m &= m - 1 {
+		i := bits.TrailingZeros64(m) / 8
+		if r := b.held[i]; r != nil && r.key == string(key) {
+			if c.last = r; i > 0 && len(c.buckets) == maxBuckets {
+				b.put(i, tag, r)
 			}
-			return c.last.entry
+			return r.entry
 		}
 	}
 	return nil
 }
 
+// places has the highest bit of a byte set for each place that may have the tag.
+// Those that have it are among them.
+func (b *bucket) places(tag uint64) uint64 {
+	const ones, highest = 0x0001010101010101, 0x0080808080808080
+	x := b.tags ^ tag*ones
+	return (x - ones) &^ x & highest
+}
+
 // put sets the first of a bucket's places; what stood there and behind moves up
 // to the given one, which is overwritten.
-func (b *bucket) put(last int, tag uint32, r remembered) {
-	for i := last; i > 0; i-- {
-		b.tags[i], b.held[i] = b.tags[i-1], b.held[i-1]
-	}
-	b.tags[0], b.held[0] = tag, r
+func (b *bucket) put(last int, tag uint64, r *remembered) {
+	copy(b.held[1:last+1], b.held[:last])
+	b.held[0] = r
+	moved := uint64(1)<<(8*(last+1)) - 1
+	b.tags = b.tags&^moved | (b.tags<<8|tag)&moved
 }
 
 // put remembers an entry. It returns how many bytes that takes.
@@ -193,11 +218,11 @@ func (c *cache) put(key []byte, e *entry) int {
 		c.buckets = make([]bucket, minBuckets)
 	}
 	b, tag := c.find(key)
-	if b.held[bucketSize-1].entry != nil && len(c.buckets) < maxBuckets {
+	for b.held[bucketSize-1] != nil && len(c.buckets) < maxBuckets {
 		c.grow()
 		b, tag = c.find(key)
 	}
-	b.put(bucketSize-1, tag, remembered{e, string(key)})
+	b.put(bucketSize-1, tag, newRemembered(key, e))
 	return len(key) + entryBytes
 }
 
@@ -205,8 +230,8 @@ func (c *cache) grow() {
 	old := c.buckets
 	c.buckets = make([]bucket, 2*len(old))
 	for i := range old {
-		for k := bucketSize - 1; k >= 0; k-- { // the last that was asked for comes last
-			if r := old[i].held[k]; r.entry != nil {
+		for _, r := range slices.Backward(old[i].held[:]) { // the last that came comes last
+			if r != nil {
 				b, tag := c.find(bytesOf(r.key))
 				b.put(bucketSize-1, tag, r)
 			}
