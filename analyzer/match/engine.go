@@ -158,6 +158,9 @@ func (b *builder) detection(r *rules.Rule) {
 		b.fail(r, r.Detection.Conditions[0].Line, "%v", err)
 		return
 	}
+	if half := tree.halfCharacter(); half != "" {
+		b.warn(r, r.Detection.Conditions[0].Line, "%q is not UTF-8, which all texts of events are: no value can hold it", half)
+	}
 	c := &CompiledRule{Rule: r, Base: r, Source: text.String(), program: program, tree: tree}
 	if c.group, err = groupFields(source, r.Alerting.Group); err != nil {
 		b.fail(r, r.Line, "fengsui.group: %v", err)

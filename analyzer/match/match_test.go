@@ -548,6 +548,11 @@ func TestWarnings(t *testing.T) {
 	f(rule("product: windows, service: security", "s: {Channel|startswith: Sys, EventID: 1}\ncondition: s"), fmt.Sprintf(never, "winlog.channel: Security"))
 	f(rule("product: fengsui", "s: {message|all: [a, b]}\ncondition: s"), "rule.yml:5: rule r1: message is asked to be several things at once, which only a field of many values can; is contains missing?")
 	f(rule("product: fengsui", "s: {message|all: [a*, b]}\ncondition: s"), "")
+	// Half a character is in no event.
+	const half = `rule.yml:6: rule r1: "\xe9\x00" is not UTF-8, which all texts of events are: no value can hold it`
+	f(rule("product: fengsui", "s: {message|utf16le|contains: é}\ncondition: s"), half)
+	f(rule("product: fengsui", "expr: has(message, b'\\xe9\\x00', \"x\")\ncondition: expr"), half)
+	f(rule("product: fengsui", "s: {message|utf16le|base64offset|contains: ééé}\ncondition: s"), "")
 	// What was left behind half written.
 	f(rule("product: fengsui", "s: {user.name: x}\nfilter: {user.name: y}\ncondition: s"), `rule.yml:6: rule r1: the condition does not use "filter"`)
 	f(rule("product: fengsui", "s: {user.name: x}\n_s: {user.name: y}\ncondition: all of them"), `rule.yml:6: rule r1: the condition does not use "_s"`)

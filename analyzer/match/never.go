@@ -84,10 +84,7 @@ func (t *test) given(terms []schemas.SigmaTerm) answer {
 	case slices.Contains(terms[i].Values, "*"):
 		return perhaps
 	}
-	var letters [][]letter
-	for _, w := range t.want {
-		letters = append(letters, t.lettersOf(w))
-	}
+	letters := t.allLetters(t.want)
 	met := 0
 	for _, v := range terms[i].Values {
 		if t.meets(v, letters) {

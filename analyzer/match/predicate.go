@@ -25,7 +25,7 @@ type predicate struct {
 	needs    []needs  // and of each, what must be there
 	nets     []netip.Prefix
 	nums     []float64
-	letters  [][]letter // what is wanted, if some of it is not UTF-8: half a character is in no whole one
+	letters  [][]letter // parts of texts, if some of them are not UTF-8: half a character is no part of a whole one
 }
 
 // manyTexts is from how many texts on a set is quicker than looking through.
@@ -95,10 +95,8 @@ func (c *compiler) prepare(t *test) (*predicate, error) {
 			p.texts = append(p.texts, w)
 		}
 	}
-	if t.op.folds() && slices.ContainsFunc(t.want, func(w string) bool { return !utf8.ValidString(w) }) {
-		for _, w := range t.want {
-			p.letters = append(p.letters, t.lettersOf(w))
-		}
+	if t.op != opIs && t.op.folds() && slices.ContainsFunc(t.want, func(w string) bool { return !utf8.ValidString(w) }) {
+		p.letters = t.allLetters(t.want)
 	}
 	if t.op == opRe || t.op == opWordRe {
 		p.required, p.needs = requiredOf(t.want), needsOf(t.want)
@@ -171,12 +169,6 @@ func (p *predicate) compares(s *state) bool {
 			text = string(made)
 		}
 		for _, other := range others {
-			if !utf8.ValidString(other) && p.test.op != opSame {
-				if fits(p.test.lettersOf(other), letters(text, p.test.cased)) {
-					return true
-				}
-				continue
-			}
 			if !p.test.cased {
 				text, other = s.fold(text), s.fold(other)
 			}

@@ -113,11 +113,11 @@ func (n *node) ready() error {
 	if t.list != "" {
 		return nil
 	}
+	if t.op != opRe && t.op != opWordRe {
+		t.letters = t.allLetters(t.want)
+		return nil
+	}
 	for _, w := range t.want {
-		if t.op != opRe && t.op != opWordRe {
-			t.letters = append(t.letters, t.lettersOf(w))
-			continue
-		}
 		re, err := regexp.Compile(w)
 		if err != nil {
 			return err
@@ -166,9 +166,7 @@ func (t *test) eval(ev *schemas.Event) (string, bool) {
 	}
 	want := t.letters
 	if t.op >= opSame && t.op <= opSameEnds {
-		for _, w := range fieldTexts(ev, t.other) {
-			want = append(want, t.lettersOf(w))
-		}
+		want = t.allLetters(fieldTexts(ev, t.other))
 	}
 	for _, text := range texts {
 		looked := []string{text}
@@ -276,6 +274,32 @@ const (
 	anyOne  letter = -1
 	anyMany letter = -2
 )
+
+// halfCharacter finds a wanted text that is not UTF-8, which every text of an event
+// is; "" if there is none.
+func (n *node) halfCharacter() string {
+	for _, k := range n.kids {
+		if half := k.halfCharacter(); half != "" {
+			return half
+		}
+	}
+	if n.test != nil && n.test.op.folds() {
+		for _, w := range n.test.want {
+			if !utf8.ValidString(w) {
+				return w
+			}
+		}
+	}
+	return ""
+}
+
+func (t *test) allLetters(want []string) [][]letter {
+	var out [][]letter
+	for _, w := range want {
+		out = append(out, t.lettersOf(w))
+	}
+	return out
+}
 
 // lettersOf is what the whole text of a field must fit.
 func (t *test) lettersOf(want string) []letter {

@@ -132,9 +132,10 @@ func (s *state) tryNow(slot, predicate int32) bool {
 }
 
 // cache remembers the entries of one slot's values: a table of buckets. It grows
-// when a bucket has to forget; one that cannot forgets what was asked for longest
-// ago. Most of what a look-up costs is waiting for memory, so a bucket is one line
-// of it, and a value with what belongs to it another.
+// when a bucket has to forget. When it cannot grow any more, a bucket puts first
+// what is asked for, and forgets the last. Most of what a look-up costs is waiting
+// for memory, so a bucket is one line of it, and a value with what belongs to it
+// another.
 type cache struct {
 	last    *remembered // that was asked for: values come several times in a row
 	buckets []bucket    // as many as a power of two
