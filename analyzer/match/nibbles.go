@@ -101,16 +101,15 @@ func (n *nibbles) find(s []byte, may func(at int) bool) {
 		copy(short[:], s)
 		s = short[:]
 	}
-	for i := 0; i < places; {
-		blocks, known := (places-i)/nibbleBlock, 0
-		if blocks == 0 { // the last block begins among places that are known
+	for i := 0; i < places; i += nibbleBlock {
+		left, known := places-i, 0
+		if left < nibbleBlock { // with places before them, which are known
 			from := max(places-nibbleBlock, 0)
-			blocks, known, i = 1, i-from, from
+			left, known, i = nibbleBlock, i-from, from
 		}
-		at, hits := nibbleScan(&s[i], blocks, n)
+		at, hits := nibbleScan(&s[i], left, n)
 		if hits = hits >> known << known; hits == 0 {
-			i += blocks * nibbleBlock
-			continue
+			return
 		}
 		for i += at; hits != 0; hits &= hits - 1 {
 			at := i + bits.TrailingZeros32(hits)
@@ -118,7 +117,6 @@ func (n *nibbles) find(s []byte, may func(at int) bool) {
 				return
 			}
 		}
-		i += nibbleBlock
 	}
 }
 
