@@ -11,6 +11,7 @@ import (
 // atoms were seen to hold.
 type livePlan struct {
 	plan     *plan
+	number   uint64     // that its views are found by
 	triggers []trigger  // by atom
 	always   []int32    // rules that nothing triggers and no slot decides
 	slots    []planSlot // whose values are looked at
@@ -45,8 +46,10 @@ const (
 	maxCountedViews = 8192 // views in a sample
 )
 
-func newLivePlan(e *Engine, p *plan) *livePlan {
-	l := &livePlan{plan: p, turns: make([]uint32, len(p.rules)), starts: slices.Repeat([]int32{unwritten}, len(p.rules))}
+func (s *state) newLivePlan(p *plan) *livePlan {
+	e := s.engine
+	s.planned++
+	l := &livePlan{plan: p, number: s.planned, turns: make([]uint32, len(p.rules)), starts: slices.Repeat([]int32{unwritten}, len(p.rules))}
 	l.choose(e, func(a int32) float32 { return e.index.atoms[a].prior })
 	if len(p.rules) > fewRules {
 		l.sampling, l.next, l.samples = true, firstSample, 1
@@ -77,28 +80,10 @@ func (s *state) choose(l *livePlan, timed bool) {
 	s.fired = s.fired[:0]
 	s.tried = append(s.tried[:0], l.always...)
 	s.hits = s.hits[:0]
-	for i := range l.slots {
-		e := s.entryOf(l.slots[i].slot)
-		v := &e.own
-		if v.plan != l || v.version != l.version || l.sampling {
-			if v = l.slots[i].none; len(e.atoms)+len(e.maybe) > 0 {
-				v = l.view(s.engine, e, l.slots[i].slot)
-			} else if v == nil {
-				continue
-			}
-		}
-		for _, r := range v.rules {
-			if l.turns[r] != s.turn {
-				l.turns[r] = s.turn
-				s.tried = append(s.tried, r)
-			}
-		}
-		for _, r := range v.holds {
-			if l.turns[r] != s.turn {
-				l.turns[r] = s.turn
-				s.hits = append(s.hits, r)
-			}
-		}
+	if s.raw != nil && !l.sampling {
+		s.raw.gather(l)
+	} else {
+		s.gather(l)
 	}
 	for _, r := range s.tried {
 		if timed && s.tryTimed(l, r) || !timed && s.try(l, r) {
@@ -110,6 +95,33 @@ func (s *state) choose(l *livePlan, timed bool) {
 	}
 	if l.events++; l.events == l.next {
 		l.sample(s)
+	}
+}
+
+// gather finds the rules that the values of the plan's slots trigger.
+func (s *state) gather(l *livePlan) {
+	for _, p := range l.slots {
+		if e := s.entryOf(p.slot); e.says {
+			s.take(l, l.view(s.engine, e, p.slot))
+		} else if p.none != nil {
+			s.take(l, p.none)
+		}
+	}
+}
+
+// take adds the rules of a view that no other has added for this event.
+func (s *state) take(l *livePlan, v *view) {
+	for _, r := range v.rules {
+		if l.turns[r] != s.turn {
+			l.turns[r] = s.turn
+			s.tried = append(s.tried, r)
+		}
+	}
+	for _, r := range v.holds {
+		if l.turns[r] != s.turn {
+			l.turns[r] = s.turn
+			s.hits = append(s.hits, r)
+		}
 	}
 }
 
@@ -179,49 +191,44 @@ func (s *state) answer(q *step) bool {
 	if q.slot == noSlot {
 		return s.p(int(q.id))
 	}
-	e := s.entryOf(q.slot)
-	return len(e.atoms)+len(e.maybe) > 0 && s.meets(e, q.slot, q.id)
+	return s.entryOf(q.slot).says && s.meets(q.slot, q.id)
 }
 
 // view is what the entry means to the plan.
 func (l *livePlan) view(e *Engine, of *entry, slot int32) *view {
-	v := &of.own
-	if v.plan != l {
-		if v = of.view; v == nil || v.plan != l {
-			v = l.find(of, slot)
-		}
+	v := of.views[l.number%nearViews]
+	if v == nil || v.plan != l.number {
+		v = l.find(of, slot)
 	}
 	if v.version != l.version {
 		l.look(e, v)
 	}
-	l.count(v)
+	if l.sampling {
+		l.count(v)
+	}
 	return v
 }
 
 // find finds or makes the view, which is not looked at yet when it is new.
 func (l *livePlan) find(of *entry, slot int32) *view {
-	if of.own.plan == nil {
-		of.own = view{plan: l, entry: of, slot: slot}
-		return &of.own
-	}
-	for _, v := range of.views {
-		if v.plan == l {
-			of.view = v
+	near := &of.views[l.number%nearViews]
+	for i, v := range of.more {
+		if v.plan == l.number {
+			of.more[i], *near = *near, v
 			return v
 		}
 	}
-	of.view = &view{plan: l, entry: of, slot: slot}
-	if len(of.views) >= maxViews { // of plans that are gone, or a sender who makes shapes up
-		of.views = of.views[:0]
+	if *near != nil {
+		if len(of.more) >= maxViews { // of plans that are gone, or a sender who makes shapes up
+			of.more = of.more[:0]
+		}
+		of.more = append(of.more, *near)
 	}
-	of.views = append(of.views, of.view)
-	return of.view
+	*near = &view{plan: l.number, entry: of, slot: slot}
+	return *near
 }
 
 func (l *livePlan) count(v *view) {
-	if !l.sampling {
-		return
-	}
 	if v.sample != l.samples {
 		if len(l.views) >= maxCountedViews {
 			return
@@ -283,7 +290,7 @@ func (l *livePlan) everySlot(e *Engine) []planSlot {
 
 // planSlot finds out what values that make nothing true mean in the slot.
 func (l *livePlan) planSlot(e *Engine, slot int32) planSlot {
-	v := &view{plan: l, entry: nothing, slot: slot}
+	v := &view{plan: l.number, entry: nothing, slot: slot}
 	if l.look(e, v); len(v.rules)+len(v.holds) == 0 {
 		v = nil
 	}

@@ -53,6 +53,7 @@ type CompiledRule struct {
 	formula *formula
 	asks    []int32 // slots that the formula asks for
 	words   bool    // it asks for the whole event
+	shaped  bool    // it asks for what an event's shape settles
 	tree    *node
 	group   []groupField
 	counts  *counted        // of a correlation
@@ -74,6 +75,7 @@ type Engine struct {
 	slots      []slotDef
 	routes     []*route
 	planned    []plannedField
+	settled    []bool // of each slot, the whole event's too: an event's shape has its value
 	index      *index
 
 	mu       sync.Mutex

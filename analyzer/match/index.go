@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/expr-lang/expr/ast"
 )
@@ -70,6 +71,7 @@ func newIndex(e *Engine) *index {
 		c.formula.eachAtom(func(a int32) {
 			if slot := x.atoms[a].slot; !slices.Contains(c.asks, slot) {
 				c.asks = append(c.asks, slot)
+				c.shaped = c.shaped || e.settled[slot]
 			}
 		})
 		c.words = slices.Contains(c.asks, e.wordSlot())
@@ -488,6 +490,10 @@ type finding struct {
 	later []int32 // expressions that may match, which cost too much to try unasked
 	yes   []int32 // atoms that hold
 	maybe []int32 // and that wait for what is later
+
+	entries []*entry          // that were made, by number
+	byFound map[string]uint32 // their numbers by what was found
+	key     []int32
 }
 
 func newFinding(e *Engine) *finding {
@@ -495,7 +501,16 @@ func newFinding(e *Engine) *finding {
 		holds: make([]uint32, len(e.predicates)),
 		asked: make([]uint32, len(e.predicates)),
 		atoms: make([]uint32, len(e.index.atoms)),
+
+		entries: []*entry{nothing},
+		byFound: map[string]uint32{},
 	}
+}
+
+// forget forgets the entries. Numbers are given anew.
+func (f *finding) forget() {
+	f.entries = slices.Delete(f.entries, 1, len(f.entries))
+	clear(f.byFound)
 }
 
 func (f *finding) begin() {
@@ -603,15 +618,27 @@ func (f *finding) first(atom int32) bool {
 	return true
 }
 
-// result is what was found, in order, with the atoms that hold by it.
+// result is the entry of what was found.
 func (f *finding) result(x *index) *entry {
 	if len(f.found)+len(f.later) == 0 {
 		return nothing
 	}
-	e := &entry{predicates: slices.Clone(f.found)}
-	for _, id := range f.later {
-		e.later = append(e.later, later{id, unknown})
+	slices.Sort(f.found)
+	slices.Sort(f.later)
+	f.key = append(append(append(f.key[:0], f.found...), noSlot), f.later...)
+	key := bytesOfNumbers(f.key)
+	if n, ok := f.byFound[string(key)]; ok {
+		return f.entries[n]
 	}
+	e := f.entry(x)
+	e.number = uint32(len(f.entries)) //nolint:gosec // bounded by maxEntries and what one event has
+	f.entries = append(f.entries, e)
+	f.byFound[string(key)] = e.number
+	return e
+}
+
+// entry makes one, with the atoms that hold by what was found.
+func (f *finding) entry(x *index) *entry {
 	for _, p := range f.found {
 		for _, id := range x.makes[p] {
 			if f.first(id) {
@@ -641,8 +668,15 @@ func (f *finding) result(x *index) *entry {
 			}
 		}
 	}
-	slices.Sort(e.predicates)
 	slices.Sort(f.yes)
-	e.atoms, e.maybe = slices.Clone(f.yes), slices.Clone(f.maybe)
-	return e
+	return &entry{
+		says:  len(f.yes)+len(f.maybe) > 0,
+		atoms: slices.Clone(f.yes), maybe: slices.Clone(f.maybe),
+		predicates: slices.Clone(f.found), later: slices.Clone(f.later),
+	}
+}
+
+// bytesOfNumbers are the numbers' own bytes, which nobody may change meanwhile.
+func bytesOfNumbers(n []int32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(n))), 4*len(n))
 }

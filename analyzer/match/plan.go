@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"fengsui/schemas"
 )
@@ -122,6 +121,10 @@ func (e *Engine) addRoutes(b *builder) {
 		e.planned = append(e.planned, plannedField{b.compiler.slot([]string{field}), v})
 	}
 	slices.SortFunc(e.planned, func(x, y plannedField) int { return x.slot - y.slot })
+	e.settled = make([]bool, len(b.compiler.slots)+1)
+	for _, f := range e.planned {
+		e.settled[f.slot] = f.byValue
+	}
 	for _, r := range e.routes {
 		for _, all := range r.source.When {
 			var terms []routeTerm
@@ -161,13 +164,13 @@ func (s *state) shapeKey(key []byte) []byte {
 func (s *state) planOf() *livePlan {
 	s.key = s.shapeKey(s.key[:0])
 	if len(s.key) > maxShapeKey {
-		return newLivePlan(s.engine, s.engine.newPlan(s))
+		return s.newLivePlan(s.engine.newPlan(s))
 	}
 	if p := s.plans[string(s.key)]; p != nil {
 		return p
 	}
 	key := string(s.key)
-	p := newLivePlan(s.engine, s.engine.planFor(key, s))
+	p := s.newLivePlan(s.engine.planFor(key, s))
 	if len(s.plans) >= maxPlans {
 		clear(s.plans)
 	}
@@ -194,12 +197,6 @@ func (e *Engine) planFor(key string, s *state) *plan {
 }
 
 func (e *Engine) newPlan(s *state) *plan {
-	settled := make([]bool, len(e.slots)+1)
-	for _, f := range e.planned {
-		if f.byValue {
-			settled[f.slot] = true
-		}
-	}
 	known := func(leaf *formula) truth {
 		p := e.predicates[leaf.id]
 		if p.test.cased || p.test.fn != asIs || p.test.op == opRe {
@@ -218,7 +215,10 @@ func (e *Engine) newPlan(s *state) *plan {
 			continue
 		}
 		for _, r := range route.rules {
-			f := e.index.settle(r.formula, settled, known)
+			f := r.formula
+			if r.shaped {
+				f = e.index.settle(f, e.settled, known)
+			}
 			if f.kind == isNo {
 				continue
 			}
@@ -261,7 +261,7 @@ func (e *Engine) wordsOf(worded []planRule) *slotIndex {
 		})
 	}
 	sorted := slices.Sorted(maps.Keys(ids))
-	key := stringOf(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(sorted))), 4*len(sorted))) // the numbers' own bytes, which nobody changes
+	key := stringOf(bytesOfNumbers(sorted))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	x := e.words[key]

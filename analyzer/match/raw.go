@@ -59,6 +59,9 @@ type rawValue struct {
 	from, to int32
 }
 
+// there says that the record of a turn has the value.
+func (v *rawValue) there(turn uint32) bool { return v.turn == turn && v.kind != rawNull }
+
 type rawKind uint8
 
 const (
@@ -74,9 +77,23 @@ type rawShape struct {
 	plan    *livePlan
 	sources []rawSource
 	of      []sourceRange // of each slot: which sources are its
-	only    []int32       // of each slot: the key whose value it is as it stands, if it has no other source, or noKey
+	first   []int32       // of each slot: the key whose value it is as it stands, if that is there, or noKey
+	single  []bool        // of each slot: it has no other source
 	usable  bool          // all of the plan's slots have sources
 	words   rawWords
+	reads   []rawRead // of the plan's slots
+	version uint32    // of the plan, for which they are
+}
+
+// rawRead is how a slot is read from records of a shape, and what that means to
+// the plan.
+type rawRead struct {
+	slot   int32
+	key    int32  // as in first
+	single bool   // likewise
+	values *table // of plain texts
+	absent *view  // of records without a value; nil if no rule cares
+	none   *view  // of values that make nothing true; likewise
 }
 
 // rawWords are texts of which one must stand in a record for any rule over the
@@ -228,9 +245,9 @@ func (r *Raw) shapeOf() (*rawShape, error) {
 func (r *Raw) newShape() *rawShape {
 	live := r.state.planOf()
 	n := len(r.engine.slots)
-	s := &rawShape{plan: live, of: make([]sourceRange, n), only: make([]int32, n), usable: true}
+	s := &rawShape{plan: live, of: make([]sourceRange, n), first: make([]int32, n), single: make([]bool, n), usable: true}
 	for i := range n {
-		s.of[i].to, s.only[i] = -1, noKey
+		s.of[i].to, s.first[i] = -1, noKey
 	}
 	for _, slot := range live.plan.asked {
 		if slot == r.engine.wordSlot() {
@@ -240,8 +257,8 @@ func (r *Raw) newShape() *rawShape {
 		from := len(s.sources)
 		if r.appendSources(s, slot) {
 			s.of[slot] = sourceRange{int32(from), int32(len(s.sources))} //nolint:gosec // bounded by the rules
-			if all := s.sources[from:]; len(all) == 1 && len(all[0].keys) == 1 && all[0].text == nil {
-				s.only[slot] = all[0].keys[0].id
+			if all := s.sources[from:]; len(all) > 0 && len(all[0].keys) > 0 && all[0].text == nil {
+				s.first[slot], s.single[slot] = all[0].keys[0].id, len(all) == 1 && len(all[0].keys) == 1
 			}
 			continue
 		}
@@ -283,51 +300,104 @@ func (r *Raw) settled(field string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return !slices.Contains(r.settling, r.keyOf(k)) })
 }
 
-// entry finds what a slot's value of the record makes true.
-func (r *Raw) entry(slot int32) *entry {
-	s := r.state
-	if key := r.shape.only[slot]; key != noKey {
-		v := &r.values[key]
-		if v.turn != r.turn || v.kind == rawNull {
-			return s.missing[slot]
+// gather is state.gather by the record: most slots have no value there, or the one that
+// they had in the record before.
+func (r *Raw) gather(l *livePlan) {
+	s, shape := r.state, r.shape
+	if shape.version != l.version {
+		shape.read(s)
+	}
+	for i := range shape.reads {
+		p := &shape.reads[i]
+		var e *entry
+		if p.key == noKey {
+			e = s.entryOf(p.slot)
+		} else if v := &r.values[p.key]; !v.there(r.turn) {
+			if p.single {
+				if p.absent != nil {
+					s.take(l, p.absent)
+				}
+				continue
+			}
+			e = s.entryOf(p.slot)
+		} else {
+			text, at := r.line[v.from:v.to], p.values.last
+			if v.kind == rawText && at != unremembered && string(s.values.text(at)) == string(text) {
+				e = s.remembered(at)
+			} else {
+				e, at = r.lookUpValue(p.slot, v, text, false)
+			}
+			s.known[p.slot] = knownEntry{s.turn, at, e}
 		}
-		return r.valueEntry(slot, v, r.line[v.from:v.to], false)
+		if e.says {
+			s.take(l, l.view(s.engine, e, p.slot))
+		} else if p.none != nil {
+			s.take(l, p.none)
+		}
+	}
+}
+
+// read finds out how the plan's slots are read, as they are now.
+func (shape *rawShape) read(s *state) {
+	l := shape.plan
+	shape.version, shape.reads = l.version, shape.reads[:0]
+	for _, p := range l.slots {
+		r := rawRead{slot: p.slot, key: noKey, none: p.none}
+		if p.slot != s.engine.wordSlot() {
+			r.key, r.single = shape.first[p.slot], shape.single[p.slot]
+			r.values, r.absent = &s.values.tables[p.slot][plainValue], p.none
+			if e := s.missing[p.slot]; e.says {
+				r.absent = l.view(s.engine, e, p.slot)
+			}
+		}
+		shape.reads = append(shape.reads, r)
+	}
+}
+
+// lookUp is state.lookUp by the record.
+func (r *Raw) lookUp(slot int32) (*entry, valueRef) {
+	s := r.state
+	if key := r.shape.first[slot]; key != noKey {
+		if v := &r.values[key]; v.there(r.turn) {
+			return r.lookUpValue(slot, v, r.line[v.from:v.to], false)
+		}
+		if r.shape.single[slot] {
+			return s.missing[slot], unremembered
+		}
 	}
 	v, text, made := r.find(slot)
 	switch {
 	case v == nil && s.raw == nil: // parsed after all
-		return s.fieldEntry(slot)
+		return s.lookUp(slot)
 	case v == nil:
-		return s.missing[slot]
+		return s.missing[slot], unremembered
 	}
-	return r.valueEntry(slot, v, text, made)
+	return r.lookUpValue(slot, v, text, made)
 }
 
-// valueEntry finds what a value makes true: a text that was made of it, or one as
-// the record has it.
-func (r *Raw) valueEntry(slot int32, v *rawValue, text []byte, made bool) *entry {
+// lookUpValue finds the entry of a text that was made of a value, or of one as the
+// record has it.
+func (r *Raw) lookUpValue(slot int32, v *rawValue, text []byte, made bool) (*entry, valueRef) {
 	s := r.state
 	if made || v.kind == rawText {
-		return s.textEntry(slot, text)
+		return s.lookUpText(slot, text)
 	}
-	c := &s.values[slot][escapedValue]
+	t := &s.values.tables[slot][escapedValue]
 	if v.kind == rawList {
-		c = &s.values[slot][rawListValue]
+		t = &s.values.tables[slot][rawListValue]
 	}
-	e := c.get(text)
-	if e == nil {
-		if v.kind == rawList {
-			texts := listTexts(text)
-			if e = s.missing[slot]; len(texts) > 0 {
-				e = s.workOut(slot, texts...)
-			}
-		} else {
-			r.buf = unescape(r.buf[:0], text)
-			e = s.workOut(slot, stringOf(r.buf))
-		}
-		s.remember(c, text, e)
+	if at := s.values.get(t, text); at != unremembered {
+		return s.remembered(at), at
 	}
-	return e
+	if v.kind != rawList {
+		r.buf = unescape(r.buf[:0], text)
+		return s.remember(t, text, s.workOut(slot, stringOf(r.buf)))
+	}
+	e := s.missing[slot]
+	if texts := listTexts(text); len(texts) > 0 {
+		e = s.workOut(slot, texts...)
+	}
+	return s.remember(t, text, e)
 }
 
 // listTexts are the elements of a list that the walk has found to be well formed
@@ -397,7 +467,7 @@ func (r *Raw) find(slot int32) (v *rawValue, text []byte, made bool) {
 		}
 		for _, k := range src.keys {
 			v := &r.values[k.id]
-			if v.turn != r.turn || v.kind == rawNull {
+			if !v.there(r.turn) {
 				continue
 			}
 			text := r.line[v.from:v.to]

@@ -33,16 +33,17 @@ type state struct {
 	common common // what matches of this event repeat
 
 	// What outlives the event.
-	values  []slotValues
-	cached  int      // bytes of their keys, whether forgotten since or not
+	values  *values
 	missing []*entry // of each slot: what its absence makes true
 	finding *finding
 	plans   map[string]*livePlan
+	planned uint64   // how many were made
 	counts  []uint32 // of atoms, while triggers are chosen
 }
 
 type knownEntry struct {
 	turn  uint32
+	value valueRef // whose it is, if it is remembered
 	entry *entry
 }
 
@@ -65,24 +66,31 @@ func newState(e *Engine) *state {
 		engine:  e,
 		slots:   make([]slot, len(e.slots)),
 		known:   make([]knownEntry, len(e.slots)+1),
-		values:  make([]slotValues, len(e.slots)),
+		values:  newValues(len(e.slots)),
 		finding: newFinding(e),
 		plans:   map[string]*livePlan{},
 		counts:  make([]uint32, len(e.index.atoms)),
 	}
-	for i := range e.slots {
-		s.finding.begin()
-		s.finding.add(e.index.values[i].missing...)
-		s.missing = append(s.missing, s.finding.result(e.index))
-	}
+	s.findMissing()
 	s.env = map[string]any{"p": s.p}
 	return s
+}
+
+// findMissing works out what the absence of each slot makes true.
+func (s *state) findMissing() {
+	s.missing = s.missing[:0]
+	for i := range s.engine.slots {
+		s.finding.begin()
+		s.finding.add(s.engine.index.values[i].missing...)
+		s.missing = append(s.missing, s.finding.result(s.engine.index))
+	}
 }
 
 // begin takes the next event.
 func (s *state) begin(ev *schemas.Event) {
 	s.ev = ev
 	s.list, s.buf = s.list[:0], s.buf[:0]
+	s.forget()
 	if s.turn++; s.turn == 0 {
 		clear(s.slots)
 		clear(s.known)
@@ -104,7 +112,7 @@ func (s *state) p(id int) bool {
 	if p.slot >= 0 {
 		slot = int32(p.slot) //nolint:gosec // bounded by the rules
 	}
-	return s.predicateHolds(s.entryOf(slot), slot, int32(id)) //nolint:gosec // as above
+	return s.predicateHolds(slot, int32(id)) //nolint:gosec // as above
 }
 
 // holds runs a rule's program.

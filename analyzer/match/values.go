@@ -15,39 +15,38 @@ import (
 
 // Limits of what one goroutine remembers.
 const (
-	bucketSize     = 7
-	minBuckets     = 16
+	bucketSize     = 12
+	minBuckets     = 1
 	maxBuckets     = 1024     // of a slot
 	maxCachedValue = 64 << 10 // bytes; a longer value is worked out each time
 	maxCachedBytes = 64 << 20 // of all values, after which all is forgotten
-	entryBytes     = 320      // that an entry takes besides its value, roughly
-	maxViews       = 64       // of an entry
+	firstMemory    = 16 << 10 // bytes, of the values
+	valueBytes     = 64       // that a value takes besides its text, roughly
+	maxEntries     = 16 << 10 // after which all is forgotten, too
+	nearViews      = 8        // of an entry; a power of two
+	maxViews       = 24       // of an entry, besides
 )
 
-// entry is what a value makes true. What is asked of nearly every one stands
-// first, so that it comes with one read of the memory.
+// entry is what a value makes true. Values that make the same true share one, which
+// never changes but for the views. What is asked of nearly every one stands first, so
+// that it comes with one read of the processor's memory.
 type entry struct {
-	own        view    // of the first plan that asked
-	atoms      []int32 // in order
-	maybe      []int32 // atoms that wait for later
-	view       *view   // of the other plans, the one that asked last
-	views      []*view
-	predicates []int32 // in order
-	later      []later
+	number     uint32           // that it is remembered by
+	says       bool             // there are atoms: a rule may be triggered by it
+	views      [nearViews]*view // one for each plan that asked, in places by the plans' numbers
+	more       []*view          // those that had to leave
+	atoms      []int32          // in order
+	maybe      []int32          // atoms that wait for later
+	predicates []int32          // in order
+	later      []int32          // expressions that are tried when a rule asks for one, in order
 }
 
-// later is an expression that is tried when a rule asks for it.
-type later struct {
-	predicate int32
-	holds     truth
-}
-
-// nothing is the entry of all values that make nothing true.
+// nothing is the entry of all values that make nothing true. Its number is 0.
 var nothing = &entry{}
 
 // view is what an entry means to one plan: the rules that it may make hold.
 type view struct {
-	plan    *livePlan
+	plan    uint64 // its number: no view keeps a plan that is gone
 	version uint32
 	slot    int32
 	rules   []int32 // that may hold
@@ -74,55 +73,53 @@ func (e *entry) all() iter.Seq[int32] {
 }
 
 // predicateHolds answers a predicate of the slot.
-func (s *state) predicateHolds(e *entry, slot, predicate int32) bool {
+func (s *state) predicateHolds(slot, predicate int32) bool {
+	e := s.entryOf(slot)
 	if _, ok := slices.BinarySearch(e.predicates, predicate); ok {
 		return true
 	}
-	for i := range e.later {
-		l := &e.later[i]
-		if l.predicate != predicate {
-			continue
-		}
-		if l.holds == unknown {
-			l.holds = no
-			if s.tryNow(slot, predicate) {
-				l.holds = yes
-			}
-		}
-		return l.holds == yes
+	if _, ok := slices.BinarySearch(e.later, predicate); !ok {
+		return false
 	}
-	return false
+	holds := s.tryNow(slot, predicate)
+	s.settle(slot, predicate, holds)
+	return holds
 }
 
 // meets answers an atom of the slot.
-func (s *state) meets(e *entry, slot, a int32) bool {
+func (s *state) meets(slot, a int32) bool {
+	e := s.entryOf(slot)
 	if _, ok := slices.BinarySearch(e.atoms, a); ok {
 		return true
 	}
-	if len(e.maybe) == 0 || !slices.Contains(e.maybe, a) {
+	if !slices.Contains(e.maybe, a) {
 		return false
 	}
-	holds := partial(s.engine.index.atoms[a].body, func(leaf *formula) truth {
-		if s.predicateHolds(e, slot, leaf.id) {
+	return partial(s.engine.index.atoms[a].body, func(leaf *formula) truth {
+		if s.predicateHolds(slot, leaf.id) {
 			return yes
 		}
 		return no
 	}) == yes
-	e.settle(a, holds)
-	return holds
 }
 
-// settle notes what an atom that waited has turned out to be, for good: what the
-// entry means to plans is looked at anew.
-func (e *entry) settle(a int32, holds bool) {
-	e.maybe = slices.DeleteFunc(e.maybe, func(m int32) bool { return m == a })
-	if holds {
-		at, _ := slices.BinarySearch(e.atoms, a)
-		e.atoms = slices.Insert(e.atoms, at, a)
+// settle notes what an expression that waited has turned out to be: from now on the
+// value has the entry of those of which it is known.
+func (s *state) settle(slot, predicate int32, holds bool) {
+	k := &s.known[slot]
+	s.finding.begin()
+	s.finding.add(k.entry.predicates...)
+	for _, id := range k.entry.later {
+		switch {
+		case id != predicate:
+			s.finding.wait(id)
+		case holds:
+			s.finding.add(id)
+		}
 	}
-	e.own.version = 0 // of no plan
-	for _, v := range e.views {
-		v.version = 0
+	k.entry = s.finding.result(s.engine.index)
+	if k.value != unremembered {
+		s.values.set(k.value, k.entry)
 	}
 }
 
@@ -131,116 +128,154 @@ func (s *state) tryNow(slot, predicate int32) bool {
 	return slices.ContainsFunc(s.slotTexts(int(slot)), s.engine.predicates[predicate].holds)
 }
 
-// cache remembers the entries of one slot's values: a table of buckets. It grows
-// when a bucket has to forget. When it cannot grow any more, a bucket puts first
-// what is asked for, and forgets the last. Most of what a look-up costs is waiting
-// for memory, so a bucket is one line of it, and a value with what belongs to it
-// another.
-type cache struct {
-	last    *remembered // that was asked for: values come several times in a row
-	buckets []bucket    // as many as a power of two
+// values are the values that one goroutine remembers: one behind the other in one
+// memory, each after the number of its entry and its length. What is looked for is
+// found by the tables.
+type values struct {
+	tables [][valueKinds]table // of each slot, by the form of the keys
+	memory []byte
+	cached int // bytes, roughly
+}
+
+// valueRef is where in the memory a value stands.
+type valueRef uint32
+
+const unremembered valueRef = 0
+
+// valueHead is what stands before a value's text: the number of its entry and the
+// text's length.
+const valueHead = 4 + 4 // bytes
+
+func newValues(slots int) *values {
+	return &values{tables: make([][valueKinds]table, slots), memory: make([]byte, valueHead, firstMemory)} // where no value stands
+}
+
+// forget forgets all.
+func (v *values) forget() {
+	clear(v.tables)
+	v.memory, v.cached = v.memory[:valueHead], 0
+}
+
+func (v *values) text(at valueRef) []byte {
+	m := v.memory[at:]
+	return m[valueHead:][:binary.LittleEndian.Uint32(m[4:])]
+}
+
+// entry is the number of the value's.
+func (v *values) entry(at valueRef) uint32 { return binary.LittleEndian.Uint32(v.memory[at:]) }
+
+func (v *values) set(at valueRef, e *entry) { binary.LittleEndian.PutUint32(v.memory[at:], e.number) }
+
+// add appends a value.
+func (v *values) add(text []byte, e *entry) valueRef {
+	at := valueRef(len(v.memory)) //nolint:gosec // bounded by maxCachedBytes and what one event has
+	v.memory = binary.LittleEndian.AppendUint32(v.memory, e.number)
+	v.memory = binary.LittleEndian.AppendUint32(v.memory, uint32(len(text))) //nolint:gosec // at most maxCachedValue
+	v.memory = append(v.memory, text...)
+	v.memory = append(v.memory, make([]byte, -len(text)&(valueHead-1))...)
+	v.cached += len(text) + valueBytes
+	return at
+}
+
+// table finds one slot's values: buckets, of which each is one line of the
+// processor's memory. It grows when a bucket has to forget. When it cannot grow any
+// more, a bucket puts first what is asked for, and forgets the last.
+type table struct {
+	last    valueRef // that was asked for: values come several times in a row
+	buckets []bucket // as many as a power of two
 }
 
 type bucket struct {
-	tags uint64 // a byte of each key's hash, the first place's lowest; the eighth is of none
-	held [bucketSize]*remembered
+	tags [bucketSize]uint8 // of each value's hash
+	held [bucketSize]valueRef
+	_    [64 - 5*bucketSize]byte
 }
-
-type remembered struct {
-	*entry
-	key   string
-	short [shortKey]byte // the key itself, if it has room here
-}
-
-// shortKey is what is left of a line of memory.
-const shortKey = 40 // bytes
 
 var seed = maphash.MakeSeed()
 
-func newRemembered(key []byte, e *entry) *remembered {
-	r := &remembered{entry: e}
-	if len(key) > shortKey {
-		r.key = string(key)
-	} else {
-		r.key = stringOf(r.short[:copy(r.short[:], key)])
-	}
-	return r
+// find is the bucket of a text and what it is told by there.
+func (t *table) find(text []byte) (b *bucket, tag uint8) {
+	h := maphash.Bytes(seed, text)
+	return &t.buckets[h&uint64(len(t.buckets)-1)], uint8(h >> 56)
 }
 
-// find is the bucket of a key and what it is told by there.
-func (c *cache) find(key []byte) (b *bucket, tag uint64) {
-	h := maphash.Bytes(seed, key)
-	return &c.buckets[h&uint64(len(c.buckets)-1)], h >> 56
-}
-
-func (c *cache) get(key []byte) *entry {
-	if r := c.last; r != nil && r.key == string(key) {
-		return r.entry
+// get is unremembered for a value that it does not find.
+func (v *values) get(t *table, text []byte) valueRef {
+	if t.last != unremembered && string(v.text(t.last)) == string(text) {
+		return t.last
 	}
-	if len(c.buckets) == 0 {
-		return nil
+	if len(t.buckets) == 0 {
+		return unremembered
 	}
-	b, tag := c.find(key)
+	b, tag := t.find(text)
 	for m := b.places(tag); m != 0; m &= m - 1 {
-		i := bits.TrailingZeros64(m) / 8
-		if r := b.held[i]; r != nil && r.key == string(key) {
-			if c.last = r; i > 0 && len(c.buckets) == maxBuckets {
-				b.put(i, tag, r)
+		i := placeOf(m)
+		if at := b.held[i]; at != unremembered && string(v.text(at)) == string(text) {
+			if t.last = at; i > 0 && len(t.buckets) == maxBuckets {
+				b.put(i, tag, at)
 			}
-			return r.entry
+			return at
 		}
 	}
-	return nil
+	return unremembered
 }
 
-// places has the highest bit of a byte set for each place that may have the tag.
-// Those that have it are among them.
-func (b *bucket) places(tag uint64) uint64 {
-	const ones, highest = 0x0001010101010101, 0x0080808080808080
-	x := b.tags ^ tag*ones
-	return (x - ones) &^ x & highest
+// places has a bit for each place that may have the tag, in a form that placeOf
+// reads. Those that have it are among them.
+func (b *bucket) places(tag uint8) uint64 {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	x := binary.LittleEndian.Uint64(b.tags[:]) ^ uint64(tag)*ones
+	y := uint64(binary.LittleEndian.Uint32(b.tags[8:])) ^ uint64(tag)*(ones>>32)
+	return (x-ones)&^x&highest | (y-ones>>32)&^y&(highest>>32)>>4
+}
+
+// placeOf is the place of the lowest bit: the first eight places have the highest bit
+// of a byte each, and the others the fourth.
+func placeOf(m uint64) int {
+	i := bits.TrailingZeros64(m)
+	return i/8 + 2*(^i&4)
 }
 
 // put sets the first of a bucket's places; what stood there and behind moves up
 // to the given one, which is overwritten.
-func (b *bucket) put(last int, tag uint64, r *remembered) {
+func (b *bucket) put(last int, tag uint8, at valueRef) {
 	copy(b.held[1:last+1], b.held[:last])
-	b.held[0] = r
-	moved := uint64(1)<<(8*(last+1)) - 1
-	b.tags = b.tags&^moved | (b.tags<<8|tag)&moved
+	copy(b.tags[1:last+1], b.tags[:last])
+	b.held[0], b.tags[0] = at, tag
 }
 
-// put remembers an entry. It returns how many bytes that takes.
-func (c *cache) put(key []byte, e *entry) int {
-	if len(key) > maxCachedValue {
-		return 0
+// put remembers a value, unless it is too long.
+func (v *values) put(t *table, text []byte, e *entry) valueRef {
+	if len(text) > maxCachedValue {
+		return unremembered
 	}
-	if len(c.buckets) == 0 {
-		c.buckets = make([]bucket, minBuckets)
+	if len(t.buckets) == 0 {
+		t.buckets = make([]bucket, minBuckets)
 	}
-	b, tag := c.find(key)
-	for b.held[bucketSize-1] != nil && len(c.buckets) < maxBuckets {
-		c.grow()
-		b, tag = c.find(key)
+	b, tag := t.find(text)
+	for b.held[bucketSize-1] != unremembered && len(t.buckets) < maxBuckets {
+		v.grow(t)
+		b, tag = t.find(text)
 	}
-	b.put(bucketSize-1, tag, newRemembered(key, e))
-	return len(key) + entryBytes
+	at := v.add(text, e)
+	b.put(bucketSize-1, tag, at)
+	return at
 }
 
-func (c *cache) grow() {
-	old := c.buckets
-	c.buckets = make([]bucket, 2*len(old))
+func (v *values) grow(t *table) {
+	old := t.buckets
+	t.buckets = make([]bucket, 2*len(old))
 	for i := range old {
-		for _, r := range slices.Backward(old[i].held[:]) { // the last that came comes last
-			if r != nil {
-				b, tag := c.find(bytesOf(r.key))
-				b.put(bucketSize-1, tag, r)
+		for _, at := range slices.Backward(old[i].held[:]) { // the last that came comes last
+			if at != unremembered {
+				b, tag := t.find(v.text(at))
+				b.put(bucketSize-1, tag, at)
 			}
 		}
 	}
 }
 
-// valueKind tells apart the forms in which a cache's keys are written.
+// valueKind tells apart the forms in which a table's keys are written.
 type valueKind uint8
 
 const (
@@ -251,67 +286,69 @@ const (
 	valueKinds
 )
 
-// slotValues are the caches of one slot, by the form of the keys.
-type slotValues [valueKinds]cache
-
 // entryOf finds or works out the entry of a slot for this event.
 func (s *state) entryOf(slot int32) *entry {
 	k := &s.known[slot]
 	if k.turn == s.turn {
 		return k.entry
 	}
-	k.turn = s.turn
+	k.turn, k.value = s.turn, unremembered
 	switch {
 	case slot == s.engine.wordSlot() && s.raw != nil:
 		k.entry = s.raw.wordsEntry()
 	case slot == s.engine.wordSlot():
 		k.entry = s.wordsEntry()
 	case s.raw != nil:
-		k.entry = s.raw.entry(slot)
+		k.entry, k.value = s.raw.lookUp(slot)
 	default:
-		k.entry = s.fieldEntry(slot)
+		k.entry, k.value = s.lookUp(slot)
 	}
 	return k.entry
 }
 
-// fieldEntry looks the event's value up.
-func (s *state) fieldEntry(slot int32) *entry {
+// lookUp finds the entry of the event's value, and the value if it is remembered.
+func (s *state) lookUp(slot int32) (*entry, valueRef) {
 	v := s.value(int(slot))
 	if !v.there() {
-		return s.missing[slot]
+		return s.missing[slot], unremembered
 	}
 	texts := s.list[v.from:v.to]
 	if len(texts) == 1 {
-		return s.textEntry(slot, bytesOf(texts[0]))
+		return s.lookUpText(slot, bytesOf(texts[0]))
 	}
 	key := s.key[:0]
 	for _, t := range texts {
 		key = append(binary.AppendUvarint(key, uint64(len(t))), t...)
 	}
 	s.key = key
-	c := &s.values[slot][listValue]
-	if e := c.get(key); e != nil {
-		return e
+	t := &s.values.tables[slot][listValue]
+	if at := s.values.get(t, key); at != unremembered {
+		return s.remembered(at), at
 	}
-	e := s.workOut(slot, texts...)
-	s.remember(c, key, e)
-	return e
+	return s.remember(t, key, s.workOut(slot, texts...))
 }
 
-func (s *state) textEntry(slot int32, text []byte) *entry {
-	c := &s.values[slot][plainValue]
-	if e := c.get(text); e != nil {
-		return e
+func (s *state) lookUpText(slot int32, text []byte) (*entry, valueRef) {
+	t := &s.values.tables[slot][plainValue]
+	if at := s.values.get(t, text); at != unremembered {
+		return s.remembered(at), at
 	}
-	e := s.workOut(slot, stringOf(text))
-	s.remember(c, text, e)
-	return e
+	return s.remember(t, text, s.workOut(slot, stringOf(text)))
 }
 
-func (s *state) remember(c *cache, key []byte, e *entry) {
-	if s.cached += c.put(key, e); s.cached > maxCachedBytes {
-		clear(s.values)
-		s.cached = 0
+func (s *state) remembered(at valueRef) *entry { return s.finding.entries[s.values.entry(at)] }
+
+func (s *state) remember(t *table, key []byte, e *entry) (*entry, valueRef) {
+	return e, s.values.put(t, key, e)
+}
+
+// forget forgets all values and entries, if they are too many. What an event has
+// found must not be asked for any more.
+func (s *state) forget() {
+	if s.values.cached > maxCachedBytes || len(s.finding.entries) > maxEntries {
+		s.values.forget()
+		s.finding.forget()
+		s.findMissing()
 	}
 }
 
