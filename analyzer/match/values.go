@@ -147,13 +147,15 @@ const unremembered valueRef = 0
 const valueHead = 4 + 4 // bytes
 
 func newValues(slots int) *values {
-	return &values{tables: make([][valueKinds]table, slots), memory: make([]byte, valueHead, firstMemory)} // where no value stands
+	v := &values{tables: make([][valueKinds]table, slots)}
+	v.forget()
+	return v
 }
 
 // forget forgets all.
 func (v *values) forget() {
 	clear(v.tables)
-	v.memory, v.cached = v.memory[:valueHead], 0
+	v.memory, v.cached = make([]byte, valueHead, firstMemory), 0 // at 0 stands no value
 }
 
 func (v *values) text(at valueRef) []byte {
@@ -223,10 +225,9 @@ func (v *values) get(t *table, text []byte) valueRef {
 // places has a bit for each place that may have the tag, in a form that placeOf
 // reads. Those that have it are among them.
 func (b *bucket) places(tag uint8) uint64 {
-	const ones, highest = 0x0101010101010101, 0x8080808080808080
 	x := binary.LittleEndian.Uint64(b.tags[:]) ^ uint64(tag)*ones
 	y := uint64(binary.LittleEndian.Uint32(b.tags[8:])) ^ uint64(tag)*(ones>>32)
-	return (x-ones)&^x&highest | (y-ones>>32)&^y&(highest>>32)>>4
+	return (x-ones)&^x&highs | (y-ones>>32)&^y&(highs>>32)>>4
 }
 
 // placeOf is the place of the lowest bit: the first eight places have the highest bit
