@@ -84,15 +84,15 @@ func (f *Fold) Expect(next []*schemas.Match) {
 	f.expected = f.expected[:0]
 	f.reached = 0
 	near := uint64(0)
-	for _, m := range next {
+	for i, m := range next {
 		a := ahead{m: m, id: idHash(m), key: keyHash(m)}
-		near += f.seen.Peek(a.id) + f.groups.peek(a.key)
+		near += f.seen.Peek(a.id, i) + f.groups.peek(a.key)
 		f.expected = append(f.expected, a)
 	}
 	for i := range f.expected {
 		a := &f.expected[i]
 		if a.group = f.groups.get(a.key); a.group != nil {
-			near += uint64(a.group.window.last) //nolint:gosec // no value
+			near += a.group.peek()
 		}
 	}
 	for i := range f.expected {
@@ -110,13 +110,20 @@ func (x *index) peek(key uint64) uint64 {
 	return x.table[int(key)&(len(x.table)-1)].key //nolint:gosec // masked
 }
 
+// peek reads from all over the group, which takes several lines of the processor's
+// memory.
+func (g *group) peek() uint64 {
+	w := &g.window
+	return g.key + uint64(len(g.alerts)+len(w.items)+w.values.used) + uint64(w.last) //nolint:gosec // no value
+}
+
 // peek reads what an update of the window begins with.
 func (w *window) peek(m *schemas.Match) uint64 {
 	if len(w.items) == 0 {
 		return 0
 	}
 	near := uint64(w.items[w.lo].at + w.items[len(w.items)-1].at) //nolint:gosec // no value
-	if w.values != nil && len(w.values.table) > 0 && len(m.Values) > 0 {
+	if len(w.values.table) > 0 && len(m.Values) > 0 {
 		near += w.values.table[xxhash.Sum64String(m.Values[0])&uint64(len(w.values.table)-1)].hash
 		near += w.values.table[w.items[w.lo].value&uint64(len(w.values.table)-1)].hash
 	}

@@ -40,7 +40,7 @@ type window struct {
 	fired int64
 
 	sum    sum
-	values *distinct
+	values distinct
 	ranked *ranked
 	rules  []uint32 // of each base rule, its sightings in the window
 	met    uint64   // base rules with any
@@ -56,8 +56,6 @@ type window struct {
 func newWindow(d *definition) window {
 	w := window{def: d, gone: never, last: never, fired: never}
 	switch d.kind {
-	case valueCount:
-		w.values = &distinct{}
 	case percentile:
 		w.ranked = &ranked{}
 	case temporal, ordered:

@@ -46,9 +46,23 @@ func (s *Set) NoteHash(h uint64) (known bool) {
 	return false
 }
 
-// Peek reads the place where h stands or would, so that it is near when NoteHash
-// looks there. What it returns has no meaning.
-func (s *Set) Peek(h uint64) uint64 { return s.table[int(h)&(len(s.table)-1)] } //nolint:gosec // masked
+// Peek reads the places where h stands or would, and where the id stands that is
+// forgotten for the nth new one from now, so that they are near when NoteHash looks
+// there. What it returns has no meaning.
+func (s *Set) Peek(h uint64, nth int) uint64 {
+	mask := len(s.table) - 1
+	near := s.table[int(h)&mask] //nolint:gosec // masked
+	if len(s.order) < s.most {
+		return near
+	}
+	if nth += s.next; nth >= len(s.order) {
+		nth -= len(s.order)
+	}
+	if nth < len(s.order) {
+		near += s.table[int(s.order[nth])&mask] //nolint:gosec // masked
+	}
+	return near
+}
 
 // find is where h stands, or where it would.
 func (s *Set) find(h uint64) int {

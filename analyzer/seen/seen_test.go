@@ -19,6 +19,7 @@ func TestSet(t *testing.T) {
 			for _, old := range fresh[max(0, len(fresh)-most):] {
 				want = want || old == id
 			}
+			s.Peek(rapid.Uint64().Draw(t, "peeked"), rapid.IntRange(0, 40).Draw(t, "nth")) // which changes nothing
 			if got := s.Note(id); got != want {
 				t.Fatalf("%s known: %v, want %v", id, got, want)
 			}
