@@ -114,7 +114,7 @@ func (x *index) peek(key uint64) uint64 {
 // memory.
 func (g *group) peek() uint64 {
 	w := &g.window
-	return g.key + uint64(len(g.alerts)+len(w.items)+w.values.used) + uint64(w.last) //nolint:gosec // no value
+	return g.key + uint64(len(g.alerts)+len(w.items)+w.values.used+len(w.ranked.few)) + uint64(w.last) //nolint:gosec // no value
 }
 
 // peek reads what an update of the window begins with.
@@ -127,8 +127,8 @@ func (w *window) peek(m *schemas.Match) uint64 {
 		near += w.values.table[xxhash.Sum64String(m.Values[0])&uint64(len(w.values.table)-1)].hash
 		near += w.values.table[w.items[w.lo].value&uint64(len(w.values.table)-1)].hash
 	}
-	if w.ranked != nil && len(w.ranked.few) > 0 {
-		near += math.Float64bits(w.ranked.few[len(w.ranked.few)/2])
+	if n := len(w.ranked.few); n > 0 {
+		near += math.Float64bits(w.ranked.few[n/2])
 	}
 	return near
 }

@@ -41,7 +41,7 @@ type window struct {
 
 	sum    sum
 	values distinct
-	ranked *ranked
+	ranked ranked
 	rules  []uint32 // of each base rule, its sightings in the window
 	met    uint64   // base rules with any
 	// Of temporal_ordered: for each place of each chain the latest time at which
@@ -56,8 +56,6 @@ type window struct {
 func newWindow(d *definition) window {
 	w := window{def: d, gone: never, last: never, fired: never}
 	switch d.kind {
-	case percentile:
-		w.ranked = &ranked{}
 	case temporal, ordered:
 		w.rules = make([]uint32, len(d.Rules))
 		for _, c := range d.chains {
