@@ -55,8 +55,7 @@ type window struct {
 
 func newWindow(d *definition) window {
 	w := window{def: d, gone: never, last: never, fired: never}
-	switch d.kind {
-	case temporal, ordered:
+	if d.kind == temporal || d.kind == ordered {
 		w.rules = make([]uint32, len(d.Rules))
 		for _, c := range d.chains {
 			w.starts = append(w.starts, slices.Repeat([]int64{never}, c.length)...)

@@ -101,11 +101,16 @@ func (s *state) choose(l *livePlan, timed bool) {
 // gather finds the rules that the values of the plan's slots trigger.
 func (s *state) gather(l *livePlan) {
 	for _, p := range l.slots {
-		if e := s.entryOf(p.slot); e.says {
-			s.take(l, l.view(s.engine, e, p.slot))
-		} else if p.none != nil {
-			s.take(l, p.none)
-		}
+		s.takeEntry(l, p, s.entryOf(p.slot))
+	}
+}
+
+// takeEntry adds the rules that an entry of the slot triggers.
+func (s *state) takeEntry(l *livePlan, p planSlot, e *entry) {
+	if e.says {
+		s.take(l, l.view(s.engine, e, p.slot))
+	} else if p.none != nil {
+		s.take(l, p.none)
 	}
 }
 

@@ -88,12 +88,11 @@ type rawShape struct {
 // rawRead is how a slot is read from records of a shape, and what that means to
 // the plan.
 type rawRead struct {
-	slot   int32
+	planSlot
 	key    int32  // as in first
 	single bool   // likewise
 	values *table // of plain texts
 	absent *view  // of records without a value; nil if no rule cares
-	none   *view  // of values that make nothing true; likewise
 }
 
 // rawWords are texts of which one must stand in a record for any rule over the
@@ -329,11 +328,7 @@ func (r *Raw) gather(l *livePlan) {
 			}
 			s.known[p.slot] = knownEntry{s.turn, at, e}
 		}
-		if e.says {
-			s.take(l, l.view(s.engine, e, p.slot))
-		} else if p.none != nil {
-			s.take(l, p.none)
-		}
+		s.takeEntry(l, p.planSlot, e)
 	}
 }
 
@@ -342,7 +337,7 @@ func (shape *rawShape) read(s *state) {
 	l := shape.plan
 	shape.version, shape.reads = l.version, shape.reads[:0]
 	for _, p := range l.slots {
-		r := rawRead{slot: p.slot, key: noKey, none: p.none}
+		r := rawRead{planSlot: p, key: noKey}
 		if p.slot != s.engine.wordSlot() {
 			r.key, r.single = shape.first[p.slot], shape.single[p.slot]
 			r.values, r.absent = &s.values.tables[p.slot][plainValue], p.none
