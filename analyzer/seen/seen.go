@@ -7,15 +7,26 @@ import "github.com/cespare/xxhash/v2"
 
 // Set remembers the last ids that were noted. It is not safe for concurrent use.
 type Set struct {
-	most  int
-	table []uint64 // open addressing, a power of two, at most half full; 0 is free
-	used  int
-	order []uint64 // in a ring, the oldest at next
-	next  int
+	most    int
+	buckets []bucket            // a power of two, about half full
+	spilled map[uint64]struct{} // what found its bucket full
+	used    int
+	order   []uint64 // in a ring, the oldest at next
+	next    int
+}
+
+// bucket is one line of the processor's memory: all that is looked at to find an id,
+// but for the few that spilled.
+type bucket struct {
+	ids     [7]uint64 // the first so many; the others are 0
+	n       uint32
+	spilled uint32 // how many of this bucket are in Set.spilled
 }
 
 // New makes a set that remembers at most so many ids.
-func New(most int) *Set { return &Set{most: most, table: make([]uint64, 64)} }
+func New(most int) *Set {
+	return &Set{most: most, buckets: make([]bucket, 8), spilled: map[uint64]struct{}{}}
+}
 
 // Note notes an id and says whether it was known. Ids are kept as 64 bits: among
 // a million, two are alike once in about 37 million runs.
@@ -27,8 +38,7 @@ func (s *Set) NoteHash(h uint64) (known bool) {
 	if h == 0 {
 		h = 1
 	}
-	at := s.find(h)
-	if s.table[at] == h {
+	if s.has(h) {
 		return true
 	}
 	if len(s.order) < s.most {
@@ -36,13 +46,14 @@ func (s *Set) NoteHash(h uint64) (known bool) {
 	} else {
 		s.remove(s.order[s.next])
 		s.order[s.next] = h
-		s.next = (s.next + 1) % s.most
-		at = s.find(h) // the removal may have moved what stood in between
+		if s.next++; s.next == s.most {
+			s.next = 0
+		}
 	}
-	s.table[at] = h
-	if s.used++; 2*s.used > len(s.table) {
+	if s.used++; s.used > 4*len(s.buckets) {
 		s.grow()
 	}
+	s.put(h)
 	return false
 }
 
@@ -50,8 +61,7 @@ func (s *Set) NoteHash(h uint64) (known bool) {
 // forgotten for the nth new one from now, so that they are near when NoteHash looks
 // there. What it returns has no meaning.
 func (s *Set) Peek(h uint64, nth int) uint64 {
-	mask := len(s.table) - 1
-	near := s.table[int(h)&mask] //nolint:gosec // masked
+	near := s.at(h).ids[0]
 	if len(s.order) < s.most {
 		return near
 	}
@@ -59,43 +69,63 @@ func (s *Set) Peek(h uint64, nth int) uint64 {
 		nth -= len(s.order)
 	}
 	if nth < len(s.order) {
-		near += s.table[int(s.order[nth])&mask] //nolint:gosec // masked
+		near += s.at(s.order[nth]).ids[0]
 	}
 	return near
 }
 
-// find is where h stands, or where it would.
-func (s *Set) find(h uint64) int {
-	mask := len(s.table) - 1
-	at := int(h) & mask //nolint:gosec // masked
-	for s.table[at] != 0 && s.table[at] != h {
-		at = (at + 1) & mask
-	}
-	return at
-}
+func (s *Set) at(h uint64) *bucket { return &s.buckets[h&uint64(len(s.buckets)-1)] }
 
-// remove frees the place of h and moves up what stood behind it because of it.
-func (s *Set) remove(h uint64) {
-	mask := len(s.table) - 1
-	hole := s.find(h)
-	s.table[hole] = 0
-	s.used--
-	for at := (hole + 1) & mask; s.table[at] != 0; at = (at + 1) & mask {
-		home := int(s.table[at]) & mask //nolint:gosec // masked
-		if (at-home)&mask >= (at-hole)&mask {
-			s.table[hole], s.table[at] = s.table[at], 0
-			hole = at
+func (s *Set) has(h uint64) bool {
+	b := s.at(h)
+	for _, id := range b.ids {
+		if id == h {
+			return true
 		}
 	}
+	if b.spilled == 0 {
+		return false
+	}
+	_, ok := s.spilled[h]
+	return ok
+}
+
+func (s *Set) put(h uint64) {
+	b := s.at(h)
+	if int(b.n) == len(b.ids) {
+		b.spilled++
+		s.spilled[h] = struct{}{}
+		return
+	}
+	b.ids[b.n] = h
+	b.n++
+}
+
+// remove takes out what is there.
+func (s *Set) remove(h uint64) {
+	s.used--
+	b := s.at(h)
+	for i, id := range b.ids {
+		if id == h {
+			b.n--
+			b.ids[i], b.ids[b.n] = b.ids[b.n], 0
+			return
+		}
+	}
+	b.spilled--
+	delete(s.spilled, h)
 }
 
 func (s *Set) grow() {
-	old := s.table
-	s.table = make([]uint64, 2*len(old))
-	for _, h := range old {
-		if h != 0 {
-			s.table[s.find(h)] = h
+	old, spilled := s.buckets, s.spilled
+	s.buckets, s.spilled = make([]bucket, 2*len(old)), map[uint64]struct{}{}
+	for i := range old {
+		for _, h := range old[i].ids[:old[i].n] {
+			s.put(h)
 		}
+	}
+	for h := range spilled {
+		s.put(h)
 	}
 }
 
