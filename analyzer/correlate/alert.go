@@ -180,7 +180,7 @@ func (c *change) recount(a *raised, i int, end int64) {
 		}
 		a.Count++
 		seen[s.base]++
-		a.addEvent(s.eventID)
+		a.addEvent(w.origins[k].eventID)
 	}
 	for k, r := range d.Rules {
 		if seen[k] > 0 {
@@ -265,7 +265,7 @@ func (c *change) chain(from int) {
 	w := &c.g.window
 	for i := from; i < len(w.items); i++ {
 		s := &w.items[i]
-		if !s.on || s.match == nil || s.told {
+		if !s.on || !s.leads || s.told {
 			continue
 		}
 		s.told = true
@@ -274,12 +274,11 @@ func (c *change) chain(from int) {
 			last = w.items[i-1].fired
 		}
 		again := last >= s.at-w.def.span
-		for k := range s.match.Next {
-			n := s.match.Next[k]
+		m := w.origins[i].match
+		for _, n := range m.Next {
 			if n.Correlation == nil || again && !n.Correlation.Type.IsTemporal() && n.Correlation.Type != schemas.ValueCount {
 				continue
 			}
-			m := s.match
 			n.Kind, n.EventID, n.Time, n.Received, n.Unit, n.Host = m.Kind, m.EventID, m.Time, m.Received, m.Unit, m.Host
 			n.Satisfied, n.Summary, n.Drill = m.Satisfied, m.Summary, m.Drill
 			c.Fold.next = append(c.Fold.next, n)
@@ -314,7 +313,7 @@ func alertID(m *schemas.Match) string {
 // SetWho writes into an alert who was behind its addresses, and returns it as
 // Add does: nil if it is not held any more.
 func (f *Fold) SetWho(found *schemas.Alert, now time.Time) *schemas.Alert {
-	g := f.groups.get(keyHash(matchOf(found)))
+	g := f.groups.get(hashesOf(matchOf(found)).key)
 	if g == nil {
 		return nil
 	}

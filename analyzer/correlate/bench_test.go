@@ -199,17 +199,17 @@ func BenchmarkParts(b *testing.B) {
 	b.Run("seen", func(b *testing.B) {
 		s := seen.New(DefaultConfig().MaxSeen)
 		for range 1_100_000 {
-			s.NoteHash(idHash(in.one()))
+			s.NoteHash(hashesOf(in.one()).id)
 		}
 		for b.Loop() {
-			s.NoteHash(idHash(in.one()))
+			s.NoteHash(hashesOf(in.one()).id)
 		}
 	})
 	b.Run("group", func(b *testing.B) {
 		f := New(DefaultConfig())
 		for b.Loop() {
 			m := in.one()
-			f.group(m, keyHash(m))
+			f.group(m, hashesOf(m).key)
 		}
 	})
 	b.Run("json", func(b *testing.B) {

@@ -94,6 +94,7 @@ type Fold struct {
 	near     uint64 // what was read ahead, which has no meaning
 
 	event  []sighting // what is being put in
+	origin origin     // of event
 	alerts []*schemas.Alert
 	next   []schemas.Match
 }
@@ -115,7 +116,7 @@ type group struct {
 	used   bool
 	alerts []*raised // newest last
 	window window
-	key    uint64 // keyHash
+	key    uint64 // hashes.key
 	place  int    // in rule.groups
 }
 
@@ -177,7 +178,7 @@ func (f *Fold) Seed(alerts []schemas.Alert) {
 			r.fired = nanos(a.Correlation.Fired)
 		}
 		m := matchOf(&a)
-		g := f.group(m, keyHash(m))
+		g := f.group(m, hashesOf(m).key)
 		g.alerts = append(g.alerts, r) // all of them: the records that raised them may come again
 	}
 }
@@ -194,12 +195,12 @@ func matchOf(a *schemas.Alert) *schemas.Match {
 // Warm takes a record from before the committed offset, when the window is read
 // again after a restart: it counts for what comes, and raises nothing.
 func (f *Fold) Warm(m *schemas.Match) {
-	id, key := f.hashes(m)
-	if m.Kind != schemas.MatchRule || f.seen.NoteHash(id) || m.Correlation == nil {
+	h := f.hashes(m)
+	if m.Kind != schemas.MatchRule || f.seen.NoteHash(h.id) || m.Correlation == nil {
 		return
 	}
-	g := f.group(m, key)
-	if from, ok := f.count(g, m); ok {
+	g := f.group(m, h.key)
+	if from, ok := f.count(g, m, h.value); ok {
 		for i := from; i < len(g.window.items); i++ {
 			g.window.items[i].told = g.window.items[i].on
 		}
@@ -212,18 +213,18 @@ func (f *Fold) Warm(m *schemas.Match) {
 // returned is the fold's own: copy it before the next call.
 func (f *Fold) Add(m *schemas.Match, partition int, offset int64, now time.Time) ([]*schemas.Alert, []schemas.Match) {
 	f.alerts, f.next = f.alerts[:0], f.next[:0]
-	id, key := f.hashes(m)
-	if m.Kind != schemas.MatchRule || f.seen.NoteHash(id) {
+	h := f.hashes(m)
+	if m.Kind != schemas.MatchRule || f.seen.NoteHash(h.id) {
 		return nil, nil
 	}
-	g := f.group(m, key)
+	g := f.group(m, h.key)
 	c := &change{Fold: f, g: g, m: m, partition: partition, offset: offset, now: now, at: f.timeOf(m)}
 	if m.Correlation == nil {
 		c.quiet = f.quiet(m)
 		c.single()
 		return f.alerts, nil
 	}
-	from, ok := f.count(g, m)
+	from, ok := f.count(g, m, h.value)
 	c.quiet = max(f.quiet(m), m.Correlation.Timespan+f.cfg.Lateness)
 	switch silent := m.Correlation.Silent; {
 	case from < 0:
@@ -248,7 +249,7 @@ func (f *Fold) quiet(m *schemas.Match) time.Duration {
 // count puts an event into its group's window. It returns its place there; of one
 // that came too late ok is false and from what is newest; of one that has nothing
 // to count from is negative.
-func (f *Fold) count(g *group, m *schemas.Match) (from int, ok bool) {
+func (f *Fold) count(g *group, m *schemas.Match, value uint64) (from int, ok bool) {
 	d := f.definition(g.rule, m)
 	if d == nil || m.Base < 0 || m.Base >= len(d.Rules) {
 		f.lose(g.rule).Unusable++
@@ -259,7 +260,7 @@ func (f *Fold) count(g *group, m *schemas.Match) (from int, ok bool) {
 		g.rule.events -= w.len()
 		*w = newWindow(d)
 	}
-	if f.sight(d, m); len(f.event) == 0 {
+	if f.sight(d, m, value); len(f.event) == 0 {
 		return -1, false
 	}
 	if w.len() > 0 && f.event[0].at < w.last-int64(f.cfg.Lateness) {
@@ -267,7 +268,7 @@ func (f *Fold) count(g *group, m *schemas.Match) (from int, ok bool) {
 		return len(w.items), false
 	}
 	before := w.len()
-	newer := w.add(f.event)
+	newer := w.add(f.event, f.origin)
 	w.trim()
 	f.bound(g)
 	if g.rule.events += w.len() - before; g.rule.events > f.cfg.MaxRuleEvents {
@@ -276,18 +277,22 @@ func (f *Fold) count(g *group, m *schemas.Match) (from int, ok bool) {
 	return max(len(w.items)-newer, w.head), true
 }
 
-// sight makes f.event of what a match counts.
-func (f *Fold) sight(d *definition, m *schemas.Match) {
-	s := sighting{at: f.timeOf(m), eventID: m.EventID, base: uint8(m.Base)} //nolint:gosec // below MaxBaseRules
-	if len(m.Next) > 0 {
+// sight makes f.event and f.origin of what a match counts, whose first value has
+// that hash.
+func (f *Fold) sight(d *definition, m *schemas.Match, value uint64) {
+	s := sighting{at: f.timeOf(m), base: uint8(m.Base), leads: len(m.Next) > 0} //nolint:gosec // below MaxBaseRules
+	if f.origin = (origin{eventID: m.EventID}); s.leads {
 		c := *m
-		s.match = &c
+		f.origin.match = &c
 	}
 	f.event = f.event[:0]
 	switch d.kind {
 	case valueCount:
 		for i, v := range m.Values {
-			s.value, s.more = xxhash.Sum64String(v), i+1 < len(m.Values)
+			if i > 0 {
+				value = xxhash.Sum64String(v)
+			}
+			s.value, s.more = value, i+1 < len(m.Values)
 			f.event = append(f.event, s)
 		}
 	case sumOf, average, percentile:
@@ -368,34 +373,6 @@ func nanos(t time.Time) int64 {
 }
 
 func timeAt(ns int64) time.Time { return time.Unix(0, ns).UTC() }
-
-// mix spreads and joins two hashes.
-func mix(a, b uint64) uint64 {
-	x := (a ^ b) * 0x9e3779b97f4a7c15
-	return (x ^ x>>32) + b
-}
-
-// keyHash tells groups apart as schemas.Match.Key does, in 64 bits: among a
-// hundred thousand, two are alike once in about 3.7 billion runs.
-func keyHash(m *schemas.Match) uint64 {
-	h := xxhash.Sum64String(m.Rule.ID)
-	if m.Correlation == nil && m.Unit != "" {
-		h = mix(h, ^xxhash.Sum64String(m.Unit))
-	}
-	for i := range m.Group {
-		h = mix(h, xxhash.Sum64String(m.Group[i].Value))
-	}
-	return h
-}
-
-// idHash tells matches apart as schemas.Match.ID does.
-func idHash(m *schemas.Match) uint64 {
-	h := mix(xxhash.Sum64String(m.EventID), xxhash.Sum64String(m.Rule.ID))
-	if m.CountsBase() {
-		h = mix(h, uint64(m.Base)+1) //nolint:gosec // a hash
-	}
-	return h
-}
 
 // group finds or makes a group and marks it as used.
 func (f *Fold) group(m *schemas.Match, key uint64) *group {

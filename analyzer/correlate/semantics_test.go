@@ -3,6 +3,7 @@ package correlate
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -349,7 +350,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		add(f, 2*i, "r", "busy", time.Duration(i)*time.Millisecond, atLeast(1_000_000, time.Minute))
 		add(f, 2*i+1, "r", fmt.Sprint(i), 0, atLeast(1_000_000, time.Minute))
 	}
-	if m := match(0, 0, "busy", nil); f.groups.get(keyHash(m)) == nil || f.groups.get(keyHash(m)).window.len() < 4_000 {
+	if m := match(0, 0, "busy", nil); f.groups.get(hashesOf(m).key) == nil || f.groups.get(hashesOf(m).key).window.len() < 4_000 {
 		t.Error("a group that is always used was evicted")
 	}
 
@@ -390,6 +391,41 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if l := lost(f); f.rules["r"].events > 1_000 || total != f.rules["r"].events || l.Groups == 0 {
 		t.Errorf("%d sightings held, %d by count, %+v", total, f.rules["r"].events, l)
+	}
+}
+
+// What a window needs no more is not held: of a sighting that is gone what it would
+// have led to, and nothing at all behind the last.
+func TestGoneIsFreed(t *testing.T) {
+	f := New(DefaultConfig())
+	c := counting(schemas.EventCount, "gte 1000", "a")
+	rng := rand.New(rand.NewPCG(1, 2))
+	at := time.Duration(0)
+	gone := 0
+	for i := range 2_000 {
+		at += time.Duration(rng.IntN(int(2 * time.Minute)))
+		m := match(i, at-time.Duration(rng.IntN(int(time.Minute))), "x", c)
+		m.Next = []schemas.Match{{Rule: schemas.Rule{ID: "next"}, Correlation: c}}
+		f.Add(m, 0, int64(i), epoch)
+		w := &f.groups.get(f.hashes(m).key).window
+		if len(w.origins) != len(w.items) {
+			t.Fatalf("%d origins of %d sightings", len(w.origins), len(w.items))
+		}
+		for k, o := range w.origins[:cap(w.origins)] {
+			switch {
+			case k < w.head && o.match != nil:
+				t.Fatalf("a sighting that is gone, %d of %d, holds its match", k, w.head)
+			case k < w.head:
+				gone++
+			case k >= len(w.items) && o != origin{}:
+				t.Fatalf("behind the last sighting %q is held", o.eventID)
+			case k >= w.head && k < len(w.items) && (o.match == nil || o.match.EventID != o.eventID):
+				t.Fatalf("sighting %d of %q has another's match", k, o.eventID)
+			}
+		}
+	}
+	if gone == 0 {
+		t.Error("nothing went")
 	}
 }
 

@@ -14,15 +14,21 @@ const never = math.MinInt64
 // sighting is an event that a correlation counts, or one of several values of
 // it, which then follow one another.
 type sighting struct {
-	at      int64 // event time
-	fired   int64 // latest event time, up to this, at which the condition held
+	at    int64  // event time
+	fired int64  // latest event time, up to this, at which the condition held
+	value uint64 // a value's hash, or a number's bits
+	base  uint8
+	more  bool // the next sighting is a value of the same event
+	leads bool // its origin has a match
+	on    bool // the condition held at this event
+	told  bool // what refers to the correlation was told of it
+}
+
+// origin is the event of a sighting. Counting needs no more than to note it, so
+// it stands apart: two sightings are a line of the processor's memory.
+type origin struct {
 	eventID string
-	value   uint64 // a value's hash, or a number's bits
-	match   *schemas.Match
-	base    uint8
-	more    bool // the next sighting is a value of the same event
-	on      bool // the condition held at this event
-	told    bool // what refers to the correlation was told of it
+	match   *schemas.Match // what the event becomes when the condition is met; nil is nothing
 }
 
 // window is what is known of one group: its events in order of time, and what
@@ -30,14 +36,15 @@ type sighting struct {
 // at for each event once, over the timespan that ends with it; that is repeated
 // only for events newer than one that came late. Nothing looks through a window.
 type window struct {
-	def   *definition // what every update needs stands first, together
-	items []sighting
-	head  int   // items before it are gone
-	lo    int   // the window is items[lo:hi]
-	hi    int   // all of items, but while a late event is put in
-	gone  int64 // sighting.fired of the last that is gone
-	last  int64 // time of the newest, and its sighting.fired: known without looking there
-	fired int64
+	def     *definition // what every update needs stands first, together
+	items   []sighting
+	origins []origin // of each item
+	head    int      // items before it are gone
+	lo      int      // the window is items[lo:hi]
+	hi      int      // all of items, but while a late event is put in
+	gone    int64    // sighting.fired of the last that is gone
+	last    int64    // time of the newest, and its sighting.fired: known without looking there
+	fired   int64
 
 	sum    sum
 	values distinct
@@ -69,15 +76,19 @@ func (w *window) len() int { return len(w.items) - w.head }
 // add puts in the values of one event and looks at the condition for it and for
 // every newer one. It returns how many sightings were looked at: they are the
 // last.
-func (w *window) add(event []sighting) int {
+func (w *window) add(event []sighting, of origin) int {
 	from, fired := len(w.items), w.fired
 	if event[0].at > w.last { // as most do
 		w.items = append(w.items, event...)
+		for range event {
+			w.origins = append(w.origins, of)
+		}
 	} else {
-		if from = w.place(&event[0]); from < len(w.items) {
+		if from = w.place(&event[0], of.eventID); from < len(w.items) {
 			w.rewind(from, event[0].at)
 		}
 		w.items = slices.Insert(w.items, from, event...)
+		w.origins = slices.Insert(w.origins, from, slices.Repeat([]origin{of}, len(event))...)
 		if fired = w.gone; from > w.head {
 			fired = w.items[from-1].fired
 		}
@@ -94,23 +105,16 @@ func (w *window) add(event []sighting) int {
 
 // place is where an event belongs: after all that are older, and among those of
 // one time by base rule and id where that matters, else as they come.
-func (w *window) place(s *sighting) int {
+func (w *window) place(s *sighting, id string) int {
 	p := len(w.items)
 	for p > w.head {
 		o := &w.items[p-1]
-		if o.at < s.at || o.at == s.at && (!w.def.sorted || !before(s, o)) {
+		if o.at < s.at || o.at == s.at && (!w.def.sorted || s.base > o.base || s.base == o.base && id >= w.origins[p-1].eventID) {
 			break
 		}
 		p--
 	}
 	return p
-}
-
-func before(a, b *sighting) bool {
-	if a.base != b.base {
-		return a.base < b.base
-	}
-	return a.eventID < b.eventID
 }
 
 // step takes the next sighting into the window, leaves behind what is too old
@@ -270,8 +274,10 @@ func (w *window) evict() (counted bool) {
 }
 
 func (w *window) drop() {
-	w.gone = w.items[w.head].fired
-	w.items[w.head] = sighting{} // what it refers to is freed
+	s := &w.items[w.head]
+	if w.gone = s.fired; s.leads {
+		w.origins[w.head].match = nil // which is big; the id is freed by compact
+	}
 	w.head++
 }
 
@@ -281,9 +287,10 @@ func (w *window) compact() {
 	if w.head < 8 || 2*w.head < len(w.items) {
 		return
 	}
-	n := copy(w.items, w.items[w.head:])
-	clear(w.items[n:])
-	w.items = w.items[:n]
+	w.items = w.items[:copy(w.items, w.items[w.head:])]
+	n := copy(w.origins, w.origins[w.head:])
+	clear(w.origins[n:])
+	w.origins = w.origins[:n]
 	if k := len(w.def.chains); k > 0 {
 		m := copy(w.undo, w.undo[w.head*k:])
 		w.undo = w.undo[:m]
