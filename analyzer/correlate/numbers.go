@@ -52,202 +52,116 @@ func (s *sum) term(v float64) {
 func (s *sum) value() float64 { return float64(s.whole) + s.part + s.lost }
 
 // ranked holds numbers in order, so that the one of any rank is found, one is
-// added and one is taken back in a time that grows with the logarithm of their
-// number. A few are a sorted list; many are a treap whose nodes know the size of
-// what is below them.
+// added and one is taken back without moving or passing by many others. They stand
+// in blocks of up to blockMost, of which any two neighbours hold more than half of
+// that and none is empty: few numbers are one block.
 type ranked struct {
-	few   []float64
-	nodes []rankedNode // 0 is no node
-	free  int32
-	root  int32
-	seed  uint32
+	few  []float64   // the first block
+	more [][]float64 // those after it
+	size int
 }
 
-// fewest is how many are a list; a treap that has shrunk to a quarter becomes one
-// again.
-const fewest = 256
+// blockMost is as many numbers as are moved in about the time that a block takes
+// to be found among those of a big window.
+const blockMost = 256
 
-type rankedNode struct {
-	value       float64
-	left, right int32
-	size        int32 // with repetitions, of the whole subtree
-	count       int32 // of this value
-	heap        uint32
+// block is the last block that begins with v or less, else the first, with its
+// place: -1 is few, others are in more. If v is anywhere, it is there.
+func (r *ranked) block(v float64) (at int, numbers []float64) {
+	at, _ = slices.BinarySearchFunc(r.more, v, func(b []float64, v float64) int {
+		if b[0] <= v {
+			return -1
+		}
+		return 1
+	})
+	return at - 1, r.get(at - 1)
 }
 
-func (r *ranked) len() int {
-	if r.root == 0 {
-		return len(r.few)
+func (r *ranked) get(at int) []float64 {
+	if at < 0 {
+		return r.few
 	}
-	return int(r.nodes[r.root].size)
+	return r.more[at]
 }
 
-func (r *ranked) size(n int32) int32 { return r.nodes[n].size }
-
-func (r *ranked) update(n int32) {
-	x := &r.nodes[n]
-	x.size = r.nodes[x.left].size + r.nodes[x.right].size + x.count
+func (r *ranked) set(at int, numbers []float64) {
+	if at < 0 {
+		r.few = numbers
+	} else {
+		r.more[at] = numbers
+	}
 }
 
 func (r *ranked) add(v float64) {
-	if r.root == 0 && len(r.few) < fewest {
-		at, _ := slices.BinarySearch(r.few, v)
-		r.few = slices.Insert(r.few, at, v)
-		return
-	}
-	if r.root == 0 {
-		r.nodes = append(make([]rankedNode, 0, 2*fewest), rankedNode{})
-		r.free, r.seed = 0, 2463534242
-		for _, x := range r.few {
-			r.root = r.insert(r.root, x)
+	r.size++
+	at, b := r.block(v)
+	if len(b) == blockMost {
+		upper := append(make([]float64, 0, blockMost), b[blockMost/2:]...)
+		b = b[:blockMost/2]
+		r.set(at, b)
+		r.more = slices.Insert(r.more, at+1, upper)
+		if v >= upper[0] {
+			at, b = at+1, upper
 		}
-		r.few = nil
 	}
-	r.root = r.insert(r.root, v)
-}
-
-func (r *ranked) insert(n int32, v float64) int32 {
-	if n == 0 {
-		return r.node(v)
-	}
-	switch x := r.nodes[n].value; {
-	case v < x:
-		l := r.insert(r.nodes[n].left, v)
-		r.nodes[n].left = l
-		if r.nodes[l].heap > r.nodes[n].heap {
-			return r.turnRight(n)
-		}
-	case v > x:
-		k := r.insert(r.nodes[n].right, v)
-		r.nodes[n].right = k
-		if r.nodes[k].heap > r.nodes[n].heap {
-			return r.turnLeft(n)
-		}
-	default:
-		r.nodes[n].count++
-	}
-	r.update(n)
-	return n
-}
-
-func (r *ranked) node(v float64) int32 {
-	r.seed ^= r.seed << 13
-	r.seed ^= r.seed >> 17
-	r.seed ^= r.seed << 5
-	x := rankedNode{value: v, size: 1, count: 1, heap: r.seed}
-	if n := r.free; n != 0 {
-		r.free = r.nodes[n].left
-		r.nodes[n] = x
-		return n
-	}
-	r.nodes = append(r.nodes, x)
-	return int32(len(r.nodes) - 1) //nolint:gosec // bounded by the window
-}
-
-func (r *ranked) turnRight(n int32) int32 {
-	l := r.nodes[n].left
-	r.nodes[n].left = r.nodes[l].right
-	r.nodes[l].right = n
-	r.update(n)
-	r.update(l)
-	return l
-}
-
-func (r *ranked) turnLeft(n int32) int32 {
-	k := r.nodes[n].right
-	r.nodes[n].right = r.nodes[k].left
-	r.nodes[k].left = n
-	r.update(n)
-	r.update(k)
-	return k
+	k, _ := slices.BinarySearch(b, v)
+	r.set(at, slices.Insert(b, k, v))
 }
 
 // remove takes back one that was added.
 func (r *ranked) remove(v float64) {
-	if r.root == 0 {
-		at, _ := slices.BinarySearch(r.few, v)
-		r.few = slices.Delete(r.few, at, at+1)
+	r.size--
+	at, b := r.block(v)
+	k, _ := slices.BinarySearch(b, v)
+	b = slices.Delete(b, k, k+1)
+	r.set(at, b)
+	if len(b) > blockMost/2 {
 		return
 	}
-	if r.root = r.delete(r.root, v); r.len() > fewest/4 {
-		return
+	if at+1 < len(r.more) {
+		r.join(at)
 	}
-	for i := range r.len() {
-		r.few = append(r.few, r.at(i))
+	if at >= 0 {
+		r.join(at - 1)
 	}
-	r.root, r.nodes = 0, nil
 }
 
-func (r *ranked) delete(n int32, v float64) int32 {
-	x := &r.nodes[n]
+// join makes one block of two neighbours that hold few.
+func (r *ranked) join(at int) {
+	a, b := r.get(at), r.more[at+1]
+	if len(a) == 0 || len(b) == 0 || len(a)+len(b) <= blockMost/2 {
+		r.set(at, append(a, b...))
+		r.more = slices.Delete(r.more, at+1, at+2)
+	}
+}
+
+// at is the number of a rank, from 0, and the next.
+func (r *ranked) at(rank int) (v, next float64) {
+	place, b := -1, r.few
+	for rank >= len(b) {
+		rank -= len(b)
+		place++
+		b = r.more[place]
+	}
+	v = b[rank]
 	switch {
-	case n == 0:
-		return 0
-	case v < x.value:
-		l := r.delete(x.left, v)
-		r.nodes[n].left = l
-	case v > x.value:
-		k := r.delete(x.right, v)
-		r.nodes[n].right = k
-	case x.count > 1:
-		x.count--
-	default:
-		both := r.join(x.left, x.right)
-		*x = rankedNode{left: r.free}
-		r.free = n
-		return both
+	case rank+1 < len(b):
+		return v, b[rank+1]
+	case place+1 < len(r.more):
+		return v, r.more[place+1][0]
 	}
-	r.update(n)
-	return n
-}
-
-// join makes one tree of two of which the first holds the smaller numbers.
-func (r *ranked) join(a, b int32) int32 {
-	switch {
-	case a == 0:
-		return b
-	case b == 0:
-		return a
-	case r.nodes[a].heap > r.nodes[b].heap:
-		r.nodes[a].right = r.join(r.nodes[a].right, b)
-		r.update(a)
-		return a
-	}
-	r.nodes[b].left = r.join(a, r.nodes[b].left)
-	r.update(b)
-	return b
-}
-
-// at is the number of a rank, from 0.
-func (r *ranked) at(rank int) float64 {
-	if r.root == 0 {
-		return r.few[rank]
-	}
-	n, k := r.root, int32(rank) //nolint:gosec // bounded by the window
-	for {
-		x := &r.nodes[n]
-		below := r.size(x.left)
-		switch {
-		case k < below:
-			n = x.left
-		case k < below+x.count:
-			return x.value
-		default:
-			k -= below + x.count
-			n = x.right
-		}
-	}
+	return v, v
 }
 
 // share is the number below which that share of all lies, interpolated between
 // the two nearest ranks (Hyndman and Fan's type 7, which ClickHouse and NumPy
 // use): a half is the median.
 func (r *ranked) share(p float64) float64 {
-	h := p * float64(r.len()-1)
+	h := p * float64(r.size-1)
 	low := int(h)
-	v := r.at(low)
+	v, next := r.at(low)
 	if rest := h - float64(low); rest > 0 {
-		v += rest * (r.at(low+1) - v)
+		v += rest * (next - v)
 	}
 	return v
 }

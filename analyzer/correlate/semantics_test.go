@@ -463,6 +463,7 @@ func TestNumbers(t *testing.T) {
 		var held []float64
 		steps := rapid.SampledFrom([]int{20, 2_000}).Draw(t, "steps")
 		rise := rapid.IntRange(0, steps).Draw(t, "rise")
+		kinds := rapid.SampledFrom([]int{3, 500}).Draw(t, "kinds")
 		seed := rapid.Uint64().Draw(t, "seed")
 		random := func(n int) int {
 			seed = seed*6364136223846793005 + 1442695040888963407
@@ -475,7 +476,7 @@ func TestNumbers(t *testing.T) {
 				s.remove(held[i])
 				held = slices.Delete(held, i, i+1)
 			} else {
-				v := float64(random(500)-100) / 4
+				v := float64(random(kinds)-100) / 4
 				if random(50) == 0 {
 					v *= 1 << 45
 				}
@@ -483,8 +484,15 @@ func TestNumbers(t *testing.T) {
 				s.add(v)
 				held = append(held, v)
 			}
-			if r.len() != len(held) {
-				t.Fatalf("%d numbers, want %d", r.len(), len(held))
+			inBlocks := len(r.few)
+			for at, b := range r.more {
+				inBlocks += len(b)
+				if before := r.get(at - 1); len(before) == 0 || len(b) == 0 || len(b) > blockMost || len(before)+len(b) <= blockMost/2 {
+					t.Fatalf("block %d of %d numbers stands after one of %d", at, len(b), len(before))
+				}
+			}
+			if r.size != len(held) || inBlocks != len(held) || len(r.few) > blockMost {
+				t.Fatalf("%d numbers, %d in blocks, want %d", r.size, inBlocks, len(held))
 			}
 			if step%16 != 0 || len(held) == 0 {
 				continue
@@ -495,8 +503,8 @@ func TestNumbers(t *testing.T) {
 				total += v
 			}
 			k := random(len(held))
-			if r.at(k) != sorted[k] || r.share(1) != sorted[len(held)-1] || r.share(0) != sorted[0] {
-				t.Fatalf("rank %d is %v, want %v", k, r.at(k), sorted[k])
+			if v, next := r.at(k); v != sorted[k] || next != sorted[min(k+1, len(held)-1)] || r.share(1) != sorted[len(held)-1] || r.share(0) != sorted[0] {
+				t.Fatalf("rank %d is %v and the next %v, want %v", k, v, next, sorted[k])
 			}
 			if math.Abs(s.value()-total) > 1e-9*math.Max(1, math.Abs(total)) {
 				t.Fatalf("sum %v, want %v", s.value(), total)
