@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fengsui/analyzer/parse"
@@ -41,10 +42,10 @@ type Bench struct {
 
 // benchWorker tries one record after the other.
 type benchWorker struct {
-	lines       [][]byte
-	try         func(line []byte) error
-	tried, hits int
-	_           [128]byte // no line of a cache is two workers'
+	lines             [][]byte
+	try               func(line []byte) error
+	done, tried, hits int       // of one pass
+	_                 [128]byte // no line of a cache is two workers'
 }
 
 // Run compiles the rules and matches every line with them: once cold, then warm.
@@ -68,10 +69,13 @@ func (b Bench) Run() (BenchResult, error) {
 		workers = b.workers(res.Workers, e.benchRaw(b.Layout))
 	}
 	var err error
-	if res.ColdEventsPerS, err = b.pass(workers); err != nil {
+	if res.ColdEventsPerS, err = b.pass(workers, true); err != nil {
 		return res, err
 	}
 	if res.WarmEventsPerS, err = b.median(workers); err != nil {
+		return res, err
+	}
+	if _, err = b.pass(workers, true); err != nil {
 		return res, err
 	}
 	for _, w := range workers {
@@ -140,14 +144,14 @@ func (e *Engine) benchParsed(p parse.Parser) func(*benchWorker) func([]byte) err
 	}
 }
 
-// median runs the warm passes and leaves the counts of the last.
+// median is that of the warm passes, after one that warms this way of reading.
 func (b Bench) median(workers []*benchWorker) (float64, error) {
-	if _, err := b.pass(workers); err != nil { // warm for this way of reading, too
+	if _, err := b.pass(workers, true); err != nil {
 		return 0, err
 	}
 	var rates []float64
 	for range max(b.Passes, 1) {
-		rate, err := b.pass(workers)
+		rate, err := b.pass(workers, false)
 		if err != nil {
 			return 0, err
 		}
@@ -157,24 +161,38 @@ func (b Bench) median(workers []*benchWorker) (float64, error) {
 	return rates[len(rates)/2], nil
 }
 
-// pass is all workers at once; it returns lines a second.
-func (b Bench) pass(workers []*benchWorker) (float64, error) {
+// pass is all workers at once; it returns lines a second. It is whole, or over when
+// one worker is through: so none waits for another, as none does that has its own
+// partition.
+func (b Bench) pass(workers []*benchWorker, whole bool) (float64, error) {
 	errs := make([]error, len(workers))
+	var over atomic.Bool
 	var wg sync.WaitGroup
 	start := time.Now()
 	for i, w := range workers {
 		wg.Go(func() {
-			w.tried, w.hits = 0, 0
+			w.done, w.tried, w.hits = 0, 0, 0
 			for n, line := range w.lines {
+				if !whole && over.Load() {
+					return
+				}
 				if err := w.try(line); err != nil {
 					errs[i] = fmt.Errorf("event %d: %w", numberOf(i, n, len(workers)), err)
 					return
 				}
+				w.done++
+			}
+			if len(w.lines) > 0 {
+				over.Store(true)
 			}
 		})
 	}
 	wg.Wait()
-	return float64(len(b.Lines)) / time.Since(start).Seconds(), errors.Join(errs...)
+	took, done := time.Since(start), 0
+	for _, w := range workers {
+		done += w.done
+	}
+	return float64(done) / took.Seconds(), errors.Join(errs...)
 }
 
 func heap() uint64 {

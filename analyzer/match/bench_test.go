@@ -41,7 +41,7 @@ func TestBench(t *testing.T) {
 	}
 	for bench.Workers = 1; bench.Workers <= 5; bench.Workers++ {
 		res, err := bench.Run()
-		if err != nil || res.Events != 1000 || res.Hits != 250 {
+		if err != nil || res.Events != 1000 || res.Hits != 250 || res.WarmEventsPerS == 0 {
 			t.Errorf("%d workers: %+v, %v", bench.Workers, res, err)
 		}
 		broken := bench
