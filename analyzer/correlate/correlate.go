@@ -60,7 +60,8 @@ type Config struct {
 	MaxSeen int `koanf:"max_seen"`
 }
 
-// DefaultConfig is for one machine: about 300 MB at the bounds of groups.
+// DefaultConfig is for one machine: a rule at its bound of groups, with ten events
+// in each, takes 240 to 280 MB beside the texts of the events' ids.
 func DefaultConfig() Config {
 	return Config{
 		Quiet: time.Hour, Lateness: 5 * time.Minute, MaxGroups: 200_000, MaxRuleGroups: 100_000,
