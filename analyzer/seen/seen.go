@@ -78,7 +78,7 @@ func (s *Set) at(h uint64) *bucket { return &s.buckets[h&uint64(len(s.buckets)-1
 
 func (s *Set) has(h uint64) bool {
 	b := s.at(h)
-	for _, id := range b.ids {
+	for _, id := range &b.ids {
 		if id == h {
 			return true
 		}
@@ -105,7 +105,7 @@ func (s *Set) put(h uint64) {
 func (s *Set) remove(h uint64) {
 	s.used--
 	b := s.at(h)
-	for i, id := range b.ids {
+	for i, id := range &b.ids {
 		if id == h {
 			b.n--
 			b.ids[i], b.ids[b.n] = b.ids[b.n], 0
