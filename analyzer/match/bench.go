@@ -69,13 +69,13 @@ func (b Bench) Run() (BenchResult, error) {
 		workers = b.workers(res.Workers, e.benchRaw(b.Layout))
 	}
 	var err error
-	if res.ColdEventsPerS, err = b.pass(workers, true); err != nil {
+	if res.ColdEventsPerS, err = b.pass(workers, 0); err != nil {
 		return res, err
 	}
 	if res.WarmEventsPerS, err = b.median(workers); err != nil {
 		return res, err
 	}
-	if _, err = b.pass(workers, true); err != nil {
+	if _, err = b.pass(workers, 0); err != nil {
 		return res, err
 	}
 	for _, w := range workers {
@@ -146,12 +146,14 @@ func (e *Engine) benchParsed(p parse.Parser) func(*benchWorker) func([]byte) err
 
 // median is that of the warm passes, after one that warms this way of reading.
 func (b Bench) median(workers []*benchWorker) (float64, error) {
-	if _, err := b.pass(workers, true); err != nil {
+	rate, err := b.pass(workers, 0)
+	if err != nil {
 		return 0, err
 	}
+	rounds := int(rate*passTime.Seconds())/len(b.Lines) + 1
 	var rates []float64
 	for range max(b.Passes, 1) {
-		rate, err := b.pass(workers, false)
+		rate, err := b.pass(workers, rounds)
 		if err != nil {
 			return 0, err
 		}
@@ -161,30 +163,37 @@ func (b Bench) median(workers []*benchWorker) (float64, error) {
 	return rates[len(rates)/2], nil
 }
 
-// pass is all workers at once; it returns lines a second. It is whole, or over when
-// one worker is through: so none waits for another, as none does that has its own
-// partition.
-func (b Bench) pass(workers []*benchWorker, whole bool) (float64, error) {
+// passTime is about how long a warm pass takes: long enough for a worker to settle
+// on a processor, whose caches then hold what it looks at.
+const passTime = 100 * time.Millisecond
+
+// pass is all workers at once; it returns lines a second. Each goes through its lines
+// once, or so many rounds: then it is over when the first is through. So none waits
+// for another, as none does that has its own partition.
+func (b Bench) pass(workers []*benchWorker, rounds int) (float64, error) {
 	errs := make([]error, len(workers))
 	var over atomic.Bool
 	var wg sync.WaitGroup
 	start := time.Now()
 	for i, w := range workers {
+		if len(w.lines) == 0 {
+			continue
+		}
 		wg.Go(func() {
 			w.done, w.tried, w.hits = 0, 0, 0
-			for n, line := range w.lines {
-				if !whole && over.Load() {
-					return
+			for range max(rounds, 1) {
+				for n, line := range w.lines {
+					if rounds > 0 && over.Load() {
+						return
+					}
+					if err := w.try(line); err != nil {
+						errs[i] = fmt.Errorf("event %d: %w", numberOf(i, n, len(workers)), err)
+						return
+					}
+					w.done++
 				}
-				if err := w.try(line); err != nil {
-					errs[i] = fmt.Errorf("event %d: %w", numberOf(i, n, len(workers)), err)
-					return
-				}
-				w.done++
 			}
-			if len(w.lines) > 0 {
-				over.Store(true)
-			}
+			over.Store(true)
 		})
 	}
 	wg.Wait()
