@@ -163,8 +163,8 @@ func (b Bench) median(workers []*benchWorker) (float64, error) {
 	return rates[len(rates)/2], nil
 }
 
-// passTime is about how long a warm pass takes: long enough for a worker to settle
-// on a processor, whose caches then hold what it looks at.
+// passTime is about how long a warm pass takes: workers run on for hours, and the rate
+// of a few milliseconds is that of their beginning.
 const passTime = 100 * time.Millisecond
 
 // pass is all workers at once; it returns lines a second. Each goes through its lines
